@@ -1,0 +1,153 @@
+use bytes::{BufMut, Bytes};
+
+use super::VERSION;
+
+/// The most bytes that one DATA frame carries (W7): small enough that no frame
+/// holds up another channel's for long, large enough that its 8-byte header
+/// costs nothing.
+pub const MAX_DATA: usize = 16 * 1024;
+
+/// The most bytes of text in a GOAWAY (W5).
+pub const MAX_TEXT: usize = 1016;
+
+pub(super) mod op {
+    pub const HELLO: u8 = 0x01;
+    pub const HELLO_REPLY: u8 = 0x02;
+    pub const OPEN: u8 = 0x03;
+    pub const CLOSE: u8 = 0x04;
+    pub const DATA: u8 = 0x05;
+    pub const WINDOW: u8 = 0x10;
+    pub const FIN: u8 = 0x11;
+    pub const STOP: u8 = 0x12;
+    pub const RESET: u8 = 0x13;
+    pub const PING: u8 = 0x14;
+    pub const PONG: u8 = 0x15;
+    pub const MAX_CHANNELS: u8 = 0x16;
+    pub const DRAIN: u8 = 0x17;
+    pub const GOAWAY: u8 = 0x18;
+    pub const BLOCKED: u8 = 0x90;
+}
+
+/// Every frame but DATA, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the fields are those of SPEC.md's table
+pub enum Control {
+    /// The client's first frame.
+    Hello { magic: u32 },
+    /// The server's first frame.
+    HelloReply { magic: u32 },
+    /// The settings of the side that sends them, still encoded.
+    Settings { body: Bytes },
+    /// A new channel.
+    Open { channel: u32 },
+    /// How far the peer may send on a channel.
+    Window { channel: u32, limit: u64 },
+    /// The clean end of one direction.
+    Fin { channel: u32 },
+    /// The sender will read no more.
+    Stop { channel: u32, code: u32 },
+    /// The sender will write no more, and what it wrote may be lost.
+    Reset { channel: u32, code: u32 },
+    /// To be answered with a PONG.
+    Ping { token: u64 },
+    /// The answer to a PING.
+    Pong { token: u64 },
+    /// How many channels the peer may open in the connection's life.
+    MaxChannels { count: u32 },
+    /// Please open no more channels.
+    Drain,
+    /// The last frame: channels above `last` were never handed on.
+    GoAway { last: u32, code: u32, text: String },
+    /// A sender waits for credit.
+    Blocked { channel: u32, limit: u64 },
+}
+
+/// A frame to encode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Any frame but DATA.
+    Control(Control),
+    /// Bytes of a channel, 1 to [`MAX_DATA`] of them.
+    Data {
+        /// The channel.
+        channel: u32,
+        /// The bytes.
+        body: &'a [u8],
+    },
+}
+
+impl Frame<'_> {
+    /// Appends the frame to `out`.
+    ///
+    /// # Panics
+    ///
+    /// If a body is longer than its op allows (W5, W7).
+    pub fn encode(&self, out: &mut impl BufMut) {
+        match self {
+            Frame::Control(control) => control.encode(out),
+            Frame::Data { channel, body } => {
+                assert!((1..=MAX_DATA).contains(&body.len()), "DATA size (W7)");
+                data_header(out, *channel, body.len());
+                out.put_slice(body);
+            }
+        }
+    }
+}
+
+/// Appends the header of a DATA frame whose `len` bytes the caller appends.
+pub(crate) fn data_header(out: &mut impl BufMut, channel: u32, len: usize) {
+    debug_assert!(len <= MAX_DATA);
+    header(out, op::DATA, channel, len as u16);
+}
+
+fn short(out: &mut impl BufMut, op: u8, value: u32) {
+    out.put_slice(&[VERSION, op]);
+    out.put_u32(value);
+}
+
+fn header(out: &mut impl BufMut, op: u8, channel: u32, len: u16) {
+    short(out, op, channel);
+    out.put_u16(len);
+}
+
+fn with_u32(out: &mut impl BufMut, op: u8, channel: u32, value: u32) {
+    header(out, op, channel, 4);
+    out.put_u32(value);
+}
+
+fn with_u64(out: &mut impl BufMut, op: u8, channel: u32, value: u64) {
+    header(out, op, channel, 8);
+    out.put_u64(value);
+}
+
+impl Control {
+    fn encode(&self, out: &mut impl BufMut) {
+        match self {
+            Control::Hello { magic } => short(out, op::HELLO, *magic),
+            Control::HelloReply { magic } => short(out, op::HELLO_REPLY, *magic),
+            Control::Settings { body } => {
+                assert!(body.len() <= super::MAX_SETTINGS, "settings size (W3)");
+                header(out, op::DATA, 0, body.len() as u16);
+                out.put_slice(body);
+            }
+            Control::Open { channel } => short(out, op::OPEN, *channel),
+            Control::Window { channel, limit } => with_u64(out, op::WINDOW, *channel, *limit),
+            Control::Fin { channel } => header(out, op::FIN, *channel, 0),
+            Control::Stop { channel, code } => with_u32(out, op::STOP, *channel, *code),
+            Control::Reset { channel, code } => with_u32(out, op::RESET, *channel, *code),
+            Control::Ping { token } => with_u64(out, op::PING, 0, *token),
+            Control::Pong { token } => with_u64(out, op::PONG, 0, *token),
+            Control::MaxChannels { count } => with_u32(out, op::MAX_CHANNELS, 0, *count),
+            Control::Drain => header(out, op::DRAIN, 0, 0),
+            Control::GoAway { last, code, text } => {
+                assert!(text.len() <= MAX_TEXT, "text size (W5)");
+                header(out, op::GOAWAY, 0, 8 + text.len() as u16);
+                out.put_u32(*last);
+                out.put_u32(*code);
+                out.put_slice(text.as_bytes());
+            }
+            Control::Blocked { channel, limit } => with_u64(out, op::BLOCKED, *channel, *limit),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Frames to bytes and back.
+//!
+//! This layer knows the shape of frames and nothing of their meaning: it keeps
+//! no state but a decoder's, and needs only `std` and `bytes`.
+#![doc = include_str!("SPEC.md")]
+
+mod decode;
+mod error;
+mod frame;
+mod settings;
+
+pub use self::decode::{Decoded, Decoder};
+pub use self::error::WireError;
+pub use self::frame::{Control, Frame, MAX_DATA, MAX_TEXT};
+pub use self::settings::{MAX_SETTINGS, Settings};
+
+/// The version of the protocol that this module speaks.
+pub const VERSION: u8 = 1;
+
+/// The magic of a HELLO unless the user sets another: that of the Python
+/// package `tcpchan`.
+pub const DEFAULT_MAGIC: u32 = 0xFEED_BACC;

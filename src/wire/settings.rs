@@ -1,0 +1,89 @@
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::WireError;
+
+/// The most bytes that the settings may take (W3).
+pub const MAX_SETTINGS: usize = 1024;
+
+/// What one side tells the other once, in its hello.
+///
+/// The default is what each side assumes of the other until its settings
+/// arrive. No setting may be below its default, so whatever was sent on that
+/// assumption stays allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Bytes that the peer may send on a new channel before it gets a WINDOW:
+    /// 64 KiB to 2^31 - 1.
+    pub initial_window: u32,
+    /// Channels that the peer may open before it gets a MAX_CHANNELS:
+    /// 256 to 2^31 - 1.
+    pub max_channels: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            initial_window: 64 * 1024,
+            max_channels: 256,
+        }
+    }
+}
+
+const INITIAL_WINDOW: u16 = 1;
+const MAX_CHANNELS: u16 = 2;
+
+impl Settings {
+    /// The settings as the body of their frame.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(16);
+        for (kind, value) in [
+            (INITIAL_WINDOW, self.initial_window),
+            (MAX_CHANNELS, self.max_channels),
+        ] {
+            out.put_u16(kind);
+            out.put_u16(4);
+            out.put_u32(value);
+        }
+        out.freeze()
+    }
+
+    /// Reads the body of a settings frame (W3).
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Settings`] if it is malformed, repeats a type, or a value
+    /// is out of its range.
+    pub fn decode(mut body: &[u8]) -> Result<Settings, WireError> {
+        let mut settings = Settings::default();
+        let mut seen = 0u8;
+        while !body.is_empty() {
+            if body.len() < 4 {
+                return Err(WireError::Settings("a type without its length"));
+            }
+            let (kind, len) = (body.get_u16(), body.get_u16() as usize);
+            if body.len() < len {
+                return Err(WireError::Settings("a value is cut off"));
+            }
+            let (value, rest) = body.split_at(len);
+            body = rest;
+            let (field, least) = match kind {
+                INITIAL_WINDOW => (&mut settings.initial_window, 64 * 1024),
+                MAX_CHANNELS => (&mut settings.max_channels, 256),
+                _ => continue,
+            };
+            if seen & (1 << kind) != 0 {
+                return Err(WireError::Settings("a type stands twice"));
+            }
+            seen |= 1 << kind;
+            let value: [u8; 4] = value
+                .try_into()
+                .map_err(|_| WireError::Settings("a value is not of 4 bytes"))?;
+            *field = u32::from_be_bytes(value);
+            if !(least..=i32::MAX as u32).contains(field) {
+                return Err(WireError::Settings("a value is out of its range"));
+            }
+        }
+        Ok(settings)
+    }
+}
