@@ -4,7 +4,12 @@
 //! connection; opening one costs no round trip, because the open and the first
 //! bytes leave together on a connection that is already up.
 //!
-//! This version holds the lowest layer, [`wire`]: the frames of the protocol.
+//! This version holds the two lowest layers: [`wire`], the frames of the
+//! protocol, and [`proto`], the protocol itself without I/O.
 #![warn(missing_docs)]
 
+mod config;
+pub mod proto;
 pub mod wire;
+
+pub use self::config::{Config, ConfigError};

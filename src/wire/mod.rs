@@ -11,6 +11,7 @@ mod settings;
 
 pub use self::decode::{Decoded, Decoder};
 pub use self::error::WireError;
+pub(crate) use self::frame::data_header;
 pub use self::frame::{Control, Frame, MAX_DATA, MAX_TEXT};
 pub use self::settings::{MAX_SETTINGS, Settings};
 

@@ -1,0 +1,176 @@
+//! What a user may set, checked where it is set.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::wire::{DEFAULT_MAGIC, Settings};
+
+/// The configuration of one connection; always valid.
+///
+/// The most that a peer can make one connection hold for its channels is
+/// `max_channels * initial_window + receive_budget` bytes: 80 MiB by default.
+/// What the application writes is bounded by `send_buffer` a channel.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) magic: u32,
+    pub(crate) settings: Settings,
+    pub(crate) max_window: u32,
+    pub(crate) receive_budget: u64,
+    pub(crate) send_buffer: usize,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) ping_after: Duration,
+    pub(crate) dead_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let settings = Settings {
+            max_channels: 1024,
+            ..Settings::default()
+        };
+        Config {
+            magic: DEFAULT_MAGIC,
+            settings,
+            max_window: 16 << 20,
+            receive_budget: 16 << 20,
+            send_buffer: 64 << 10,
+            handshake_timeout: Duration::from_secs(10),
+            ping_after: Duration::from_secs(15),
+            dead_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A value that [`Config`] does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    field: &'static str,
+    value: u128,
+    range: RangeInclusive<u128>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, most) = (self.range.start(), self.range.end());
+        write!(
+            f,
+            "{} is {} and must be from {least} to {most}",
+            self.field, self.value
+        )
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn check(field: &'static str, value: u128, range: RangeInclusive<u128>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError {
+        field,
+        value,
+        range,
+    })
+}
+
+const MOST: u128 = i32::MAX as u128;
+
+impl Config {
+    /// The magic of the hello; both sides need the same one. Default:
+    /// `0xFEED_BACC`, that of the Python package.
+    pub fn magic(mut self, magic: u32) -> Self {
+        self.magic = magic;
+        self
+    }
+
+    /// Bytes that the peer may send on a channel before the first window
+    /// update. Default 64 KiB, small because each channel may use it at once;
+    /// windows grow from there.
+    ///
+    /// # Errors
+    ///
+    /// Below 64 KiB or above 2^31 - 1.
+    pub fn initial_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
+        check("initial_window", bytes.into(), 64 << 10..=MOST)?;
+        self.settings.initial_window = bytes;
+        self.max_window = self.max_window.max(bytes);
+        Ok(self)
+    }
+
+    /// Channels that the peer may have at a time. Default 1,024.
+    ///
+    /// # Errors
+    ///
+    /// Below 256 or above 2^31 - 1.
+    pub fn max_channels(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("max_channels", count.into(), 256..=MOST)?;
+        self.settings.max_channels = count;
+        Ok(self)
+    }
+
+    /// Bytes up to which one channel's window grows. Default 16 MiB: what
+    /// 1.3 Gbit/s over 100 ms needs.
+    ///
+    /// # Errors
+    ///
+    /// Below the initial window or above 2^31 - 1.
+    pub fn max_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
+        let least = self.settings.initial_window.into();
+        check("max_window", bytes.into(), least..=MOST)?;
+        self.max_window = bytes;
+        Ok(self)
+    }
+
+    /// Bytes that all windows together may grow above their initial size.
+    /// Default 16 MiB.
+    pub fn receive_budget(mut self, bytes: u64) -> Self {
+        self.receive_budget = bytes;
+        self
+    }
+
+    /// Bytes of one channel that wait for the connection before a write
+    /// waits. Default 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn send_buffer(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        check("send_buffer", bytes as u128, 1..=MOST)?;
+        self.send_buffer = bytes;
+        Ok(self)
+    }
+
+    /// How long a peer may take for its hello. Default 10 s.
+    ///
+    /// # Errors
+    ///
+    /// Below 1 ms or above an hour (the error counts milliseconds).
+    pub fn handshake_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        check("handshake_timeout", time.as_millis(), 1..=3_600_000)?;
+        self.handshake_timeout = time;
+        Ok(self)
+    }
+
+    /// A ping leaves when nothing was received for `ping_after`, and the
+    /// connection is dead when nothing was received for `dead_after`.
+    /// Defaults 15 s and 30 s: below the minute at which load balancers drop
+    /// idle flows.
+    ///
+    /// # Errors
+    ///
+    /// `ping_after` below 1 ms or above an hour, `dead_after` not above it or
+    /// above a day (the error counts milliseconds).
+    pub fn keep_alive(
+        mut self,
+        ping_after: Duration,
+        dead_after: Duration,
+    ) -> Result<Self, ConfigError> {
+        let ping = ping_after.as_millis();
+        check("ping_after", ping, 1..=3_600_000)?;
+        check("dead_after", dead_after.as_millis(), ping + 1..=86_400_000)?;
+        self.ping_after = ping_after;
+        self.dead_after = dead_after;
+        Ok(self)
+    }
+}

@@ -1,0 +1,117 @@
+use std::fmt;
+
+use crate::wire::WireError;
+
+/// Codes of a GOAWAY.
+pub(crate) mod code {
+    pub const NONE: u32 = 0;
+    pub const PROTOCOL: u32 = 1;
+    pub const FLOW_CONTROL: u32 = 2;
+    pub const LIMIT: u32 = 3;
+    pub const HANDSHAKE: u32 = 4;
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// This side closed it.
+    Closed,
+    /// The peer closed it and said why.
+    PeerClosed {
+        /// 0 for an orderly end.
+        code: u32,
+        /// The peer's own words.
+        text: String,
+    },
+    /// The peer broke a rule of the protocol.
+    Violation {
+        /// The code that the peer was told.
+        code: u32,
+        /// The text that the peer was told.
+        text: String,
+    },
+    /// The transport ended without a GOAWAY.
+    Lost,
+    /// The peer's hello did not come in time.
+    HandshakeTimeout,
+    /// Nothing was received for too long.
+    Dead,
+}
+
+impl ConnectionError {
+    pub(super) fn violation(code: u32, text: impl Into<String>) -> Self {
+        let text = text.into();
+        ConnectionError::Violation { code, text }
+    }
+}
+
+impl From<WireError> for ConnectionError {
+    fn from(error: WireError) -> Self {
+        ConnectionError::violation(code::PROTOCOL, error.to_string())
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectionError::Closed => f.write_str("the connection was closed"),
+            ConnectionError::PeerClosed { code, text } => {
+                write!(f, "the peer closed the connection (code {code}): {text}")
+            }
+            ConnectionError::Violation { code, text } => {
+                write!(f, "the peer broke the protocol (code {code}): {text}")
+            }
+            ConnectionError::Lost => f.write_str("the connection was lost"),
+            ConnectionError::HandshakeTimeout => {
+                f.write_str("the peer's hello did not come in time")
+            }
+            ConnectionError::Dead => f.write_str("nothing was received for too long"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError {}
+
+/// Why a channel can't be read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The peer gave up writing, with this code: what it wrote may be cut off.
+    Reset(u32),
+    /// The peer gave up reading, with this code.
+    Stopped(u32),
+    /// This side has ended this half.
+    Ended,
+    /// There is no such channel.
+    Unknown,
+    /// The connection ended.
+    Connection(ConnectionError),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChannelError::Reset(code) => write!(f, "the peer reset the channel (code {code})"),
+            ChannelError::Stopped(code) => write!(f, "the peer reads no more (code {code})"),
+            ChannelError::Ended => f.write_str("this side has ended this half of the channel"),
+            ChannelError::Unknown => f.write_str("there is no such channel"),
+            ChannelError::Connection(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+/// Why no channel can be opened now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The peer takes no more for now; [`Event::Openable`](super::Event) tells when it does.
+    Blocked,
+    /// The connection takes no more channels at all: it drains, or its ids
+    /// have run out.
+    Draining,
+    /// The connection ended.
+    Connection(ConnectionError),
+}

@@ -1,0 +1,24 @@
+use super::ConnectionError;
+
+/// What [`Connection::poll_event`](super::Connection::poll_event) reports.
+///
+/// Events are hints to look again: each is reported at most once until it is
+/// polled, so a queue of them is bounded by the number of channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Both hellos are through.
+    Connected,
+    /// The peer opened a channel: [`Connection::accept`](super::Connection::accept).
+    Acceptable,
+    /// The peer takes more channels: [`Connection::open`](super::Connection::open).
+    Openable,
+    /// A channel has bytes, an end or an error to read.
+    Readable(u32),
+    /// A channel takes bytes again, or failed.
+    Writable(u32),
+    /// The peer asks for no more channels.
+    Draining,
+    /// The connection ended; nothing follows.
+    Closed(ConnectionError),
+}

@@ -1,0 +1,95 @@
+//! Receive credit as arithmetic: what a channel's peer may send, what all
+//! channels together may be granted.
+
+use std::time::{Duration, Instant};
+
+/// The credit of one channel's receive half, in bytes of its stream.
+#[derive(Debug)]
+pub(super) struct Credit {
+    read: u64,
+    limit: u64,
+    /// Bytes that the limit should stand above what was read.
+    window: u64,
+    granted: Option<Instant>,
+}
+
+/// What the windows of one connection may grow by in total.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: u64,
+    initial: u64,
+    max_window: u64,
+    /// The window that channels of this connection were last found to need.
+    learned: u64,
+}
+
+impl Budget {
+    pub fn new(left: u64, initial: u64, max_window: u64) -> Self {
+        Budget {
+            left,
+            initial,
+            max_window,
+            learned: initial,
+        }
+    }
+
+    /// The window for a new channel of ours: the learned one if half of what
+    /// is left pays for it.
+    pub fn for_open(&mut self) -> u64 {
+        let extra = (self.learned - self.initial).min(self.left / 2);
+        self.left -= extra;
+        self.initial + extra
+    }
+
+    /// Gives back what a channel's credit took.
+    pub fn release(&mut self, credit: &Credit) {
+        self.left += credit.window - self.initial;
+    }
+}
+
+impl Credit {
+    pub fn new(window: u64) -> Self {
+        Credit {
+            read: 0,
+            limit: window,
+            window,
+            granted: None,
+        }
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Notes that the application read `n` bytes. True when the peer should
+    /// be told of a higher limit: half of the window has been used.
+    ///
+    /// A window that was used up within two round trips is what held the peer
+    /// back, so it doubles as far as the budget allows.
+    pub fn on_read(
+        &mut self,
+        n: u64,
+        now: Instant,
+        rtt: Option<Duration>,
+        budget: &mut Budget,
+    ) -> bool {
+        self.read += n;
+        if self.limit - self.read > self.window / 2 {
+            return false;
+        }
+        let quick = match (self.granted, rtt) {
+            (Some(at), Some(rtt)) => now.saturating_duration_since(at) < rtt * 2,
+            _ => false,
+        };
+        if quick {
+            let room = budget.max_window.saturating_sub(self.window);
+            let extra = self.window.min(room).min(budget.left);
+            budget.left -= extra;
+            self.window += extra;
+            budget.learned = budget.learned.max(self.window);
+        }
+        self.granted = Some(now);
+        self.limit = self.read + self.window;
+        true
+    }
+}

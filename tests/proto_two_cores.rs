@@ -1,0 +1,233 @@
+//! Two cores joined by memory, on a clock that the test moves.
+
+use std::time::{Duration, Instant};
+
+use tcpchan::Config;
+use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, OpenError, Read, Role};
+
+/// A client and a server; bytes cross in pieces of `piece` bytes.
+struct Pair {
+    client: Connection,
+    server: Connection,
+    now: Instant,
+    piece: usize,
+}
+
+impl Pair {
+    fn new(config: Config) -> Pair {
+        let now = Instant::now();
+        Pair {
+            client: Connection::new(Role::Client, config.clone(), now),
+            server: Connection::new(Role::Server, config, now),
+            now,
+            piece: usize::MAX,
+        }
+    }
+
+    fn up() -> Pair {
+        let mut pair = Pair::new(Config::default());
+        pair.run();
+        pair
+    }
+
+    fn run(&mut self) {
+        loop {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            self.client.poll_transmit(&mut up, 64 << 10, self.now);
+            self.server.poll_transmit(&mut down, 64 << 10, self.now);
+            if up.is_empty() && down.is_empty() {
+                return;
+            }
+            for piece in up.chunks(self.piece.min(up.len().max(1))) {
+                self.server.handle_input(piece, self.now);
+            }
+            for piece in down.chunks(self.piece.min(down.len().max(1))) {
+                self.client.handle_input(piece, self.now);
+            }
+        }
+    }
+}
+
+fn read_all(core: &mut Connection, id: u32, now: Instant) -> (Vec<u8>, Result<Read, ChannelError>) {
+    let (mut all, mut buf) = (Vec::new(), [0; 4096]);
+    loop {
+        match core.read(id, &mut buf, now) {
+            Ok(Read::Bytes(n)) => all.extend_from_slice(&buf[..n]),
+            other => return (all, other),
+        }
+    }
+}
+
+#[test]
+fn an_open_and_its_first_bytes_leave_in_the_first_flight() {
+    let mut pair = Pair::new(Config::default());
+    let id = pair.client.open().unwrap();
+    pair.client.write(id, b"hello").unwrap();
+    let mut flight = Vec::new();
+    pair.client.poll_transmit(&mut flight, 64 << 10, pair.now);
+    pair.server.handle_input(&flight, pair.now);
+    assert_eq!(pair.server.accept(), Some(id));
+    assert_eq!(read_all(&mut pair.server, id, pair.now).0, b"hello");
+}
+
+#[test]
+fn a_megabyte_arrives_whole_in_pieces_of_any_size() {
+    for piece in [1, 7, 1000, usize::MAX] {
+        let mut pair = Pair::up();
+        pair.piece = piece;
+        let data: Vec<u8> = (0..1u32 << 20)
+            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .collect();
+        let id = pair.client.open().unwrap();
+        let (mut sent, mut got) = (0, Vec::new());
+        while got.len() < data.len() {
+            sent += pair.client.write(id, &data[sent..]).unwrap();
+            pair.run();
+            got.extend(read_all(&mut pair.server, id, pair.now).0);
+        }
+        pair.client.finish(id).unwrap();
+        pair.run();
+        assert_eq!(pair.server.read(id, &mut [0], pair.now), Ok(Read::Finished));
+        assert!(got == data, "pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_reader_that_stops_reading_holds_up_no_other_channel() {
+    let mut pair = Pair::up();
+    let (stuck, free) = (pair.client.open().unwrap(), pair.client.open().unwrap());
+    while pair.client.write(stuck, &[0; 1000]).unwrap() > 0 {
+        pair.run();
+    }
+    pair.client.write(free, b"through").unwrap();
+    pair.run();
+    assert_eq!(read_all(&mut pair.server, free, pair.now).0, b"through");
+    assert_eq!(
+        read_all(&mut pair.server, stuck, pair.now).0.len(),
+        64 << 10
+    );
+}
+
+#[test]
+fn each_half_ends_on_its_own() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.client.finish(id).unwrap();
+    pair.run();
+    assert_eq!(pair.server.read(id, &mut [0], pair.now), Ok(Read::Finished));
+    pair.server.write(id, b"still").unwrap();
+    pair.run();
+    assert_eq!(read_all(&mut pair.client, id, pair.now).0, b"still");
+}
+
+#[test]
+fn a_released_channel_is_an_error_at_its_reader_and_is_forgotten() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.client.write(id, b"part").unwrap();
+    pair.run();
+    pair.client.release(id);
+    pair.run();
+    let end = read_all(&mut pair.server, id, pair.now).1;
+    assert_eq!(end, Err(ChannelError::Reset(0)));
+    pair.server.release(id);
+    pair.run();
+    assert_eq!((pair.client.channels(), pair.server.channels()), (0, 0));
+}
+
+#[test]
+fn a_lost_connection_is_an_error_and_never_an_end_of_file() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.client.write(id, b"part").unwrap();
+    pair.run();
+    pair.server.handle_eof();
+    let (bytes, end) = read_all(&mut pair.server, id, pair.now);
+    assert_eq!(bytes, b"part");
+    assert_eq!(end, Err(ChannelError::Connection(ConnectionError::Lost)));
+}
+
+#[test]
+fn a_violation_is_answered_with_a_goaway_that_names_it() {
+    let mut pair = Pair::up();
+    pair.server.handle_input(&[1, 0x42], pair.now);
+    pair.run();
+    let Some(ConnectionError::PeerClosed { code: 1, text }) = pair.client.error() else {
+        panic!("{:?}", pair.client.error());
+    };
+    assert!(text.contains("0x42"), "{text}");
+}
+
+#[test]
+fn another_magic_is_an_error_on_both_sides() {
+    let mut pair = Pair::new(Config::default());
+    pair.server = Connection::new(Role::Server, Config::default().magic(7), pair.now);
+    pair.run();
+    assert!(pair.server.error().unwrap().to_string().contains("magic"));
+    assert!(pair.client.error().is_some());
+}
+
+#[test]
+fn opens_beyond_the_peers_limit_wait_until_channels_are_over() {
+    let mut pair = Pair::up();
+    let ids: Vec<u32> = std::iter::from_fn(|| pair.client.open().ok()).collect();
+    assert_eq!(ids.len(), 1024);
+    assert_eq!(pair.client.open(), Err(OpenError::Blocked));
+    pair.client.release(ids[0]);
+    pair.run();
+    pair.server.release(ids[0]);
+    pair.run();
+    let events: Vec<Event> = std::iter::from_fn(|| pair.client.poll_event()).collect();
+    assert!(events.contains(&Event::Openable));
+    assert!(pair.client.open().is_ok());
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_then_dead() {
+    let mut pair = Pair::up();
+    pair.now += Duration::from_secs(15);
+    pair.client.handle_timeout(pair.now);
+    let mut lost = Vec::new();
+    assert_eq!(pair.client.poll_transmit(&mut lost, 1024, pair.now), 16);
+    pair.now += Duration::from_secs(15);
+    pair.client.handle_timeout(pair.now);
+    assert_eq!(pair.client.error(), Some(&ConnectionError::Dead));
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_given_up_at_the_handshake_time() {
+    let mut pair = Pair::new(Config::default());
+    pair.now = pair.server.poll_timeout().unwrap();
+    pair.server.handle_timeout(pair.now);
+    assert_eq!(
+        pair.server.error(),
+        Some(&ConnectionError::HandshakeTimeout)
+    );
+}
+
+#[test]
+fn a_drained_peer_opens_no_more_and_its_channels_go_on() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.server.drain();
+    pair.run();
+    assert_eq!(pair.client.open(), Err(OpenError::Draining));
+    pair.client.write(id, b"on").unwrap();
+    pair.run();
+    assert_eq!(read_all(&mut pair.server, id, pair.now).0, b"on");
+}
+
+#[test]
+fn a_quiet_channel_goes_ahead_of_one_that_streams() {
+    let mut pair = Pair::up();
+    let (bulk, small) = (pair.client.open().unwrap(), pair.client.open().unwrap());
+    pair.client.write(bulk, &[0; 65536]).unwrap();
+    let mut first = Vec::new();
+    pair.client.poll_transmit(&mut first, 16 << 10, pair.now);
+    pair.client.write(small, b"now").unwrap();
+    let mut second = Vec::new();
+    pair.client.poll_transmit(&mut second, 1, pair.now);
+    pair.server.handle_input(&first, pair.now);
+    pair.server.handle_input(&second, pair.now);
+    assert_eq!(read_all(&mut pair.server, small, pair.now).0, b"now");
+}
