@@ -9,7 +9,9 @@
 #![warn(missing_docs)]
 
 mod config;
+mod driver;
 pub mod proto;
 pub mod wire;
 
 pub use self::config::{Config, ConfigError};
+pub use self::driver::{Channel, Connection};

@@ -70,6 +70,18 @@ impl Connection {
         self.go_away(code::NONE, &text, ConnectionError::Closed);
     }
 
+    /// Whether channels can still be opened.
+    pub fn is_open(&self) -> bool {
+        self.end.is_none() && !self.local.draining && self.local.next <= i32::MAX as u32
+    }
+
+    /// Whether a window update waits to be sent for the channel.
+    pub fn owes_window(&self, id: u32) -> bool {
+        self.channels
+            .get(&id)
+            .is_some_and(|state| state.owed.window)
+    }
+
     /// Channels that are not over.
     pub fn channels(&self) -> usize {
         self.channels.len()
