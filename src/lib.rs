@@ -4,14 +4,27 @@
 //! connection; opening one costs no round trip, because the open and the first
 //! bytes leave together on a connection that is already up.
 //!
-//! This version holds the two lowest layers: [`wire`], the frames of the
-//! protocol, and [`proto`], the protocol itself without I/O.
+//! | layer | what it is |
+//! |---|---|
+//! | [`wire`] | frames to bytes and back |
+//! | [`proto`] | the protocol without I/O |
+//! | [`Connection`], [`Channel`] | the tokio driver |
+//! | [`client`] | a connector for hyper clients |
+//! | [`server`] | an acceptor for hyper and axum servers |
+//!
+//! The feature `axum` makes [`server::Acceptor`] an `axum::serve::Listener`.
 #![warn(missing_docs)]
 
+pub mod client;
 mod config;
 mod driver;
 pub mod proto;
+pub mod server;
 pub mod wire;
 
 pub use self::config::{Config, ConfigError};
 pub use self::driver::{Channel, Connection};
+
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# The layers point one way (wire <- proto) and neither knows a
-# runtime, a socket or the clock.
+# The layers point one way (wire, proto, driver, client and server) and wire and proto
+# know no runtime, a socket or the clock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bad=0
 forbid() { # folder, pattern, why
-    if [ -d "src/$1" ] && grep -rnE "$2" "src/$1" --include='*.rs' | grep -vE ':[0-9]+: *//'; then
+    if grep -rnE "$2" $(ls -d "src/$1" "src/$1.rs" 2>/dev/null) --include='*.rs' | grep -vE ':[0-9]+: *//'; then
         echo "src/$1 $3" >&2
         bad=1
     fi
 }
 forbid wire 'crate::(proto|driver|client|server|config)' 'imports a layer above it'
 forbid proto 'crate::(driver|client|server)' 'imports a layer above it'
+forbid config 'crate::(proto|driver|client|server)' 'imports a layer above it'
+forbid driver 'crate::(client|server)' 'imports a layer above it'
+forbid client 'crate::server' 'imports its sibling'
+forbid server 'crate::client' 'imports its sibling'
 for layer in wire proto; do
     forbid "$layer" 'tokio|std::net|Instant::now|SystemTime|std::thread' 'knows a runtime, a socket or the clock'
 done
