@@ -83,10 +83,7 @@ impl Connection {
                     Poll::Pending
                 }
                 Err(OpenError::Connection(error)) => Poll::Ready(Err(connection_to_io(error))),
-                Err(OpenError::Draining) => {
-                    let text = "the connection takes no more channels";
-                    Poll::Ready(Err(io::Error::new(io::ErrorKind::NotConnected, text)))
-                }
+                Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::NotConnected, error))),
             })
         })
         .await

@@ -34,6 +34,10 @@ pub(super) struct Task<T> {
     linger: Duration,
     until: Option<Instant>,
     unflushed: bool,
+    /// Bytes came or left in this round.
+    progress: bool,
+    /// When the last bytes must have left.
+    ending: Option<Instant>,
 }
 
 impl<T: AsyncRead + AsyncWrite> Task<T> {
@@ -48,55 +52,60 @@ impl<T: AsyncRead + AsyncWrite> Task<T> {
             linger,
             until: None,
             unflushed: false,
+            progress: false,
+            ending: None,
         }
     }
 
-    /// True if bytes came.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+    fn has_ended(&self) -> bool {
+        self.shared.lock().core.error().is_some()
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) {
         let mut buf = ReadBuf::new(&mut self.input);
         let Poll::Ready(result) = self.io.as_mut().poll_read(cx, &mut buf) else {
-            return false;
+            return;
         };
         let mut inner = self.shared.lock();
         if result.is_ok() && !buf.filled().is_empty() {
             inner.core.handle_input(buf.filled(), Instant::now().into());
-            return true;
+            self.progress = true;
+        } else {
+            inner.core.handle_eof();
         }
-        inner.core.handle_eof();
-        false
     }
 
-    /// Ready once all that the core owes has left; true if bytes left.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut any = false;
+    /// Ready once all that the core owes has left.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.written == self.output.len() {
-                self.output.clear();
-                self.written = 0;
-                let now = Instant::now().into();
-                let core = &mut self.shared.lock().core;
-                core.poll_transmit(&mut self.output, WRITE, now);
+                self.refill();
             }
             if self.output.is_empty() {
                 break;
             }
             let bytes = &self.output[self.written..];
-            let Poll::Ready(n) = self.io.as_mut().poll_write(cx, bytes)? else {
-                return Poll::Ready(Ok(any));
-            };
+            let n = ready!(self.io.as_mut().poll_write(cx, bytes))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += n;
-            (any, self.unflushed) = (true, true);
-            if any {
-                self.dispatch();
-            }
+            (self.progress, self.unflushed) = (true, true);
         }
-        if self.unflushed && self.io.as_mut().poll_flush(cx)?.is_ready() {
+        if self.unflushed {
+            ready!(self.io.as_mut().poll_flush(cx))?;
             self.unflushed = false;
         }
-        Poll::Ready(Ok(any))
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes from the core what it owes; writers that waited go on.
+    fn refill(&mut self) {
+        self.output.clear();
+        self.written = 0;
+        let now = Instant::now().into();
+        let core = &mut self.shared.lock().core;
+        core.poll_transmit(&mut self.output, WRITE, now);
     }
 
     fn dispatch(&self) {
@@ -133,19 +142,17 @@ impl<T: AsyncRead + AsyncWrite> Task<T> {
 
     /// The last bytes and the shutdown, for `linger` at most.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = *self.until.get_or_insert(Instant::now() + self.linger);
-        self.sleep.as_mut().reset(until);
+        let until = *self.ending.get_or_insert(Instant::now() + self.linger);
+        if self.sleep.deadline() != until {
+            self.sleep.as_mut().reset(until);
+        }
         if self.sleep.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        while self.written < self.output.len() {
-            let bytes = &self.output[self.written..];
-            match ready!(self.io.as_mut().poll_write(cx, bytes)) {
-                Ok(n) if n > 0 => self.written += n,
-                _ => return Poll::Ready(()),
-            }
+        match ready!(self.poll_write(cx)) {
+            Ok(()) => self.io.as_mut().poll_shutdown(cx).map(drop),
+            Err(_) => Poll::Ready(()),
         }
-        self.io.as_mut().poll_shutdown(cx).map(drop)
     }
 }
 
@@ -156,24 +163,19 @@ impl<T: AsyncRead + AsyncWrite> Future for Task<T> {
         let this = &mut *self;
         this.shared.lock().task = Some(cx.waker().clone());
         for _ in 0..ROUNDS {
-            let ended = this.shared.lock().core.error().is_some();
-            let read = !ended && this.poll_read(cx);
-            this.dispatch();
-            this.poll_time(cx);
-            let wrote = match this.poll_write(cx) {
-                Poll::Ready(Ok(wrote)) => wrote,
-                Poll::Ready(Err(_)) => {
-                    this.shared.lock().core.handle_eof();
-                    (this.written, this.unflushed) = (this.output.len(), false);
-                    false
-                }
-                Poll::Pending => false,
-            };
-            this.dispatch();
-            if this.shared.lock().core.error().is_some() {
+            this.progress = false;
+            if this.has_ended() {
+                this.dispatch();
                 return this.poll_end(cx);
             }
-            if !read && !wrote {
+            this.poll_read(cx);
+            this.dispatch();
+            this.poll_time(cx);
+            if let Poll::Ready(Err(_)) = this.poll_write(cx) {
+                this.shared.lock().core.handle_eof();
+            }
+            this.dispatch();
+            if !this.progress && !this.has_ended() {
                 return Poll::Pending;
             }
         }

@@ -115,3 +115,15 @@ pub enum OpenError {
     /// The connection ended.
     Connection(ConnectionError),
 }
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Blocked => f.write_str("the peer takes no more channels for now"),
+            OpenError::Draining => f.write_str("the connection takes no more channels"),
+            OpenError::Connection(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
