@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::wire::{DEFAULT_MAGIC, Settings};
+use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 
 /// The configuration of one connection; always valid.
 ///
@@ -14,6 +14,7 @@ use crate::wire::{DEFAULT_MAGIC, Settings};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) magic: u32,
+    pub(crate) protocol: Protocol,
     pub(crate) settings: Settings,
     pub(crate) max_window: u32,
     pub(crate) receive_budget: u64,
@@ -31,6 +32,7 @@ impl Default for Config {
         };
         Config {
             magic: DEFAULT_MAGIC,
+            protocol: Protocol::V1,
             settings,
             max_window: 16 << 20,
             receive_budget: 16 << 20,
@@ -81,6 +83,15 @@ impl Config {
     /// `0xFEED_BACC`, that of the Python package.
     pub fn magic(mut self, magic: u32) -> Self {
         self.magic = magic;
+        self
+    }
+
+    /// Which versions of the protocol to speak. Default [`Protocol::V1`].
+    ///
+    /// Version 0 has no flow control: a channel whose reader is slow holds up
+    /// the whole connection once `receive_budget` bytes wait to be read.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 

@@ -23,7 +23,8 @@ pub mod server;
 pub mod wire;
 
 pub use self::config::{Config, ConfigError};
-pub use self::driver::{Channel, Connection};
+pub use self::driver::{Channel, Connection, ReadHalf, WriteHalf};
+pub use self::wire::Protocol;
 
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../README.md")]

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, OpenError, Read, Role};
+use tcpchan::proto::{
+    ChannelError, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
+};
 
 /// A client and a server; bytes cross in pieces of `piece` bytes.
 struct Pair {
@@ -48,7 +50,7 @@ impl Pair {
     }
 }
 
-fn read_all(core: &mut Connection, id: u32, now: Instant) -> (Vec<u8>, Result<Read, ChannelError>) {
+fn read_all(core: &mut Connection, id: Key, now: Instant) -> (Vec<u8>, Result<Read, ChannelError>) {
     let (mut all, mut buf) = (Vec::new(), [0; 4096]);
     loop {
         match core.read(id, &mut buf, now) {
@@ -170,7 +172,7 @@ fn another_magic_is_an_error_on_both_sides() {
 #[test]
 fn opens_beyond_the_peers_limit_wait_until_channels_are_over() {
     let mut pair = Pair::up();
-    let ids: Vec<u32> = std::iter::from_fn(|| pair.client.open().ok()).collect();
+    let ids: Vec<Key> = std::iter::from_fn(|| pair.client.open().ok()).collect();
     assert_eq!(ids.len(), 1024);
     assert_eq!(pair.client.open(), Err(OpenError::Blocked));
     pair.client.release(ids[0]);

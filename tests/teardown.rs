@@ -76,7 +76,7 @@ async fn a_peer_that_is_no_tcpchan_gets_a_goaway_and_everyone_here_an_error() {
     let mut answer = Vec::new();
     let _ = raw.read_to_end(&mut answer).await;
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.contains("version 71"), "{text:?}");
+    assert!(text.contains("0x47"), "{text:?}");
 }
 
 #[tokio::test]

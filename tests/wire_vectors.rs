@@ -1,7 +1,7 @@
 //! Byte-exact vectors of every frame of version 1, each at every split point.
 
 use bytes::Bytes;
-use tcpchan::wire::{Control, Decoded, Decoder, Frame, Settings, WireError};
+use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Settings, Version, WireError};
 
 fn vectors() -> Vec<(Frame<'static>, &'static str)> {
     use Control::*;
@@ -87,7 +87,7 @@ type Found = (Option<Control>, Vec<u8>);
 
 /// Everything in `pieces`, payloads joined.
 fn decode(pieces: &[&[u8]]) -> Result<Vec<Found>, WireError> {
-    let (mut decoder, mut found) = (Decoder::new(), Vec::new());
+    let (mut decoder, mut found) = (Decoder::new(Protocol::V1), Vec::new());
     for piece in pieces {
         let mut input = *piece;
         while let Some(decoded) = decoder.decode(&mut input)? {
@@ -108,7 +108,7 @@ fn decode(pieces: &[&[u8]]) -> Result<Vec<Found>, WireError> {
 fn every_frame_encodes_to_its_vector() {
     for (frame, hex) in vectors() {
         let mut out = Vec::new();
-        frame.encode(&mut out);
+        frame.encode(Version::V1, &mut out);
         assert_eq!(out, unhex(hex), "{frame:?}");
     }
 }
@@ -152,9 +152,15 @@ fn an_unknown_op_with_bit_7_set_is_skipped() {
 #[test]
 fn what_no_frame_looks_like_is_an_error_at_the_first_byte_that_shows_it() {
     for (hex, error) in [
-        ("00", WireError::Version(0)),
+        (
+            "00",
+            WireError::Version {
+                received: 0,
+                spoken: Protocol::V1,
+            },
+        ),
         ("0142", WireError::UnknownOp(0x42)),
-        ("0104", WireError::Version0Op(4)),
+        ("0104", WireError::OtherVersion(4)),
         ("010300000000", WireError::Channel(3, 0)),
         ("0105000000010000", WireError::Length(5, 0)),
         ("0105000000014001", WireError::Length(5, 0x4001)),

@@ -1,69 +1,132 @@
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::{Handle, now};
-use super::shared::{register, to_io};
-use crate::proto::{ChannelError, Read};
+use super::connection::Handle;
+use super::error::channel_error;
+use super::shared::now;
+use super::split::{ReadHalf, WriteHalf};
+use crate::proto::{ChannelError, Key, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
 ///
 /// Shutting down the writer sends a FIN, the only clean end of file. A reset,
-/// a peer that let go and a lost connection are errors. Dropping a channel
-/// that was not shut down resets it, and asks the peer to stop sending.
+/// a peer that let go and a lost connection are errors, whose source is a
+/// [`proto::ChannelError`](crate::proto::ChannelError).
+///
+/// Dropping a channel that was not shut down resets it, and asks the peer to
+/// stop sending. What was written before a shutdown still arrives after the
+/// drop.
+///
+/// Reads and writes are cancel safe: a poll that is pending has taken nothing.
 #[derive(Debug)]
 pub struct Channel {
     handle: Arc<Handle>,
-    id: u32,
+    key: Key,
 }
 
 impl Channel {
-    pub(super) fn new(handle: Arc<Handle>, id: u32) -> Self {
-        Channel { handle, id }
+    pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
+        Channel { handle, key }
     }
 
-    /// The channel's number on its connection.
+    /// The channel's number on its connection: odd if the client opened it,
+    /// even if the server did; anything with a version 0 peer.
     pub fn id(&self) -> u32 {
-        self.id
+        let inner = self.handle.0.lock();
+        inner.core.id(self.key).unwrap_or_default()
     }
 
     /// Gives up writing: the peer's reader gets an error with this code.
+    /// [`proto::REFUSED`](crate::proto::REFUSED) tells it that what the channel
+    /// was for may be tried again.
     pub fn reset(&self, code: u32) {
         self.handle
             .0
-            .change(|inner| inner.core.reset(self.id, code));
+            .change(|inner| inner.core.reset(self.key, code));
+    }
+
+    /// Gives up reading: the peer's writer gets an error with this code.
+    pub fn stop(&self, code: u32) {
+        self.handle
+            .0
+            .change(|inner| inner.core.stop(self.key, code));
+    }
+
+    /// The two directions, each for a task of its own. Dropping the reader
+    /// asks the peer to stop; dropping a writer that was not shut down resets
+    /// the channel.
+    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
+        let channel = Arc::new(self);
+        (ReadHalf::new(channel.clone()), WriteHalf::new(channel))
+    }
+
+    /// Reads up to `most` bytes into `sink`. Ready without a byte is the end.
+    pub(super) fn poll_read_with(
+        &self,
+        cx: &Context<'_>,
+        most: usize,
+        sink: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        let mut inner = self.handle.0.lock();
+        let paused = !inner.core.wants_input();
+        match inner.core.read_with(self.key, most, now(), sink) {
+            Ok(Read::Bytes(_)) => {}
+            Ok(Read::Blocked) if most > 0 => {
+                inner.register_reader(self.key, cx);
+                return Poll::Pending;
+            }
+            Ok(_) => return Poll::Ready(Ok(())),
+            Err(error) => return Poll::Ready(Err(channel_error(error))),
+        }
+        let resumes = paused && inner.core.wants_input();
+        let tell = resumes || inner.core.owes_window(self.key);
+        let task = tell.then(|| inner.task_to_wake()).flatten();
+        drop(inner);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Poll::Ready(Ok(()))
     }
 
     pub(super) fn poll_write_slices(
         &self,
         cx: &Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        let mut inner = self.handle.0.lock();
-        let mut total = 0;
-        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match inner.core.write(self.id, slice) {
-                Ok(n) => total += n,
-                Err(error) if total == 0 => return Poll::Ready(Err(to_io(error))),
-                Err(_) => break,
+        self.handle.0.write(|inner| {
+            let mut total = 0;
+            for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+                match inner.core.write(self.key, slice) {
+                    Ok(0) => break,
+                    Ok(n) => total += n,
+                    Err(error) if total == 0 => return Poll::Ready(Err(channel_error(error))),
+                    Err(_) => break,
+                }
             }
+            if total == 0 {
+                inner.register_writer(self.key, cx);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(total))
+        })
+    }
+
+    /// FIN follows what was written. Ending twice, or after the peer's STOP,
+    /// is no error; on a connection that is gone it is.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        match self.handle.0.change(|inner| inner.core.finish(self.key)) {
+            Err(error @ (ChannelError::Connection(_) | ChannelError::Refused(_))) => {
+                Err(channel_error(error))
+            }
+            _ => Ok(()),
         }
-        if total == 0 {
-            register(&mut inner.writers, self.id, cx.waker());
-            return Poll::Pending;
-        }
-        let task = inner.task.take();
-        drop(inner);
-        if let Some(task) = task {
-            task.wake();
-        }
-        Poll::Ready(Ok(total))
     }
 }
 
@@ -73,23 +136,7 @@ impl AsyncRead for Channel {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut inner = self.handle.0.lock();
-        match inner.core.read(self.id, buf.initialize_unfilled(), now()) {
-            Ok(Read::Bytes(n)) => buf.advance(n),
-            Ok(Read::Finished) => {}
-            Ok(Read::Blocked) if buf.remaining() == 0 => {}
-            Ok(Read::Blocked) => {
-                register(&mut inner.readers, self.id, cx.waker());
-                return Poll::Pending;
-            }
-            Err(error) => return Poll::Ready(Err(to_io(error))),
-        }
-        let task = inner.core.owes_window(self.id).then(|| inner.task.take());
-        drop(inner);
-        if let Some(Some(task)) = task {
-            task.wake();
-        }
-        Poll::Ready(Ok(()))
+        self.poll_read_with(cx, buf.remaining(), |bytes| buf.put_slice(bytes))
     }
 }
 
@@ -99,13 +146,13 @@ impl AsyncWrite for Channel {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_slices(cx, &[io::IoSlice::new(buf)])
+        self.poll_write_slices(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.poll_write_slices(cx, slices)
     }
@@ -119,21 +166,18 @@ impl AsyncWrite for Channel {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends a FIN behind what was written; does not wait for it to leave.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = self.handle.0.change(|inner| inner.core.finish(self.id));
-        Poll::Ready(match result {
-            Err(error @ ChannelError::Connection(_)) => Err(to_io(error)),
-            _ => Ok(()),
-        })
+        Poll::Ready(self.finish())
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.handle.0.change(|inner| {
-            inner.core.release(self.id);
-            inner.readers.remove(&self.id);
-            inner.writers.remove(&self.id);
+        let wakers = self.handle.0.change(|inner| {
+            inner.core.release(self.key);
+            inner.unregister(self.key)
         });
+        drop(wakers);
     }
 }

@@ -1,14 +1,14 @@
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::channel::Channel;
-use super::shared::{Shared, connection_to_io};
+use super::error::open_error;
+use super::shared::{Shared, now};
 use super::task::Task;
+use super::transport::Transport;
 use crate::config::Config;
 use crate::proto::{self, OpenError, Role};
 
@@ -18,7 +18,7 @@ use crate::proto::{self, OpenError, Role};
 /// closes once its channels are over.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    pub(super) handle: Arc<Handle>,
+    handle: Arc<Handle>,
 }
 
 #[derive(Debug)]
@@ -60,70 +60,85 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let linger = config.handshake_timeout;
-        let now = tokio::time::Instant::now().into();
-        let core = proto::Connection::new(role, config, now);
-        let shared = Arc::new(Shared::new(core));
-        tokio::spawn(Task::new(io, shared.clone(), linger));
+        let core = proto::Connection::new(role, config, now());
+        let shared = Arc::new(Shared::new(core, Transport::new(io)));
+        tokio::spawn(Task::new(shared.clone(), linger));
         let handle = Arc::new(Handle(shared));
         Connection { handle }
     }
 
     /// Opens a channel, at no round trip; waits only while the peer takes no
-    /// more channels. Cancel safe.
+    /// more channels. Cancel safe: a call that is dropped opens nothing.
     ///
     /// # Errors
     ///
-    /// When the connection has ended, or drains (`NotConnected`).
+    /// When the connection has ended, or drains (`NotConnected`). The source is
+    /// a [`proto::OpenError`].
     pub async fn open(&self) -> io::Result<Channel> {
-        poll_fn(|cx| {
-            self.handle.0.change(|inner| match inner.core.open() {
-                Ok(id) => Poll::Ready(Ok(Channel::new(self.handle.clone(), id))),
-                Err(OpenError::Blocked) => {
-                    inner.openers.push(cx.waker().clone());
-                    Poll::Pending
-                }
-                Err(OpenError::Connection(error)) => Poll::Ready(Err(connection_to_io(error))),
-                Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::NotConnected, error))),
-            })
-        })
-        .await
+        let shared = &self.handle.0;
+        loop {
+            let openable = shared.openable.notified();
+            tokio::pin!(openable);
+            openable.as_mut().enable();
+            // The open leaves with what is written next, or by itself.
+            let opened = shared.change(|inner| inner.core.open());
+            match opened {
+                Ok(key) => return Ok(Channel::new(self.handle.clone(), key)),
+                Err(OpenError::Blocked) => openable.await,
+                Err(error) => return Err(open_error(error)),
+            }
+        }
     }
 
     /// The next channel that the peer opened; `None` once the connection has
-    /// ended. Cancel safe.
+    /// ended. Cancel safe: a call that is dropped takes no channel.
     pub async fn accept(&self) -> Option<Channel> {
-        poll_fn(|cx| {
-            let mut inner = self.handle.0.lock();
-            if let Some(id) = inner.core.accept() {
-                return Poll::Ready(Some(Channel::new(self.handle.clone(), id)));
+        let shared = &self.handle.0;
+        loop {
+            let acceptable = shared.acceptable.notified();
+            tokio::pin!(acceptable);
+            acceptable.as_mut().enable();
+            match self.next_channel() {
+                Some(accepted) => return accepted,
+                None => acceptable.await,
             }
-            if inner.core.error().is_some() {
-                return Poll::Ready(None);
-            }
-            inner.acceptors.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+        }
     }
 
-    /// Asks the peer to open no more channels; those that are open go on.
+    /// A channel, the end, or nothing yet.
+    fn next_channel(&self) -> Option<Option<Channel>> {
+        let mut inner = self.handle.0.lock();
+        match inner.core.accept() {
+            Some(key) => Some(Some(Channel::new(self.handle.clone(), key))),
+            None => inner.core.error().map(|_| None),
+        }
+    }
+
+    /// Asks the peer to open no more channels; those that are open go on, and
+    /// those that it opened before it knew still arrive. The connection closes
+    /// once all are over.
     pub fn drain(&self) {
         self.handle.0.change(|inner| inner.core.drain());
     }
 
+    /// Refuses the channels that wait in [`accept`](Self::accept): the peer
+    /// learns that it may try again elsewhere what they were for.
+    pub fn refuse_waiting(&self) {
+        self.handle.0.change(|inner| inner.core.refuse_waiting());
+    }
+
     /// Whether channels can still be opened.
     pub fn is_open(&self) -> bool {
-        let inner = self.handle.0.lock();
-        inner.core.is_open()
+        self.handle.0.lock().core.is_open()
+    }
+
+    /// Why the connection ended, if it has.
+    pub fn error(&self) -> Option<proto::ConnectionError> {
+        self.handle.0.lock().core.error().cloned()
     }
 
     /// The smoothed round-trip time, once it was measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.handle.0.lock().core.rtt()
     }
-}
-
-/// The time as the runtime sees it, which a test may pause.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into()
 }

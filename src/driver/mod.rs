@@ -3,9 +3,13 @@
 
 mod channel;
 mod connection;
+mod error;
 mod hyper_io;
 mod shared;
+mod split;
 mod task;
+mod transport;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;
+pub use self::split::{ReadHalf, WriteHalf};

@@ -1,43 +1,87 @@
-//! What the task and its handles share: the core and the wakers, under one
-//! lock that is held for microseconds. Nothing is woken under it.
+//! What the task and its handles share: the core and the wakers under one lock
+//! that is held for microseconds, the transport under another. Nothing is
+//! woken under a lock. Whoever takes both takes the transport's first.
 
-use std::collections::HashMap;
-use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Waker};
+use std::time::Instant;
 
-use crate::proto::{self, ChannelError, ConnectionError, Event};
+use tokio::sync::Notify;
+
+use super::transport::Transport;
+use crate::proto::{self, Event, Key};
 
 #[derive(Debug)]
-pub(super) struct Shared(Mutex<Inner>);
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    transport: Mutex<Transport>,
+    /// Few channels are busy, so whoever writes may write to the transport.
+    alone: AtomicBool,
+    pub acceptable: Notify,
+    pub openable: Notify,
+}
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub core: proto::Connection,
-    pub task: Option<Waker>,
-    pub readers: HashMap<u32, Waker>,
-    pub writers: HashMap<u32, Waker>,
-    pub acceptors: Vec<Waker>,
-    pub openers: Vec<Waker>,
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
+    task: Option<Waker>,
+    woken: bool,
+    /// By [`Key::index`].
+    wakers: Vec<Wakers>,
+}
+
+#[derive(Debug, Default)]
+struct Wakers {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// What to wake once the locks are free.
+#[derive(Debug, Default)]
+pub(super) struct Wake {
+    wakers: Vec<Waker>,
+    /// Channels that have something to read.
+    readable: usize,
+    acceptable: bool,
+    openable: bool,
 }
 
 impl Shared {
-    pub fn new(core: proto::Connection) -> Self {
-        Shared(Mutex::new(Inner {
-            core,
-            task: None,
-            readers: HashMap::new(),
-            writers: HashMap::new(),
-            acceptors: Vec::new(),
-            openers: Vec::new(),
-            closing: false,
-        }))
+    pub fn new(core: proto::Connection, transport: Transport) -> Self {
+        Shared {
+            inner: Mutex::new(Inner {
+                core,
+                closing: false,
+                task: None,
+                woken: false,
+                wakers: Vec::new(),
+            }),
+            transport: Mutex::new(transport),
+            alone: AtomicBool::new(true),
+            acceptable: Notify::new(),
+            openable: Notify::new(),
+        }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn transport(&self) -> MutexGuard<'_, Transport> {
+        self.transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_transport(&self) -> Option<MutexGuard<'_, Transport>> {
+        match self.transport.try_lock() {
+            Ok(transport) => Some(transport),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Runs `change` on the core, then wakes the task so that what it owes
@@ -45,62 +89,138 @@ impl Shared {
     pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let value = change(&mut inner);
-        let task = inner.task.take();
+        let task = inner.task_to_wake();
         drop(inner);
         if let Some(task) = task {
             task.wake();
         }
         value
     }
+
+    /// Runs `write` on the core and sends what it owes at once if nothing else
+    /// waits to be sent; otherwise the task sends it with the rest.
+    pub fn write<T>(&self, write: impl FnOnce(&mut Inner) -> T) -> T {
+        let transport = match self.alone.load(Relaxed) {
+            true => self.try_transport().filter(|t| t.is_idle()),
+            false => None,
+        };
+        let Some(mut transport) = transport else {
+            return self.change(write);
+        };
+        let mut inner = self.lock();
+        let value = write(&mut inner);
+        let Some(task) = inner.task.clone() else {
+            return value; // its first poll is still to come
+        };
+        let mut wake = Wake::default();
+        transport.fill(&mut inner.core, now());
+        inner.dispatch(&mut wake);
+        let more = inner.core.wants_transmit();
+        drop(inner);
+        let failed = transport
+            .poll_write(&mut Context::from_waker(&task))
+            .is_err();
+        drop(transport);
+        self.wake(wake);
+        if failed || more {
+            task.wake();
+        }
+        value
+    }
+
+    /// Wakes what `dispatch` found, and returns the empty collection.
+    pub fn wake(&self, mut wake: Wake) -> Wake {
+        if wake.acceptable {
+            self.acceptable.notify_waiters();
+        }
+        if wake.openable {
+            self.openable.notify_waiters();
+        }
+        for waker in wake.wakers.drain(..) {
+            waker.wake();
+        }
+        (wake.acceptable, wake.openable, wake.readable) = (false, false, 0);
+        wake
+    }
+
+    /// Notes for how many channels the last input was: up to two (one that
+    /// ends and one that begins) are better served at once.
+    pub fn note_busy(&self, wake: &Wake) {
+        self.alone.store(wake.readable <= 2, Relaxed);
+    }
 }
 
 impl Inner {
-    /// Takes the core's events: the wakers to wake once the lock is free.
-    pub fn dispatch(&mut self, wake: &mut Vec<Waker>) {
+    /// Takes the core's events: what to wake once the lock is free.
+    pub fn dispatch(&mut self, wake: &mut Wake) {
         while let Some(event) = self.core.poll_event() {
             match event {
-                Event::Readable(id) => wake.extend(self.readers.remove(&id)),
-                Event::Writable(id) => wake.extend(self.writers.remove(&id)),
-                Event::Acceptable => wake.append(&mut self.acceptors),
-                Event::Openable | Event::Draining => wake.append(&mut self.openers),
-                Event::Closed(_) => {
-                    wake.extend(self.readers.drain().map(|(_, waker)| waker));
-                    wake.extend(self.writers.drain().map(|(_, waker)| waker));
-                    wake.append(&mut self.acceptors);
-                    wake.append(&mut self.openers);
+                Event::Readable(key) => {
+                    wake.readable += 1;
+                    wake.wakers.extend(self.slot(key).reader.take());
                 }
-                Event::Connected => {}
+                Event::Writable(key) => wake.wakers.extend(self.slot(key).writer.take()),
+                Event::Acceptable => wake.acceptable = true,
+                Event::Openable | Event::Draining => wake.openable = true,
+                Event::Closed => self.dispatch_all(wake),
+                Event::Connected | Event::Drained => {}
             }
+        }
+    }
+
+    fn dispatch_all(&mut self, wake: &mut Wake) {
+        for slot in &mut self.wakers {
+            wake.wakers.extend(slot.reader.take());
+            wake.wakers.extend(slot.writer.take());
+        }
+        (wake.acceptable, wake.openable) = (true, true);
+    }
+
+    fn slot(&mut self, key: Key) -> &mut Wakers {
+        let index = key.index();
+        if index >= self.wakers.len() {
+            self.wakers.resize_with(index + 1, Wakers::default);
+        }
+        &mut self.wakers[index]
+    }
+
+    pub fn register_reader(&mut self, key: Key, cx: &Context<'_>) {
+        register(&mut self.slot(key).reader, cx.waker());
+    }
+
+    pub fn register_writer(&mut self, key: Key, cx: &Context<'_>) {
+        register(&mut self.slot(key).writer, cx.waker());
+    }
+
+    /// Forgets who waits for a channel; the caller drops it without the lock.
+    #[must_use]
+    pub fn unregister(&mut self, key: Key) -> impl Sized + use<> {
+        std::mem::take(self.slot(key))
+    }
+
+    pub fn register_task(&mut self, waker: &Waker) {
+        register(&mut self.task, waker);
+        self.woken = false;
+    }
+
+    /// The task's waker, unless it was woken already.
+    pub fn task_to_wake(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.woken, true) {
+            true => None,
+            false => self.task.clone(),
         }
     }
 }
 
 /// Keeps a waker without cloning one that is there already.
-pub(super) fn register(wakers: &mut HashMap<u32, Waker>, id: u32, waker: &Waker) {
-    match wakers.get_mut(&id) {
+fn register(place: &mut Option<Waker>, waker: &Waker) {
+    match place {
         Some(there) => there.clone_from(waker),
-        None => drop(wakers.insert(id, waker.clone())),
+        None => *place = Some(waker.clone()),
     }
 }
 
-pub(super) fn to_io(error: ChannelError) -> io::Error {
-    use io::ErrorKind::*;
-    let kind = match &error {
-        ChannelError::Reset(_) => ConnectionReset,
-        ChannelError::Stopped(_) | ChannelError::Ended => BrokenPipe,
-        ChannelError::Connection(error) => return connection_to_io(error.clone()),
-        _ => NotConnected,
-    };
-    io::Error::new(kind, error)
-}
-
-pub(super) fn connection_to_io(error: ConnectionError) -> io::Error {
-    use io::ErrorKind::*;
-    let kind = match &error {
-        ConnectionError::Closed => NotConnected,
-        ConnectionError::Violation { .. } => InvalidData,
-        ConnectionError::HandshakeTimeout | ConnectionError::Dead => TimedOut,
-        _ => ConnectionAborted,
-    };
-    io::Error::new(kind, error)
+/// The time as the runtime sees it, which a test may pause.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into()
 }

@@ -1,181 +1,225 @@
 //! The task of one connection.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use super::shared::Shared;
+use super::shared::{Shared, Wake};
 
 /// Bytes that one read may take: several frames per system call.
 const READ: usize = 64 * 1024;
 
-/// Encoded bytes that wait for the transport. They can't be reordered any
-/// more, so few are kept.
-const WRITE: usize = 64 * 1024;
-
 /// Rounds of reading and writing before the task lets others run.
 const ROUNDS: usize = 16;
 
-pub(super) struct Task<T> {
-    io: Pin<Box<T>>,
+/// How long the last bytes may take to leave, and the peer to close: less
+/// time would cost it the GOAWAY, as unread bytes turn a close into a TCP reset.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) struct Task {
     shared: Arc<Shared>,
     sleep: Pin<Box<Sleep>>,
     input: Box<[u8]>,
-    output: Vec<u8>,
-    written: usize,
-    /// How long to wait for channels to end once all handles are gone, and
-    /// for the last bytes to leave.
+    /// How long to wait for channels to end once all handles are gone.
     linger: Duration,
     until: Option<Instant>,
-    unflushed: bool,
-    /// Bytes came or left in this round.
-    progress: bool,
-    /// When the last bytes must have left.
-    ending: Option<Instant>,
+    wake: Wake,
+    /// Others were let run before a write, so that theirs goes with it.
+    yielded: bool,
+    end: End,
 }
 
-impl<T: AsyncRead + AsyncWrite> Task<T> {
-    pub fn new(io: T, shared: Arc<Shared>, linger: Duration) -> Self {
+/// How far the end of the connection has come.
+enum End {
+    No,
+    Writing,
+    ShuttingDown,
+    /// Reading what the peer still sends.
+    Draining,
+}
+
+impl Task {
+    pub fn new(shared: Arc<Shared>, linger: Duration) -> Self {
         Task {
-            io: Box::pin(io),
             shared,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             input: vec![0; READ].into(),
-            output: Vec::with_capacity(WRITE),
-            written: 0,
             linger,
             until: None,
-            unflushed: false,
-            progress: false,
-            ending: None,
+            wake: Wake::default(),
+            yielded: false,
+            end: End::No,
+        }
+    }
+
+    /// One round: whether there was progress.
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        let read = self.read(cx, now);
+        self.poll_time(cx, now);
+        let wants = self.shared.lock().core.wants_transmit();
+        if wants && !std::mem::replace(&mut self.yielded, true) {
+            cx.waker().wake_by_ref();
+            return false;
+        }
+        self.yielded = false;
+        let wrote = self.write(cx, now);
+        read || wrote
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut buf = ReadBuf::new(&mut self.input);
+        let mut transport = self.shared.transport();
+        let mut inner = self.shared.lock();
+        if !inner.core.wants_input() {
+            return false;
+        }
+        drop(inner);
+        let Poll::Ready(result) = transport.poll_read(cx, &mut buf) else {
+            return false;
+        };
+        drop(transport);
+        inner = self.shared.lock();
+        let some = result.is_ok() && !buf.filled().is_empty();
+        match some {
+            true => inner.core.handle_input(buf.filled(), now.into()),
+            false => inner.core.handle_eof(),
+        }
+        inner.dispatch(&mut self.wake);
+        drop(inner);
+        self.shared.note_busy(&self.wake);
+        self.wake = self.shared.wake(std::mem::take(&mut self.wake));
+        some
+    }
+
+    /// Sends until nothing is owed or the transport is full.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut transport = self.shared.transport();
+        let mut any = false;
+        let failed = loop {
+            let mut inner = self.shared.lock();
+            transport.fill(&mut inner.core, now.into());
+            inner.dispatch(&mut self.wake);
+            drop(inner);
+            if transport.is_idle() {
+                break false;
+            }
+            match transport.poll_write(cx) {
+                Ok(Poll::Ready(())) => any = true,
+                Ok(Poll::Pending) => break false,
+                Err(_) => break true,
+            }
+        };
+        drop(transport);
+        if failed {
+            let mut inner = self.shared.lock();
+            inner.core.handle_eof();
+            inner.dispatch(&mut self.wake);
+        }
+        self.wake = self.shared.wake(std::mem::take(&mut self.wake));
+        any
+    }
+
+    /// Tells the core the time, and closes what nobody holds any more.
+    fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let mut inner = self.shared.lock();
+        let idle = inner.core.channels() == 0;
+        if inner.closing && inner.core.error().is_none() {
+            let until = *self.until.get_or_insert(now + self.linger);
+            if idle || until <= now {
+                inner.core.close("");
+            }
+        }
+        if idle && inner.core.is_drained() {
+            inner.core.close("drained");
+        }
+        let deadline = inner.core.poll_timeout().map(Instant::from_std);
+        drop(inner);
+        let Some(deadline) = deadline.into_iter().chain(self.until).min() else {
+            return;
+        };
+        // A deadline moves with each input; the timer follows when it fires.
+        if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(deadline);
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            if deadline > now {
+                self.sleep.as_mut().reset(deadline);
+                continue;
+            }
+            self.shared.lock().core.handle_timeout(now.into());
+            cx.waker().wake_by_ref();
+            return;
+        }
+    }
+
+    /// The last bytes, the shutdown, and the peer's last bytes, for
+    /// [`FAREWELL`] at most.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.end, End::No) {
+            self.sleep.as_mut().reset(Instant::now() + FAREWELL);
+            self.end = End::Writing;
+            let mut inner = self.shared.lock();
+            inner.dispatch(&mut self.wake);
+            drop(inner);
+            self.wake = self.shared.wake(std::mem::take(&mut self.wake));
+        }
+        if self.sleep.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut transport = self.shared.transport();
+        loop {
+            match self.end {
+                End::No | End::Writing => {
+                    if transport.is_idle() {
+                        let mut inner = self.shared.lock();
+                        transport.fill(&mut inner.core, Instant::now().into());
+                    }
+                    match transport.poll_write(cx) {
+                        Ok(Poll::Ready(())) if transport.is_idle() => {
+                            self.end = End::ShuttingDown;
+                        }
+                        Ok(Poll::Ready(())) => {}
+                        Ok(Poll::Pending) => return Poll::Pending,
+                        Err(_) => return Poll::Ready(()),
+                    }
+                }
+                End::ShuttingDown => match ready!(transport.poll_shutdown(cx)) {
+                    Ok(()) => self.end = End::Draining,
+                    Err(_) => return Poll::Ready(()),
+                },
+                End::Draining => {
+                    let mut buf = ReadBuf::new(&mut self.input);
+                    match ready!(transport.poll_read(cx, &mut buf)) {
+                        Ok(()) if !buf.filled().is_empty() => {}
+                        _ => return Poll::Ready(()),
+                    }
+                }
+            }
         }
     }
 
     fn has_ended(&self) -> bool {
         self.shared.lock().core.error().is_some()
     }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) {
-        let mut buf = ReadBuf::new(&mut self.input);
-        let Poll::Ready(result) = self.io.as_mut().poll_read(cx, &mut buf) else {
-            return;
-        };
-        let mut inner = self.shared.lock();
-        if result.is_ok() && !buf.filled().is_empty() {
-            inner.core.handle_input(buf.filled(), Instant::now().into());
-            self.progress = true;
-        } else {
-            inner.core.handle_eof();
-        }
-    }
-
-    /// Ready once all that the core owes has left.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            if self.written == self.output.len() {
-                self.refill();
-            }
-            if self.output.is_empty() {
-                break;
-            }
-            let bytes = &self.output[self.written..];
-            let n = ready!(self.io.as_mut().poll_write(cx, bytes))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written += n;
-            (self.progress, self.unflushed) = (true, true);
-        }
-        if self.unflushed {
-            ready!(self.io.as_mut().poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes from the core what it owes; writers that waited go on.
-    fn refill(&mut self) {
-        self.output.clear();
-        self.written = 0;
-        let now = Instant::now().into();
-        let core = &mut self.shared.lock().core;
-        core.poll_transmit(&mut self.output, WRITE, now);
-    }
-
-    fn dispatch(&self) {
-        let mut wake = Vec::new();
-        self.shared.lock().dispatch(&mut wake);
-        wake.into_iter().for_each(std::task::Waker::wake);
-    }
-
-    /// Tells the core the time, and closes what nobody holds any more.
-    fn poll_time(&mut self, cx: &mut Context<'_>) {
-        let mut inner = self.shared.lock();
-        if inner.closing && inner.core.error().is_none() {
-            let until = *self.until.get_or_insert(Instant::now() + self.linger);
-            if inner.core.channels() == 0 || until <= Instant::now() {
-                inner.core.close("");
-            }
-        }
-        let deadline = inner.core.poll_timeout().map(Instant::from_std);
-        let Some(deadline) = deadline.into_iter().chain(self.until).min() else {
-            return;
-        };
-        drop(inner);
-        if self.sleep.deadline() != deadline {
-            self.sleep.as_mut().reset(deadline);
-        }
-        if self.sleep.as_mut().poll(cx).is_ready() {
-            self.shared
-                .lock()
-                .core
-                .handle_timeout(Instant::now().into());
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    /// The last bytes and the shutdown, for `linger` at most.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = *self.ending.get_or_insert(Instant::now() + self.linger);
-        if self.sleep.deadline() != until {
-            self.sleep.as_mut().reset(until);
-        }
-        if self.sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        match ready!(self.poll_write(cx)) {
-            Ok(()) => self.io.as_mut().poll_shutdown(cx).map(drop),
-            Err(_) => Poll::Ready(()),
-        }
-    }
 }
 
-impl<T: AsyncRead + AsyncWrite> Future for Task<T> {
+impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.shared.lock().task = Some(cx.waker().clone());
+        this.shared.lock().register_task(cx.waker());
         for _ in 0..ROUNDS {
-            this.progress = false;
             if this.has_ended() {
-                this.dispatch();
                 return this.poll_end(cx);
             }
-            this.poll_read(cx);
-            this.dispatch();
-            this.poll_time(cx);
-            if let Poll::Ready(Err(_)) = this.poll_write(cx) {
-                this.shared.lock().core.handle_eof();
-            }
-            this.dispatch();
-            if !this.progress && !this.has_ended() {
+            if !this.round(cx) && !this.has_ended() {
                 return Poll::Pending;
             }
         }
@@ -184,14 +228,13 @@ impl<T: AsyncRead + AsyncWrite> Future for Task<T> {
     }
 }
 
-impl<T> Drop for Task<T> {
+impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
-        let mut wake = Vec::new();
         let mut inner = self.shared.lock();
         inner.core.handle_eof();
-        inner.dispatch(&mut wake);
+        inner.dispatch(&mut self.wake);
         drop(inner);
-        wake.into_iter().for_each(std::task::Waker::wake);
+        self.shared.wake(std::mem::take(&mut self.wake));
     }
 }

@@ -1,17 +1,18 @@
 //! What the application asks of a connection.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::channel::{Half, State};
-use super::error::code;
-use super::{ChannelError, Connection, ConnectionError, OpenError};
+use super::channel::{Cause, Half, State};
+use super::error::{REFUSED, code};
+use super::{ChannelError, Connection, ConnectionError, Drain, Event, Key, OpenError};
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
     /// So many bytes, at least 1.
     Bytes(usize),
-    /// Nothing yet: [`Event::Readable`](super::Event) tells when to look again.
+    /// Nothing yet: [`Event::Readable`] tells when to look again.
     Blocked,
     /// The clean end: the peer finished, and every byte was read.
     Finished,
@@ -25,43 +26,72 @@ impl Connection {
     ///
     /// [`OpenError::Blocked`] when the peer takes no more for now, the others
     /// when it never will.
-    pub fn open(&mut self) -> Result<u32, OpenError> {
+    pub fn open(&mut self) -> Result<Key, OpenError> {
         if let Some(error) = &self.end {
             return Err(OpenError::Connection(error.clone()));
         }
-        if self.local.draining || self.local.next > i32::MAX as u32 {
+        if !self.is_open() {
             return Err(OpenError::Draining);
         }
         if self.local.opened >= self.local.limit {
             self.local.blocked = true;
             return Err(OpenError::Blocked);
         }
-        let id = self.local.next;
-        self.local.next += 2;
+        let id = self.next_id();
         self.local.opened += 1;
         let window = self.budget.for_open();
         let initial = self.config.settings.initial_window.into();
-        let mut state = State::new(self.peer.initial_window.into(), window);
+        let mut state = State::new(id, true, self.send_limit(), window);
         state.owed.window = window > initial;
-        self.channels.insert(id, state);
-        self.owed.opens.push_back(id);
+        let key = self.channels.insert(state);
+        self.owed.opens.push_back(key);
         if window > initial {
-            self.queue_control(id);
+            self.queue_control(key);
         }
-        Ok(id)
+        Ok(key)
     }
 
     /// The next channel that the peer opened.
-    pub fn accept(&mut self) -> Option<u32> {
-        self.incoming.pop_front()
+    pub fn accept(&mut self) -> Option<Key> {
+        while let Some(key) = self.incoming.pop_front() {
+            if let Some(state) = self.channels.get_mut(key) {
+                state.handed = true;
+                self.last_handed = state.id;
+                return Some(key);
+            }
+        }
+        None
     }
 
-    /// Asks the peer to open no more channels.
-    pub fn drain(&mut self) {
-        if self.end.is_none() && !self.remote.draining {
-            self.remote.draining = true;
-            self.owed.drain = true;
+    /// Refuses the channels that wait to be accepted: the peer may try again
+    /// elsewhere what they were for.
+    pub fn refuse_waiting(&mut self) {
+        while let Some(key) = self.incoming.pop_front() {
+            self.release_with(key, REFUSED);
         }
+    }
+
+    /// Asks the peer to open no more channels. What it opened before it knew
+    /// still arrives; [`Event::Drained`] tells when nothing more can.
+    pub fn drain(&mut self) {
+        if self.end.is_some() || self.drain != Drain::No {
+            return;
+        }
+        self.drain = Drain::Asked(None);
+        self.owed.drain = true;
+        if self.is_v0() {
+            self.drained();
+        }
+    }
+
+    /// Whether this side drained, and the peer has opened all that it will.
+    pub fn is_drained(&self) -> bool {
+        self.drain == Drain::Done
+    }
+
+    pub(super) fn drained(&mut self) {
+        self.drain = Drain::Done;
+        self.events.push_back(Event::Drained);
     }
 
     /// Ends the connection and every channel on it, now.
@@ -72,19 +102,22 @@ impl Connection {
 
     /// Whether channels can still be opened.
     pub fn is_open(&self) -> bool {
-        self.end.is_none() && !self.local.draining && self.local.next <= i32::MAX as u32
+        let ids_left = self.is_v0() || self.local.next <= i32::MAX as u32;
+        self.end.is_none() && !self.local.draining && ids_left
     }
 
-    /// Whether a window update waits to be sent for the channel.
-    pub fn owes_window(&self, id: u32) -> bool {
+    /// Whether a window update waits to be sent for the channel, so that a
+    /// driver knows when a read gave it something to send.
+    pub fn owes_window(&self, key: Key) -> bool {
         self.channels
-            .get(&id)
+            .get(key)
             .is_some_and(|state| state.owed.window)
     }
 
-    /// Channels that are not over.
-    pub fn channels(&self) -> usize {
-        self.channels.len()
+    /// The number that the channel has on the wire. A version 0 peer may take
+    /// the number of a channel whose open has not left yet; it gets another.
+    pub fn id(&self, key: Key) -> Option<u32> {
+        self.channels.get(key).map(|state| state.id)
     }
 
     /// Reads into `out`.
@@ -92,43 +125,61 @@ impl Connection {
     /// # Errors
     ///
     /// The reason for which no more will come, where that isn't the peer's FIN.
-    pub fn read(&mut self, id: u32, out: &mut [u8], now: Instant) -> Result<Read, ChannelError> {
-        let state = self.channels.get_mut(&id).ok_or(ChannelError::Unknown)?;
-        if let Half::Failed(error) = &state.recv.half
-            && state.recv.buffer.is_empty()
-        {
-            return Err(error.clone());
-        }
-        let n = std::io::Read::read(&mut state.recv.buffer, out).unwrap_or(0);
-        if n > 0 {
-            let rtt = self.liveness.rtt();
-            let more = state
-                .recv
-                .credit
-                .on_read(n as u64, now, rtt, &mut self.budget);
-            if more && !state.peer_ended && self.end.is_none() {
-                state.owed.window = true;
-                self.queue_control(id);
-            }
-            return Ok(Read::Bytes(n));
-        }
-        Ok(match state.recv.half {
-            Half::Ending | Half::Done if !out.is_empty() => Read::Finished,
-            _ => Read::Blocked,
+    pub fn read(&mut self, key: Key, out: &mut [u8], now: Instant) -> Result<Read, ChannelError> {
+        let mut at = 0;
+        self.read_with(key, out.len(), now, |bytes| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
         })
     }
 
+    /// Reads up to `most` bytes, which go to `sink` in one or two pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_with(
+        &mut self,
+        key: Key,
+        most: usize,
+        now: Instant,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Read, ChannelError> {
+        let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
+        let n = take(&mut state.recv.buffer, most, &mut sink);
+        if n == 0 {
+            let half = state.recv.half;
+            return match half {
+                Half::Failed(cause) if state.recv.buffer.is_empty() => Err(self.error_of(cause)),
+                Half::Ending | Half::Done if most > 0 => Ok(Read::Finished),
+                _ => Ok(Read::Blocked),
+            };
+        }
+        self.spare.recycle(&mut state.recv.buffer);
+        self.buffered -= n as u64;
+        let rtt = self.liveness.rtt();
+        let credit = &mut state.recv.credit;
+        let more = credit.on_read(n as u64, now, rtt, &mut self.budget);
+        if more && !state.peer_ended && self.end.is_none() && !self.is_v0() {
+            if let Some(state) = self.channels.get_mut(key) {
+                state.owed.window = true;
+            }
+            self.queue_control(key);
+        }
+        Ok(Read::Bytes(n))
+    }
+
     /// Takes bytes to send; how many were taken, 0 if the channel's send
-    /// buffer is full: [`Event::Writable`](super::Event) tells when to try again.
+    /// buffer is full: [`Event::Writable`] tells when to try again.
     ///
     /// # Errors
     ///
     /// The reason for which the channel takes no more.
-    pub fn write(&mut self, id: u32, bytes: &[u8]) -> Result<usize, ChannelError> {
-        let state = self.channels.get_mut(&id).ok_or(ChannelError::Unknown)?;
-        match &state.send.half {
+    pub fn write(&mut self, key: Key, bytes: &[u8]) -> Result<usize, ChannelError> {
+        let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
+        match state.send.half {
             Half::Open => {}
-            Half::Failed(error) => return Err(error.clone()),
+            Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Done => return Err(ChannelError::Ended),
         }
         let room = self
@@ -136,8 +187,8 @@ impl Connection {
             .send_buffer
             .saturating_sub(state.send.buffer.len());
         let n = room.min(bytes.len());
-        state.send.buffer.extend(&bytes[..n]);
-        self.queue_data(id);
+        self.spare.extend(&mut state.send.buffer, &bytes[..n]);
+        self.queue_data(key);
         Ok(n)
     }
 
@@ -147,52 +198,98 @@ impl Connection {
     /// # Errors
     ///
     /// The reason for which the half has failed.
-    pub fn finish(&mut self, id: u32) -> Result<(), ChannelError> {
-        let state = self.channels.get_mut(&id).ok_or(ChannelError::Unknown)?;
-        match &state.send.half {
+    pub fn finish(&mut self, key: Key) -> Result<(), ChannelError> {
+        let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
+        match state.send.half {
             Half::Open => state.send.half = Half::Ending,
-            Half::Failed(error) => return Err(error.clone()),
+            Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Done => return Ok(()),
         }
-        self.queue_data(id);
+        self.queue_data(key);
         Ok(())
     }
 
     /// Gives up the send half: what was not sent yet is dropped, and the peer
-    /// reads an error with this code.
-    pub fn reset(&mut self, id: u32, code: u32) {
-        let ended = self.end.is_some();
-        if let Some(state) = self.channels.get_mut(&id)
-            && matches!(state.send.half, Half::Open | Half::Ending)
-            && !ended
-        {
-            state.fail_send(ChannelError::Ended, code);
-            self.queue_control(id);
+    /// reads an error with this code, [`REFUSED`] if what the channel was for
+    /// may be tried again. Under version 0 the channel is closed in both
+    /// directions, without a code.
+    pub fn reset(&mut self, key: Key, code: u32) {
+        let Some(state) = self.living(key) else {
+            return;
+        };
+        if matches!(state.send.half, Half::Open | Half::Ending) {
+            state.fail_send(Cause::Ended, code);
+            self.close_v0(key);
+            self.queue_control(key);
         }
     }
 
     /// Gives up the receive half: the peer is asked to stop, with this code.
-    pub fn stop(&mut self, id: u32, code: u32) {
-        let ended = self.end.is_some();
-        if let Some(state) = self.channels.get_mut(&id)
-            && !ended
-        {
+    /// Under version 0 it is not; what it sends is dropped.
+    pub fn stop(&mut self, key: Key, code: u32) {
+        let Some(state) = self.living(key) else {
+            return;
+        };
+        self.buffered -= dropped(state);
+        if let Some(state) = self.living(key) {
             state.stop(code);
-            self.queue_control(id);
+            self.stop_v0(key);
+            self.queue_control(key);
         }
     }
 
     /// Lets go of a channel: a send half that was not finished is reset, a
-    /// receive half that has not ended is stopped. The id is over after that.
-    pub fn release(&mut self, id: u32) {
+    /// receive half that has not ended is stopped. The key is over after that.
+    pub fn release(&mut self, key: Key) {
+        self.release_with(key, code::NONE);
+    }
+
+    pub(super) fn release_with(&mut self, key: Key, code: u32) {
+        let Some(state) = self.channels.held(key) else {
+            return;
+        };
+        self.buffered -= dropped(state);
         if self.end.is_some() {
-            self.channels.remove(&id);
+            self.channels.remove(key);
             return;
         }
-        if let Some(state) = self.channels.get_mut(&id) {
-            state.release();
-            self.queue_control(id);
-            self.forget_if_over(id);
+        state.release(code);
+        self.release_v0(key);
+        self.queue_control(key);
+        self.forget_if_over(key);
+    }
+
+    fn living(&mut self, key: Key) -> Option<&mut State> {
+        let ended = self.end.is_some();
+        self.channels.held(key).filter(|_| !ended)
+    }
+
+    fn error_of(&self, cause: Cause) -> ChannelError {
+        match (cause, &self.end) {
+            (Cause::Reset(code), _) => ChannelError::Reset(code),
+            (Cause::Stopped(code), _) => ChannelError::Stopped(code),
+            (Cause::Refused, end) => ChannelError::Refused(end.clone()),
+            (Cause::Connection, Some(error)) => ChannelError::Connection(error.clone()),
+            (Cause::Ended | Cause::Connection, _) => ChannelError::Ended,
         }
     }
+}
+
+/// Bytes that go with a channel's receive half.
+fn dropped(state: &State) -> u64 {
+    state.recv.buffer.len() as u64
+}
+
+/// Moves up to `most` bytes from the front of a buffer.
+fn take(from: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+    let (a, b) = from.as_slices();
+    let first = a.len().min(most);
+    let second = b.len().min(most - first);
+    for piece in [&a[..first], &b[..second]] {
+        if !piece.is_empty() {
+            sink(piece);
+        }
+    }
+    from.drain(..first + second);
+    first + second
 }

@@ -3,22 +3,38 @@
 //! ```text
 //! send:  Open --finish--> Ending --FIN sent--> Done
 //!        Open, Ending --reset, or STOP received--> Failed
-//! recv:  Open --FIN--> Open, finished --all read--> Done
-//!        Open --RESET--> Failed;  Open --stop--> Stopped
+//! recv:  Open --FIN received--> Ending
+//!        Open --RESET received, or stop--> Failed
 //! ```
 
 use std::collections::VecDeque;
 
-use super::error::{ChannelError, ConnectionError, code};
+use super::error::{ConnectionError, REFUSED, code};
 use super::flow::Credit;
+use super::table::Key;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
     Open,
     /// Sending: FIN follows the bytes. Receiving: FIN was received.
     Ending,
     Done,
-    Failed(ChannelError),
+    Failed(Cause),
+}
+
+/// Why a half failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The peer reset it, with this code.
+    Reset(u32),
+    /// The peer reads no more, with this code.
+    Stopped(u32),
+    /// The peer never gave the channel to its application.
+    Refused,
+    /// This side gave it up.
+    Ended,
+    /// The connection ended.
+    Connection,
 }
 
 #[derive(Debug)]
@@ -44,14 +60,24 @@ pub(super) struct Owed {
     pub window: bool,
     pub stop: Option<u32>,
     pub reset: Option<u32>,
+    /// Version 0 only.
+    pub close: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
+    pub key: Key,
+    pub id: u32,
     pub send: Send,
     pub recv: Recv,
     pub owed: Owed,
-    /// The peer's RESET or FIN came, so it sends nothing more.
+    /// This side opened it.
+    pub ours: bool,
+    /// OPEN has left, or was received.
+    pub opened: bool,
+    /// The application has got it, by opening or accepting it.
+    pub handed: bool,
+    /// The peer's RESET, FIN or CLOSE came, so it sends nothing more.
     pub peer_ended: bool,
     /// The application has let go of it.
     pub released: bool,
@@ -60,12 +86,16 @@ pub(super) struct State {
     /// Events that are not polled yet.
     pub told_readable: bool,
     pub told_writable: bool,
-    pub deficit: usize,
+    /// The peer was told that credit is lacking.
+    pub told_blocked: bool,
+    pub deficit: u16,
 }
 
 impl State {
-    pub fn new(send_limit: u64, window: u64) -> Self {
+    pub fn new(id: u32, ours: bool, send_limit: u64, window: u64) -> Self {
         State {
+            key: Key::NONE,
+            id,
             send: Send {
                 half: Half::Open,
                 buffer: VecDeque::new(),
@@ -79,19 +109,23 @@ impl State {
                 credit: Credit::new(window),
             },
             owed: Owed::default(),
+            ours,
+            opened: !ours,
+            handed: ours,
             peer_ended: false,
             released: false,
             queued_control: false,
             queued_data: false,
             told_readable: false,
             told_writable: false,
+            told_blocked: false,
             deficit: 0,
         }
     }
 
     /// Nothing more can happen on it, so it can be forgotten.
     pub fn is_over(&self) -> bool {
-        let owes = self.owed.stop.is_some() || self.owed.reset.is_some();
+        let owes = self.owed.stop.is_some() || self.owed.reset.is_some() || self.owed.close;
         let sends = matches!(self.send.half, Half::Open | Half::Ending);
         self.released && self.peer_ended && !owes && !sends
     }
@@ -104,6 +138,17 @@ impl State {
             Half::Ending => credit || self.send.buffer.is_empty(),
             _ => false,
         }
+    }
+
+    /// Bytes wait that the peer's window does not allow.
+    pub fn is_blocked(&self) -> bool {
+        let sends = matches!(self.send.half, Half::Open | Half::Ending);
+        sends && self.send.sent >= self.send.limit && !self.send.buffer.is_empty()
+    }
+
+    /// Whether the application can still read.
+    pub fn reads(&self) -> bool {
+        self.recv.half == Half::Open && !self.released
     }
 
     /// Takes the header of a data frame: the bytes must fit the credit.
@@ -124,7 +169,7 @@ impl State {
         Ok(())
     }
 
-    /// The peer's FIN. A second end is a violation.
+    /// The peer's clean end. A second end is a violation.
     pub fn on_fin(&mut self) -> Result<(), ConnectionError> {
         if self.peer_ended {
             return Err(ConnectionError::violation(
@@ -141,26 +186,39 @@ impl State {
         Ok(())
     }
 
-    /// The peer's RESET: what was not read yet is dropped.
-    pub fn on_reset(&mut self, code: u32) {
+    /// The peer's RESET: what was not read yet is dropped. A second end is a
+    /// violation.
+    pub fn on_reset(&mut self, code: u32) -> Result<(), ConnectionError> {
+        if self.peer_ended {
+            let text = "RESET after the end";
+            return Err(ConnectionError::violation(code::PROTOCOL, text));
+        }
         self.peer_ended = true;
         if matches!(self.recv.half, Half::Open | Half::Ending) {
-            self.recv.half = Half::Failed(ChannelError::Reset(code));
+            self.recv.half = Half::Failed(match code {
+                REFUSED if self.ours => Cause::Refused,
+                code => Cause::Reset(code),
+            });
         }
         self.recv.buffer = VecDeque::new();
         self.owed.window = false;
         self.owed.stop = None;
+        Ok(())
     }
 
     /// The peer's STOP: this half ends with a RESET.
     pub fn on_stop(&mut self, code: u32) {
         if matches!(self.send.half, Half::Open | Half::Ending) {
-            self.fail_send(ChannelError::Stopped(code), code);
+            let cause = match code {
+                REFUSED if self.ours => Cause::Refused,
+                code => Cause::Stopped(code),
+            };
+            self.fail_send(cause, code);
         }
     }
 
-    pub fn fail_send(&mut self, error: ChannelError, code: u32) {
-        self.send.half = Half::Failed(error);
+    pub fn fail_send(&mut self, cause: Cause, code: u32) {
+        self.send.half = Half::Failed(cause);
         self.send.buffer = VecDeque::new();
         self.owed.reset = Some(code);
     }
@@ -168,7 +226,7 @@ impl State {
     /// Reads no more; the peer is told to stop.
     pub fn stop(&mut self, code: u32) {
         if matches!(self.recv.half, Half::Open | Half::Ending) {
-            self.recv.half = Half::Failed(ChannelError::Ended);
+            self.recv.half = Half::Failed(Cause::Ended);
         }
         self.recv.buffer = VecDeque::new();
         self.owed.window = false;
@@ -179,11 +237,11 @@ impl State {
 
     /// Lets go: an unfinished send half is reset, an unfinished receive half
     /// stopped.
-    pub fn release(&mut self) {
+    pub fn release(&mut self, code: u32) {
         self.released = true;
         if self.send.half == Half::Open {
-            self.fail_send(ChannelError::Ended, code::NONE);
+            self.fail_send(Cause::Ended, code);
         }
-        self.stop(code::NONE);
+        self.stop(code);
     }
 }

@@ -11,6 +11,10 @@ pub(crate) mod code {
     pub const HANDSHAKE: u32 = 4;
 }
 
+/// The code of a RESET and a STOP that says: the channel was never given to
+/// the application, so what it was for may be tried again.
+pub const REFUSED: u32 = u32::MAX;
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,6 +35,9 @@ pub enum ConnectionError {
         /// The text that the peer was told.
         text: String,
     },
+    /// The peer speaks another version of the protocol; the text names both
+    /// and the setting to change.
+    Version(String),
     /// The transport ended without a GOAWAY.
     Lost,
     /// The peer's hello did not come in time.
@@ -48,7 +55,12 @@ impl ConnectionError {
 
 impl From<WireError> for ConnectionError {
     fn from(error: WireError) -> Self {
-        ConnectionError::violation(code::PROTOCOL, error.to_string())
+        match error {
+            WireError::Version {
+                received: 0 | 1, ..
+            } => ConnectionError::Version(error.to_string()),
+            _ => ConnectionError::violation(code::PROTOCOL, error.to_string()),
+        }
     }
 }
 
@@ -62,10 +74,12 @@ impl fmt::Display for ConnectionError {
             ConnectionError::Violation { code, text } => {
                 write!(f, "the peer broke the protocol (code {code}): {text}")
             }
+            ConnectionError::Version(text) => f.write_str(text),
             ConnectionError::Lost => f.write_str("the connection was lost"),
-            ConnectionError::HandshakeTimeout => {
-                f.write_str("the peer's hello did not come in time")
-            }
+            ConnectionError::HandshakeTimeout => f.write_str(
+                "the peer's hello did not come in time: \
+                     does it speak this protocol, with the same magic?",
+            ),
             ConnectionError::Dead => f.write_str("nothing was received for too long"),
         }
     }
@@ -81,6 +95,9 @@ pub enum ChannelError {
     Reset(u32),
     /// The peer gave up reading, with this code.
     Stopped(u32),
+    /// The peer never gave the channel to its application: what it was for
+    /// may be tried again. If the whole connection ended, the reason.
+    Refused(Option<ConnectionError>),
     /// This side has ended this half.
     Ended,
     /// There is no such channel.
@@ -94,6 +111,10 @@ impl fmt::Display for ChannelError {
         match self {
             ChannelError::Reset(code) => write!(f, "the peer reset the channel (code {code})"),
             ChannelError::Stopped(code) => write!(f, "the peer reads no more (code {code})"),
+            ChannelError::Refused(None) => f.write_str("the peer refused the channel"),
+            ChannelError::Refused(Some(error)) => {
+                write!(f, "the peer never took the channel: {error}")
+            }
             ChannelError::Ended => f.write_str("this side has ended this half of the channel"),
             ChannelError::Unknown => f.write_str("there is no such channel"),
             ChannelError::Connection(error) => error.fmt(f),
@@ -102,6 +123,14 @@ impl fmt::Display for ChannelError {
 }
 
 impl std::error::Error for ChannelError {}
+
+impl ChannelError {
+    /// Whether the peer's application provably never saw the channel, so that
+    /// what it was for can be tried again without being done twice.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, ChannelError::Refused(_))
+    }
+}
 
 /// Why no channel can be opened now.
 #[derive(Clone, Debug, PartialEq, Eq)]

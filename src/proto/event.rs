@@ -1,10 +1,10 @@
-use super::ConnectionError;
+use super::Key;
 
 /// What [`Connection::poll_event`](super::Connection::poll_event) reports.
 ///
 /// Events are hints to look again: each is reported at most once until it is
 /// polled, so a queue of them is bounded by the number of channels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// Both hellos are through.
@@ -14,11 +14,14 @@ pub enum Event {
     /// The peer takes more channels: [`Connection::open`](super::Connection::open).
     Openable,
     /// A channel has bytes, an end or an error to read.
-    Readable(u32),
+    Readable(Key),
     /// A channel takes bytes again, or failed.
-    Writable(u32),
+    Writable(Key),
     /// The peer asks for no more channels.
     Draining,
-    /// The connection ended; nothing follows.
-    Closed(ConnectionError),
+    /// This side drained, and the peer has opened all that it ever will.
+    Drained,
+    /// The connection ended, and
+    /// [`Connection::error`](super::Connection::error) says why; nothing follows.
+    Closed,
 }

@@ -64,8 +64,9 @@ impl Credit {
     /// Notes that the application read `n` bytes. True when the peer should
     /// be told of a higher limit: half of the window has been used.
     ///
-    /// A window that was used up within two round trips is what held the peer
-    /// back, so it doubles as far as the budget allows.
+    /// A window of which half was used up within two round trips is what held
+    /// the peer back, so it doubles as far as the budget allows. One that took
+    /// sixteen is more than the channel needs, and halves.
     pub fn on_read(
         &mut self,
         n: u64,
@@ -77,19 +78,33 @@ impl Credit {
         if self.limit - self.read > self.window / 2 {
             return false;
         }
-        let quick = match (self.granted, rtt) {
-            (Some(at), Some(rtt)) => now.saturating_duration_since(at) < rtt * 2,
-            _ => false,
-        };
-        if quick {
-            let room = budget.max_window.saturating_sub(self.window);
-            let extra = self.window.min(room).min(budget.left);
-            budget.left -= extra;
-            self.window += extra;
-            budget.learned = budget.learned.max(self.window);
+        let took = self
+            .granted
+            .zip(rtt)
+            .map(|(at, rtt)| (now.saturating_duration_since(at), rtt));
+        match took {
+            Some((time, rtt)) if time < rtt * 2 => self.grow(budget),
+            Some((time, rtt)) if time > rtt * 16 => self.shrink(budget),
+            _ => {}
         }
         self.granted = Some(now);
         self.limit = self.read + self.window;
         true
+    }
+
+    fn grow(&mut self, budget: &mut Budget) {
+        let room = budget.max_window.saturating_sub(self.window);
+        let extra = self.window.min(room).min(budget.left);
+        budget.left -= extra;
+        self.window += extra;
+        budget.learned = budget.learned.max(self.window);
+    }
+
+    /// What the peer may still send is at most half of the window now, so half
+    /// of it can go back.
+    fn shrink(&mut self, budget: &mut Budget) {
+        let less = (self.window / 2).max(budget.initial);
+        budget.left += self.window.saturating_sub(less);
+        self.window = self.window.min(less);
     }
 }

@@ -9,10 +9,15 @@
 //! 2. takes [`Connection::poll_event`] until it is `None`;
 //! 3. calls [`Connection::handle_timeout`] at [`Connection::poll_timeout`].
 //!
-//! Where a call names a channel that is unknown or over, it says so by
+//! It reads from its transport while [`Connection::wants_input`] says so, and
+//! once [`Connection::error`] is there it writes what is left and closes the
+//! transport.
+//!
+//! Where a call names a channel that is unknown or released, it says so by
 //! [`ChannelError::Unknown`] and does nothing.
 
 mod application;
+mod buffer;
 mod channel;
 mod error;
 mod event;
@@ -20,21 +25,29 @@ mod flow;
 mod liveness;
 mod receive;
 mod scheduler;
+mod table;
 mod transmit;
+mod version0;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use self::application::Read;
-pub use self::error::{ChannelError, ConnectionError, OpenError};
+pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
+pub use self::table::Key;
 
-use self::channel::{Half, State};
+use self::buffer::Spare;
+use self::channel::{Cause, Half, State};
 use self::flow::Budget;
 use self::liveness::{Due, Liveness};
 use self::scheduler::Scheduler;
+use self::table::Table;
 use crate::config::Config;
-use crate::wire::{Control, Decoder, Settings};
+use crate::wire::{Control, Decoder, Protocol, Settings, Version};
+
+/// The most bytes that a client sends before it knows the peer's version (W8).
+const FIRST_FLIGHT: usize = 64 * 1024;
 
 /// Which side of the connection this is. The client sends the first hello and
 /// opens odd channels, the server even ones.
@@ -51,20 +64,30 @@ pub enum Role {
 pub struct Connection {
     role: Role,
     config: Config,
+    /// None until the peer's first frame, under [`Protocol::Auto`].
+    version: Option<Version>,
     decoder: Decoder,
     liveness: Liveness,
-    channels: HashMap<u32, State>,
+    channels: Table,
+    spare: Spare,
     budget: Budget,
     scheduler: Scheduler,
     events: VecDeque<Event>,
     hello: Hello,
     peer: Settings,
     /// The channel whose DATA frame is being received.
-    receiving: Option<u32>,
+    receiving: Option<Key>,
+    /// Received bytes that wait to be read.
+    buffered: u64,
     local: Opener,
     remote: Opener,
-    incoming: VecDeque<u32>,
+    incoming: VecDeque<Key>,
+    /// Bytes that may still leave before the peer's version is known.
+    first_flight: usize,
+    /// The highest of the peer's ids that the application has got.
+    last_handed: u32,
     owed: Owed,
+    drain: Drain,
     end: Option<ConnectionError>,
 }
 
@@ -79,9 +102,12 @@ struct Hello {
 /// The ids that one side opens.
 #[derive(Debug)]
 struct Opener {
+    /// Above `i32::MAX` once they have run out.
     next: u32,
     opened: u32,
     limit: u32,
+    /// The limit that was last told to the peer.
+    told: u32,
     draining: bool,
     blocked: bool,
 }
@@ -94,8 +120,20 @@ struct Owed {
     max_channels: bool,
     drain: bool,
     go_away: Option<Control>,
-    opens: VecDeque<u32>,
-    control: VecDeque<u32>,
+    /// The hello alone, to a peer of another version.
+    hello: bool,
+    opens: VecDeque<Key>,
+    control: VecDeque<Key>,
+}
+
+/// How far this side's drain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    No,
+    /// DRAIN is owed, or waits for the answer to the ping with this token:
+    /// what the peer opened before it knew has arrived by then.
+    Asked(Option<u64>),
+    Done,
 }
 
 impl Connection {
@@ -106,6 +144,7 @@ impl Connection {
             next,
             opened: 0,
             limit,
+            told: limit,
             draining: false,
             blocked: false,
         };
@@ -116,25 +155,36 @@ impl Connection {
         };
         Connection {
             role,
-            decoder: Decoder::new(),
+            version: config.protocol.fixed(),
+            decoder: decoder(role, config.protocol),
             liveness: Liveness::new(&config, now),
-            channels: HashMap::new(),
+            channels: Table::default(),
+            spare: Spare::default(),
             budget: Budget::new(config.receive_budget, window, config.max_window.into()),
             scheduler: Scheduler::default(),
             events: VecDeque::new(),
             hello: Hello::default(),
             peer: assumed,
             receiving: None,
+            buffered: 0,
             local: opener(mine, assumed.max_channels),
             remote: opener(theirs, config.settings.max_channels),
             incoming: VecDeque::new(),
+            first_flight: FIRST_FLIGHT,
+            last_handed: 0,
             owed: Owed {
                 ping: true, // the first round-trip sample
                 ..Owed::default()
             },
+            drain: Drain::No,
             end: None,
             config,
         }
+    }
+
+    /// The version that both sides speak, once it is known.
+    pub fn version(&self) -> Option<Version> {
+        self.version
     }
 
     /// The smoothed round-trip time, once a first pong has come.
@@ -145,6 +195,17 @@ impl Connection {
     /// Why the connection ended, if it has.
     pub fn error(&self) -> Option<&ConnectionError> {
         self.end.as_ref()
+    }
+
+    /// Channels that are not over.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Whether the transport should be read. Not while a version 0 peer, which
+    /// knows no flow control, has sent more than the application reads.
+    pub fn wants_input(&self) -> bool {
+        !self.is_v0() || self.buffered < self.config.receive_budget.max(1)
     }
 
     /// The transport ended. Without a GOAWAY before it, the connection was lost.
@@ -164,22 +225,32 @@ impl Connection {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let waits = self.end.is_none();
+        // Version 0 has no ping, so nothing is due once the hello is through.
+        let waits = self.end.is_none() && !(self.is_v0() && self.hello.settings);
         waits.then(|| self.liveness.deadline(self.owed.ping))
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
-        if let Some(Event::Readable(id) | Event::Writable(id)) = event
-            && let Some(state) = self.channels.get_mut(&id)
-        {
-            match event {
-                Some(Event::Readable(_)) => state.told_readable = false,
-                _ => state.told_writable = false,
+        match event {
+            Some(Event::Readable(key)) => {
+                if let Some(state) = self.channels.get_mut(key) {
+                    state.told_readable = false;
+                }
             }
+            Some(Event::Writable(key)) => {
+                if let Some(state) = self.channels.get_mut(key) {
+                    state.told_writable = false;
+                }
+            }
+            _ => {}
         }
         event
+    }
+
+    fn is_v0(&self) -> bool {
+        self.version == Some(Version::V0)
     }
 
     /// The one way out: everyone is told why.
@@ -187,13 +258,16 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
-        for state in self.channels.values_mut() {
-            let failed = || Half::Failed(ChannelError::Connection(error.clone()));
+        for state in self.channels.iter_mut() {
+            let cause = match state.ours && !state.opened {
+                true => Cause::Refused,
+                false => Cause::Connection,
+            };
             if state.recv.half == Half::Open {
-                state.recv.half = failed();
+                state.recv.half = Half::Failed(cause);
             }
             if matches!(state.send.half, Half::Open | Half::Ending) {
-                state.send.half = failed();
+                state.send.half = Half::Failed(cause);
             }
             state.send.buffer = VecDeque::new();
         }
@@ -201,7 +275,8 @@ impl Connection {
             go_away: self.owed.go_away.take(),
             ..Owed::default()
         };
-        self.events.push_back(Event::Closed(error.clone()));
+        self.scheduler = Scheduler::default();
+        self.events.push_back(Event::Closed);
         self.end = Some(error);
     }
 
@@ -210,70 +285,91 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
-        let last = self.last_remote();
-        let text = text.to_owned();
-        self.owed.go_away = Some(Control::GoAway { last, code, text });
+        // Version 0 has no GOAWAY, and a client that speaks both versions does
+        // not know yet which it may say.
+        if !self.is_v0() && (self.role == Role::Server || self.version.is_some()) {
+            let (last, text) = (self.last_handed, text.to_owned());
+            self.owed.go_away = Some(Control::GoAway { last, code, text });
+        }
         self.fail(error);
     }
 
-    /// The highest id that the peer has opened, 0 if none.
-    fn last_remote(&self) -> u32 {
-        match self.remote.opened {
-            0 => 0,
-            _ => self.remote.next - 2,
-        }
-    }
-
     /// Tells a channel's reader to look, once until the event is polled.
-    fn notify_readable(&mut self, id: u32) {
-        if let Some(state) = self.channels.get_mut(&id)
+    fn notify_readable(&mut self, key: Key) {
+        if let Some(state) = self.channels.get_mut(key)
             && !std::mem::replace(&mut state.told_readable, true)
         {
-            self.events.push_back(Event::Readable(id));
+            self.events.push_back(Event::Readable(key));
         }
     }
 
     /// Tells a channel's writer to look, once until the event is polled.
-    fn notify_writable(&mut self, id: u32) {
-        if let Some(state) = self.channels.get_mut(&id)
+    fn notify_writable(&mut self, key: Key) {
+        if let Some(state) = self.channels.get_mut(key)
             && !std::mem::replace(&mut state.told_writable, true)
         {
-            self.events.push_back(Event::Writable(id));
+            self.events.push_back(Event::Writable(key));
         }
     }
 
     /// Queues a channel's control frames.
-    fn queue_control(&mut self, id: u32) {
-        if let Some(state) = self.channels.get_mut(&id)
+    fn queue_control(&mut self, key: Key) {
+        if let Some(state) = self.channels.get_mut(key)
             && !state.queued_control
         {
             state.queued_control = true;
-            self.owed.control.push_back(id);
+            self.owed.control.push_back(key);
         }
     }
 
     /// Queues a channel's data or FIN if any can go.
-    fn queue_data(&mut self, id: u32) {
-        if let Some(state) = self.channels.get_mut(&id)
+    fn queue_data(&mut self, key: Key) {
+        if let Some(state) = self.channels.get_mut(key)
             && !state.queued_data
             && state.can_send()
         {
             state.queued_data = true;
-            self.scheduler.add(id);
+            self.scheduler.add(key);
         }
     }
 
     /// Forgets a channel that is over, and lets the peer open another for it.
-    fn forget_if_over(&mut self, id: u32) {
-        if !self.channels.get(&id).is_some_and(State::is_over) {
+    fn forget_if_over(&mut self, key: Key) {
+        if !self.channels.get(key).is_some_and(State::is_over) {
             return;
         }
-        if let Some(state) = self.channels.remove(&id) {
-            self.budget.release(&state.recv.credit);
+        let Some(state) = self.channels.remove(key) else {
+            return;
+        };
+        self.budget.release(&state.recv.credit);
+        match (state.ours, self.is_v0()) {
+            (true, true) => {
+                self.local.opened -= 1;
+                self.openable_again();
+            }
+            (true, false) => {}
+            (false, true) => self.remote.opened -= 1,
+            (false, false) => self.allow_another(),
         }
-        if id % 2 == self.remote.next % 2 && self.remote.limit < i32::MAX as u32 {
-            self.remote.limit += 1;
-            self.owed.max_channels = true;
-        }
+    }
+
+    /// One more channel for the peer; it is told of several at once.
+    fn allow_another(&mut self) {
+        let Opener {
+            opened,
+            limit,
+            told,
+            ..
+        } = &mut self.remote;
+        *limit = (*limit + 1).min(i32::MAX as u32);
+        let some = self.config.settings.max_channels / 4;
+        self.owed.max_channels |= *limit - *told >= some || *told - *opened < some;
+    }
+}
+
+fn decoder(role: Role, protocol: Protocol) -> Decoder {
+    match (role, protocol) {
+        (Role::Server, Protocol::V0) => Decoder::version0_server(),
+        _ => Decoder::new(protocol),
     }
 }

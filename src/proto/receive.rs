@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::channel::{Half, State};
+use super::channel::State;
 use super::error::code;
-use super::{Connection, ConnectionError, Event, Role};
-use crate::wire::{Control, Decoded, Settings};
+use super::{Connection, ConnectionError, Drain, Event, Key, Role};
+use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
 impl Connection {
     /// Takes bytes that the transport received at `now`: all of them, in any
@@ -15,28 +15,44 @@ impl Connection {
             return;
         }
         self.liveness.on_bytes(now);
-        if let Err(error) = self.frames(&mut input, now) {
-            match error {
-                ConnectionError::Violation { code, ref text } => {
-                    let text = text.clone();
-                    self.go_away(code, &text, error);
-                }
-                error => self.fail(error),
+        // Borrowed apart, since frames change the rest.
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
+        let result = self.frames(&mut decoder, &mut input, now);
+        self.decoder = decoder;
+        match result {
+            Ok(()) => {}
+            Err(ConnectionError::Violation { code, text }) => {
+                let error = ConnectionError::violation(code, text.clone());
+                self.go_away(code, &text, error);
+            }
+            Err(error) => {
+                // Whatever version the peer speaks, a hello it understands.
+                let mismatch = matches!(error, ConnectionError::Version(_));
+                let silent = self.role == Role::Client || self.hello.sent;
+                self.fail(error);
+                self.owed.hello = mismatch && !silent;
             }
         }
     }
 
-    fn frames(&mut self, input: &mut &[u8], now: Instant) -> Result<(), ConnectionError> {
-        // Borrowed apart, since frames change the rest.
-        let mut decoder = std::mem::take(&mut self.decoder);
+    fn frames(
+        &mut self,
+        decoder: &mut Decoder,
+        input: &mut &[u8],
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
         while let Some(decoded) = decoder.decode(input)? {
             match decoded {
                 Decoded::Payload(bytes) => self.on_payload(bytes),
                 Decoded::Data { channel, len } => self.on_data(channel, len)?,
-                Decoded::Control(control) => self.on_control(control, now)?,
+                Decoded::Control(control) => {
+                    if !self.hello.received {
+                        self.version = decoder.version();
+                    }
+                    self.on_control(control, now)?;
+                }
             }
         }
-        self.decoder = decoder;
         Ok(())
     }
 
@@ -60,36 +76,32 @@ impl Connection {
         match control {
             Control::Hello { magic } | Control::HelloReply { magic } => self.on_hello(magic)?,
             Control::Settings { body } => self.on_settings(Settings::decode(&body)?),
+            Control::Open { channel } if self.is_v0() => self.on_open_v0(channel)?,
             Control::Open { channel } => self.on_open(channel)?,
+            Control::Close { channel } => self.on_close_v0(channel),
             Control::Window { channel, limit } => self.on_window(channel, limit)?,
-            Control::Fin { channel } => {
-                if let Some(state) = self.state(channel)? {
-                    state.on_fin()?;
-                    self.ended(channel);
-                }
-            }
+            Control::Fin { channel } => self.on_end(channel, State::on_fin)?,
             Control::Reset { channel, code } => {
-                if let Some(state) = self.state(channel)? {
-                    state.on_reset(code);
-                    self.ended(channel);
-                }
+                self.on_end(channel, |state| state.on_reset(code))?;
             }
             Control::Stop { channel, code } => {
                 if let Some(state) = self.state(channel)? {
+                    let key = state.key;
                     state.on_stop(code);
-                    self.queue_control(channel);
-                    self.notify_writable(channel);
+                    self.queue_control(key);
+                    self.notify_writable(key);
                 }
             }
             Control::Ping { token } => self.owed.pong = Some(token),
-            Control::Pong { token } => self.liveness.on_pong(token, now),
+            Control::Pong { token } => self.on_pong(token, now),
             Control::MaxChannels { count } => self.on_max_channels(count),
             Control::Drain => {
                 if !std::mem::replace(&mut self.local.draining, true) {
                     self.events.push_back(Event::Draining);
                 }
             }
-            Control::GoAway { code, text, .. } => {
+            Control::GoAway { last, code, text } => {
+                self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
             Control::Blocked { channel, .. } => {
@@ -106,31 +118,43 @@ impl Connection {
             return Err(ConnectionError::violation(code::HANDSHAKE, text));
         }
         self.hello.received = true;
+        if self.is_v0() {
+            self.on_version0();
+            self.connected();
+        }
         Ok(())
+    }
+
+    fn connected(&mut self) {
+        self.hello.settings = true;
+        self.liveness.on_connected();
+        self.events.push_back(Event::Connected);
     }
 
     /// The peer's limits are at least what was assumed, so they only rise.
     fn on_settings(&mut self, settings: Settings) {
-        self.hello.settings = true;
-        self.liveness.on_connected();
+        self.connected();
         self.peer = settings;
         self.on_max_channels(settings.max_channels);
-        let ids: Vec<u32> = self.channels.keys().copied().collect();
-        for id in ids {
-            if let Some(state) = self.channels.get_mut(&id) {
+        for key in self.channels.keys() {
+            if let Some(state) = self.channels.get_mut(key) {
                 state.send.limit = state.send.limit.max(settings.initial_window.into());
             }
-            self.queue_data(id);
+            self.queue_data(key);
         }
-        self.events.push_back(Event::Connected);
     }
 
     fn on_max_channels(&mut self, count: u32) {
         if count > self.local.limit {
             self.local.limit = count;
-            if std::mem::take(&mut self.local.blocked) {
-                self.events.push_back(Event::Openable);
-            }
+            self.openable_again();
+        }
+    }
+
+    fn on_pong(&mut self, token: u64, now: Instant) {
+        self.liveness.on_pong(token, now);
+        if self.drain == Drain::Asked(Some(token)) {
+            self.drained();
         }
     }
 
@@ -144,56 +168,98 @@ impl Connection {
             let text = "more channels than were allowed";
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
+        if self.is_drained() {
+            let text = "a channel was opened after the drain was acknowledged";
+            return Err(ConnectionError::violation(code::PROTOCOL, text));
+        }
         self.remote.next += 2;
         self.remote.opened += 1;
         let window = self.config.settings.initial_window.into();
-        let state = State::new(self.peer.initial_window.into(), window);
-        self.channels.insert(id, state);
-        self.incoming.push_back(id);
+        let state = State::new(id, false, self.send_limit(), window);
+        let key = self.channels.insert(state);
+        self.offer(key);
+        Ok(())
+    }
+
+    pub(super) fn offer(&mut self, key: Key) {
+        self.incoming.push_back(key);
         if self.incoming.len() == 1 {
             self.events.push_back(Event::Acceptable);
         }
-        Ok(())
     }
 
     fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
         if let Some(state) = self.state(id)?
             && limit > state.send.limit
         {
+            let key = state.key;
             state.send.limit = limit;
-            self.queue_data(id);
+            state.told_blocked = false;
+            self.queue_data(key);
         }
         Ok(())
     }
 
     fn on_data(&mut self, id: u32, len: usize) -> Result<(), ConnectionError> {
         self.check_order(None)?;
-        self.receiving = None;
-        if let Some(state) = self.state(id)? {
+        let v0 = self.is_v0();
+        let state = match v0 {
+            true => self.channels.by_id(id),
+            false => self.state(id)?,
+        };
+        let Some(state) = state else {
+            self.receiving = None;
+            return Ok(());
+        };
+        if !v0 {
             state.on_data(len)?;
-            let reads = state.recv.half == Half::Open;
-            self.receiving = reads.then_some(id);
         }
+        self.receiving = state.reads().then_some(state.key);
         Ok(())
     }
 
     fn on_payload(&mut self, bytes: &[u8]) {
-        let Some(id) = self.receiving else { return };
-        if let Some(state) = self.channels.get_mut(&id)
-            && state.recv.half == Half::Open
+        if let Some(key) = self.receiving
+            && let Some(state) = self.channels.get_mut(key)
+            && state.reads()
         {
             let quiet = state.recv.buffer.is_empty();
-            state.recv.buffer.extend(bytes);
+            self.spare.extend(&mut state.recv.buffer, bytes);
+            self.buffered += bytes.len() as u64;
             if quiet {
-                self.notify_readable(id);
+                self.notify_readable(key);
             }
         }
     }
 
+    /// FIN or RESET.
+    fn on_end(
+        &mut self,
+        id: u32,
+        end: impl FnOnce(&mut State) -> Result<(), ConnectionError>,
+    ) -> Result<(), ConnectionError> {
+        if let Some(state) = self.state(id)? {
+            let (key, held) = (state.key, state.recv.buffer.len());
+            end(state)?;
+            self.buffered -= (held - state.recv.buffer.len()) as u64;
+            self.ended(key);
+        }
+        Ok(())
+    }
+
     /// The peer sends nothing more on a channel.
-    fn ended(&mut self, id: u32) {
-        self.notify_readable(id);
-        self.forget_if_over(id);
+    pub(super) fn ended(&mut self, key: Key) {
+        self.notify_readable(key);
+        self.forget_if_over(key);
+    }
+
+    /// The peer ends the connection and never gave these to its application.
+    fn refused_above(&mut self, last: u32) {
+        for state in self.channels.iter_mut() {
+            if state.ours && state.id > last {
+                state.opened = false;
+            }
+        }
     }
 
     /// A channel that is there, `None` for one that is over, an error for one
@@ -205,6 +271,6 @@ impl Connection {
             let text = format!("channel {id} was never opened");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
-        Ok(self.channels.get_mut(&id))
+        Ok(self.channels.by_id(id))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::channel::Half;
+use super::channel::{Half, State};
 use super::scheduler::QUANTUM;
-use super::{Connection, Role};
-use crate::wire::{Control, Frame, MAX_DATA, data_header};
+use super::{Connection, Drain, Key, Role};
+use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
 impl Connection {
     /// Appends frames to `out` until it is `budget` bytes longer or nothing is
@@ -15,21 +15,59 @@ impl Connection {
     /// Once it has appended bytes they must reach the peer, in this order.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>, budget: usize, now: Instant) -> usize {
         let start = out.len();
-        if let Some(go_away) = self.owed.go_away.take() {
-            self.hello(out);
-            put(out, go_away);
-        }
         if self.end.is_some() {
-            return out.len() - start;
-        }
-        if self.role == Role::Client || self.hello.received {
+            self.farewell(out);
+        } else if self.version.is_none() {
+            self.first_flight(out, budget);
+        } else if self.role == Role::Client || self.hello.received {
             self.hello(out);
+            let end = start + budget;
+            self.opens(out, end);
             self.connection_control(out, now);
-            self.opens(out, start + budget);
-            self.channel_control(out, start + budget);
-            self.data(out, start + budget);
+            self.channel_control(out, end);
+            self.data(out, end);
         }
         out.len() - start
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) would append anything.
+    pub fn wants_transmit(&self) -> bool {
+        let owed = &self.owed;
+        if self.end.is_some() {
+            return owed.go_away.is_some() || owed.hello;
+        }
+        if self.role == Role::Server && !self.hello.received {
+            return false;
+        }
+        let control = owed.ping || owed.pong.is_some() || owed.max_channels || owed.drain;
+        let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
+        match self.version {
+            None => !self.hello.sent || queued && self.first_flight > MAX_DATA,
+            Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
+        }
+    }
+
+    /// The last bytes.
+    fn farewell(&mut self, out: &mut Vec<u8>) {
+        if let Some(go_away) = self.owed.go_away.take() {
+            self.hello(out);
+            self.put(out, go_away);
+        } else if std::mem::take(&mut self.owed.hello) {
+            self.put_hello(out);
+        }
+    }
+
+    /// W8: until the client knows the peer's version, only what both know.
+    fn first_flight(&mut self, out: &mut Vec<u8>, budget: usize) {
+        if self.role == Role::Server {
+            return;
+        }
+        let start = out.len();
+        self.hello(out);
+        let room = self.first_flight.saturating_sub(MAX_DATA).min(budget);
+        self.opens(out, start + room);
+        self.data(out, start + room);
+        self.first_flight = self.first_flight.saturating_sub(out.len() - start);
     }
 
     /// W2, W3.
@@ -37,40 +75,71 @@ impl Connection {
         if std::mem::replace(&mut self.hello.sent, true) {
             return;
         }
+        self.put_hello(out);
+        if !self.is_v0() {
+            let body = self.config.settings.encode();
+            self.put(out, Control::Settings { body });
+        }
+    }
+
+    fn put_hello(&self, out: &mut Vec<u8>) {
         let magic = self.config.magic;
-        put(
-            out,
-            match self.role {
-                Role::Client => Control::Hello { magic },
-                Role::Server => Control::HelloReply { magic },
-            },
-        );
-        let body = self.config.settings.encode();
-        put(out, Control::Settings { body });
+        let hello = match self.role {
+            Role::Client => Control::Hello { magic },
+            Role::Server => Control::HelloReply { magic },
+        };
+        self.put(out, hello);
+    }
+
+    fn put(&self, out: &mut Vec<u8>, control: Control) {
+        Frame::Control(control).encode(self.version.unwrap_or(Version::V1), out);
     }
 
     fn connection_control(&mut self, out: &mut Vec<u8>, now: Instant) {
-        if let Some(token) = self.owed.pong.take() {
-            put(out, Control::Pong { token });
+        if self.is_v0() {
+            return;
         }
-        if std::mem::take(&mut self.owed.ping) {
-            let token = self.liveness.ping(now);
-            put(out, Control::Ping { token });
+        // W9: whoever has answered a ping has sent all earlier opens.
+        if self.owed.opens.is_empty()
+            && let Some(token) = self.owed.pong.take()
+        {
+            self.put(out, Control::Pong { token });
         }
         if std::mem::take(&mut self.owed.max_channels) {
             let count = self.remote.limit;
-            put(out, Control::MaxChannels { count });
+            self.remote.told = count;
+            self.put(out, Control::MaxChannels { count });
         }
         if std::mem::take(&mut self.owed.drain) {
-            put(out, Control::Drain);
+            self.put(out, Control::Drain);
+            let token = self.liveness.ping(now);
+            self.drain = Drain::Asked(Some(token));
+            self.put(out, Control::Ping { token });
+            self.owed.ping = false;
+        } else if self.owed.ping && self.drain_token().is_none() {
+            self.owed.ping = false;
+            let token = self.liveness.ping(now);
+            self.put(out, Control::Ping { token });
+        }
+    }
+
+    /// The ping that acknowledges the drain must not be replaced by another.
+    fn drain_token(&self) -> Option<u64> {
+        match self.drain {
+            Drain::Asked(token) => token,
+            _ => None,
         }
     }
 
     fn opens(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && let Some(channel) = self.owed.opens.pop_front()
+            && let Some(key) = self.owed.opens.pop_front()
         {
-            put(out, Control::Open { channel });
+            if let Some(state) = self.channels.get_mut(key) {
+                state.opened = true;
+                let channel = state.id;
+                self.put(out, Control::Open { channel });
+            }
         }
     }
 
@@ -78,77 +147,111 @@ impl Connection {
     fn channel_control(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
             && self.owed.opens.is_empty()
-            && let Some(channel) = self.owed.control.pop_front()
+            && let Some(key) = self.owed.control.pop_front()
         {
-            let Some(state) = self.channels.get_mut(&channel) else {
-                continue;
-            };
-            state.queued_control = false;
-            if std::mem::take(&mut state.owed.window) {
-                let limit = state.recv.credit.limit();
-                put(out, Control::Window { channel, limit });
+            let version = self.version.unwrap_or(Version::V1);
+            if let Some(state) = self.channels.get_mut(key) {
+                state.queued_control = false;
+                owed_by(state, version, out);
             }
-            if let Some(code) = state.owed.stop.take() {
-                put(out, Control::Stop { channel, code });
-            }
-            if let Some(code) = state.owed.reset.take() {
-                put(out, Control::Reset { channel, code });
-            }
-            self.forget_if_over(channel);
+            self.forget_if_over(key);
         }
     }
 
     fn data(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
             && self.owed.opens.is_empty()
-            && let Some(id) = self.scheduler.next()
+            && let Some(key) = self.scheduler.next()
         {
-            self.channel_data(id, out);
+            self.channel_data(key, out);
         }
     }
 
     /// One frame of a channel, and FIN if that was the last.
-    fn channel_data(&mut self, id: u32, out: &mut Vec<u8>) {
-        let Some(state) = self.channels.get_mut(&id) else {
+    fn channel_data(&mut self, key: Key, out: &mut Vec<u8>) {
+        let version = self.version.unwrap_or(Version::V1);
+        let known = self.version.is_some();
+        let Some(state) = self.channels.get_mut(key) else {
             return;
         };
         state.queued_data = false;
-        if state.deficit == 0 {
-            state.deficit = QUANTUM;
-        }
-        let credit = state.send.limit.saturating_sub(state.send.sent);
-        let most = MAX_DATA.min(state.deficit) as u64;
-        let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
         let full = state.send.buffer.len() >= self.config.send_buffer;
-        if n > 0 {
-            data_header(out, id, n);
-            let (a, b) = state.send.buffer.as_slices();
-            let first = n.min(a.len());
-            out.extend_from_slice(&a[..first]);
-            out.extend_from_slice(&b[..n - first]);
-            state.send.buffer.drain(..n);
-            state.send.sent += n as u64;
-            state.deficit -= n;
-        }
-        if state.send.half == Half::Ending && state.send.buffer.is_empty() {
-            state.send.half = Half::Done;
-            put(out, Control::Fin { channel: id });
-        }
-        let more = state.can_send();
-        if more {
+        let sent = next_frame(state, version, out);
+        self.spare.recycle(&mut state.send.buffer);
+        let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
+        if finished && known {
+            finish(state, version, out);
+        } else if !finished && state.can_send() {
             state.queued_data = true;
             match state.deficit {
-                0 => self.scheduler.requeue(id),
-                _ => self.scheduler.resume(id),
+                0 => self.scheduler.requeue(key),
+                _ => self.scheduler.resume(key),
             }
+        } else if state.is_blocked() && known && version == Version::V1 && !state.told_blocked {
+            state.told_blocked = true;
+            let (channel, limit) = (state.id, state.send.limit);
+            Frame::Control(Control::Blocked { channel, limit }).encode(version, out);
         }
-        if full && n > 0 {
-            self.notify_writable(id);
+        let close = state.owed.close;
+        if full && sent {
+            self.notify_writable(key);
         }
-        self.forget_if_over(id);
+        if close {
+            self.queue_control(key);
+        }
+        self.forget_if_over(key);
     }
 }
 
-fn put(out: &mut Vec<u8>, control: Control) {
-    Frame::Control(control).encode(out);
+/// The frames that a channel owes.
+fn owed_by(state: &mut State, version: Version, out: &mut Vec<u8>) {
+    let channel = state.id;
+    let mut put = |control| Frame::Control(control).encode(version, out);
+    if std::mem::take(&mut state.owed.window) {
+        let limit = state.recv.credit.limit();
+        put(Control::Window { channel, limit });
+    }
+    if let Some(code) = state.owed.stop.take() {
+        put(Control::Stop { channel, code });
+    }
+    if let Some(code) = state.owed.reset.take() {
+        put(Control::Reset { channel, code });
+    }
+    // Version 0: only once everything has left.
+    if state.owed.close && !matches!(state.send.half, Half::Open | Half::Ending) {
+        state.owed.close = false;
+        put(Control::Close { channel });
+    }
+}
+
+/// A data frame as large as the buffer, the credit and the channel's turn
+/// allow; whether there was one.
+fn next_frame(state: &mut State, version: Version, out: &mut Vec<u8>) -> bool {
+    if state.deficit == 0 {
+        state.deficit = QUANTUM as u16;
+    }
+    let credit = state.send.limit.saturating_sub(state.send.sent);
+    let most = MAX_DATA.min(state.deficit.into()) as u64;
+    let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
+    if n == 0 {
+        return false;
+    }
+    data_header(version, out, state.id, n);
+    let (a, b) = state.send.buffer.as_slices();
+    let first = n.min(a.len());
+    out.extend_from_slice(&a[..first]);
+    out.extend_from_slice(&b[..n - first]);
+    state.send.buffer.drain(..n);
+    state.send.sent += n as u64;
+    state.deficit -= n as u16;
+    true
+}
+
+/// The clean end of the send half; version 0 says it by a CLOSE, later.
+fn finish(state: &mut State, version: Version, out: &mut Vec<u8>) {
+    state.send.half = Half::Done;
+    if version == Version::V1 {
+        let channel = state.id;
+        Frame::Control(Control::Fin { channel }).encode(version, out);
+    }
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::frame::op;
-use super::{Control, MAX_DATA, MAX_SETTINGS, MAX_TEXT, VERSION, WireError};
+use super::{Control, MAX_DATA, MAX_SETTINGS, MAX_TEXT, Protocol, Version, WireError};
 
 /// What a [`Decoder`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Decoded<'a> {
     Data {
         /// The channel.
         channel: u32,
-        /// Bytes in the frame, 1 to [`MAX_DATA`].
+        /// Bytes in the frame: 1 to [`MAX_DATA`], in version 0 from 0 to 65,535.
         len: usize,
     },
     /// The next bytes of the last DATA frame.
@@ -24,8 +24,12 @@ pub enum Decoded<'a> {
 ///
 /// It holds at most one control frame, never a DATA frame's bytes: those pass
 /// through. It reserves nothing from a length that a peer claims.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
+    protocol: Protocol,
+    /// Known from the first frame's first byte on.
+    version: Option<Version>,
+    lenient: bool,
     held: Vec<u8>,
     payload: usize,
     skip: usize,
@@ -38,14 +42,49 @@ const LONG: usize = 8;
 struct Header {
     op: u8,
     channel: u32,
+    /// Bytes of the body.
     len: usize,
+    /// Bytes of the header.
     size: usize,
 }
 
+impl Header {
+    fn new(op: u8, channel: u32, len: usize, size: usize) -> Self {
+        Header {
+            op,
+            channel,
+            len,
+            size,
+        }
+    }
+}
+
 impl Decoder {
-    /// A decoder at the start of a connection.
-    pub fn new() -> Self {
-        Decoder::default()
+    /// A decoder at the start of a connection. The first frame tells the
+    /// version (W1), and the others must have the same.
+    pub fn new(protocol: Protocol) -> Self {
+        Decoder {
+            protocol,
+            version: None,
+            lenient: false,
+            held: Vec::new(),
+            payload: 0,
+            skip: 0,
+        }
+    }
+
+    /// A decoder for a version 0 server: it takes the version bytes 0 and 1
+    /// alike (W8), since a client that speaks both versions starts with 1.
+    pub fn version0_server() -> Self {
+        Decoder {
+            lenient: true,
+            ..Decoder::new(Protocol::V0)
+        }
+    }
+
+    /// The version that the peer speaks, from its first frame on.
+    pub fn version(&self) -> Option<Version> {
+        self.version
     }
 
     /// Takes the next frame or piece of one from the front of `input`; `None`
@@ -57,15 +96,15 @@ impl Decoder {
     /// can't be used after that.
     pub fn decode<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Decoded<'a>>, WireError> {
         while !input.is_empty() {
-            if self.skip > 0 {
-                let n = self.skip.min(input.len());
-                *input = &input[n..];
-                self.skip -= n;
-            } else if self.payload > 0 {
+            if self.payload > 0 {
                 let (bytes, rest) = input.split_at(self.payload.min(input.len()));
                 *input = rest;
                 self.payload -= bytes.len();
                 return Ok(Some(Decoded::Payload(bytes)));
+            } else if self.skip > 0 {
+                let n = self.skip.min(input.len());
+                *input = &input[n..];
+                self.skip -= n;
             } else if let Some(decoded) = self.frame(input)? {
                 return Ok(Some(decoded));
             }
@@ -86,21 +125,23 @@ impl Decoder {
         // One byte more each time: control frames that are split are rare and short.
         self.held.push(input[0]);
         *input = &input[1..];
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         let (used, decoded) = self.complete(&held)?;
-        if used == 0 {
-            self.held = held;
+        if used > 0 {
+            held.clear();
         }
+        self.held = held;
         Ok(decoded)
     }
 
     /// Decodes the frame at the front of `bytes`: how many bytes it took, none
     /// if it isn't all there.
     fn complete<'a>(&mut self, bytes: &[u8]) -> Result<(usize, Option<Decoded<'a>>), WireError> {
-        let Some(header) = header(bytes)? else {
+        let Some(header) = self.header(bytes)? else {
             return Ok((0, None));
         };
-        if header.op == op::DATA && header.channel != 0 {
+        let v0 = self.version == Some(Version::V0);
+        if header.op == op::DATA && (header.channel != 0 || v0) {
             self.payload = header.len;
             let (channel, len) = (header.channel, header.len);
             return Ok((header.size, Some(Decoded::Data { channel, len })));
@@ -115,60 +156,74 @@ impl Decoder {
         };
         Ok((end, Some(Decoded::Control(control(&header, body)?))))
     }
+
+    /// Reads and checks a header, as early as its bytes allow.
+    fn header(&mut self, bytes: &[u8]) -> Result<Option<Header>, WireError> {
+        let Some(&byte) = bytes.first() else {
+            return Ok(None);
+        };
+        let version = self.check_version(byte)?;
+        let Some(&op) = bytes.get(1) else {
+            return Ok(None);
+        };
+        check_op(version, op)?;
+        let Some(channel) = chunk(bytes, 2).map(u32::from_be_bytes) else {
+            return Ok(None);
+        };
+        if op < op::DATA {
+            if op == op::OPEN && channel == 0 && version == Version::V1 {
+                return Err(WireError::Channel(op, channel)); // W6
+            }
+            return Ok(Some(Header::new(op, channel, 0, SHORT)));
+        }
+        let Some(len) = chunk(bytes, 6).map(u16::from_be_bytes) else {
+            return Ok(None);
+        };
+        if version == Version::V1 {
+            check_body(op, channel, len)?;
+        }
+        Ok(Some(Header::new(op, channel, len as usize, LONG)))
+    }
+
+    /// W1: the first frame's version is one that this side speaks, and the
+    /// others' is the same.
+    fn check_version(&mut self, byte: u8) -> Result<Version, WireError> {
+        let accepted = match self.protocol.accepts(byte) {
+            None if self.lenient && byte == 1 => Some(Version::V0),
+            accepted => accepted,
+        };
+        match (self.version, accepted) {
+            (Some(version), Some(accepted)) if version == accepted => Ok(version),
+            (None, Some(accepted)) => Ok(*self.version.insert(accepted)),
+            _ => Err(WireError::Version {
+                received: byte,
+                spoken: self.protocol,
+            }),
+        }
+    }
+}
+
+fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk::<N>().copied()
 }
 
 fn is_known(op: u8) -> bool {
     matches!(op, op::HELLO..=op::DATA | op::WINDOW..=op::GOAWAY | op::BLOCKED)
 }
 
-/// Reads and checks a header, as early as its bytes allow.
-fn header(bytes: &[u8]) -> Result<Option<Header>, WireError> {
-    let (&[version, op], rest) = match bytes {
-        [] => return Ok(None),
-        // W1
-        [version, ..] if *version != VERSION => return Err(WireError::Version(*version)),
-        [_] => return Ok(None),
-        [version, op, rest @ ..] => (&[*version, *op], rest),
-    };
-    debug_assert_eq!(version, VERSION);
-    if op == op::CLOSE {
-        return Err(WireError::Version0Op(op)); // W8
+/// W4, W8.
+fn check_op(version: Version, op: u8) -> Result<(), WireError> {
+    match (version, op) {
+        (Version::V0, op::HELLO..=op::DATA) => Ok(()),
+        (Version::V1, op::CLOSE) => Err(WireError::OtherVersion(op)),
+        (Version::V1, op) if is_known(op) || op & 0x80 != 0 => Ok(()),
+        _ => Err(WireError::UnknownOp(op)),
     }
-    if !is_known(op) && op & 0x80 == 0 {
-        return Err(WireError::UnknownOp(op)); // W4
-    }
-    let Some(channel) = rest.first_chunk::<4>() else {
-        return Ok(None);
-    };
-    let channel = u32::from_be_bytes(*channel);
-    if op < op::DATA {
-        if op == op::OPEN && channel == 0 {
-            return Err(WireError::Channel(op, channel)); // W6
-        }
-        let (len, size) = (0, SHORT);
-        return Ok(Some(Header {
-            op,
-            channel,
-            len,
-            size,
-        }));
-    }
-    let Some(&[high, low]) = rest.get(4..).and_then(|rest| rest.first_chunk::<2>()) else {
-        return Ok(None);
-    };
-    let len = u16::from_be_bytes([high, low]);
-    check(op, channel, len)?;
-    let (len, size) = (len as usize, LONG);
-    Ok(Some(Header {
-        op,
-        channel,
-        len,
-        size,
-    }))
 }
 
-/// Whether an op may have this channel (W6) and this length (W3, W5, W7).
-fn check(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
+/// Whether an op of version 1 may have this channel (W6) and this length (W3,
+/// W5, W7).
+fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
     let size = len as usize;
     let fits = match op {
         op::DATA if channel == 0 => size <= MAX_SETTINGS,
@@ -196,21 +251,19 @@ fn check(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
 /// A control frame from its checked header and its whole body.
 fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
     let channel = header.channel;
-    let u32_at = |at: usize| {
-        let bytes = body.get(at..).and_then(|b| b.first_chunk::<4>());
-        u32::from_be_bytes(bytes.copied().unwrap_or_default())
-    };
-    let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
+    let u32_at = |at: usize| u32::from_be_bytes(chunk(body, at).unwrap_or_default());
+    let value = u64::from_be_bytes(chunk(body, 0).unwrap_or_default());
     Ok(match header.op {
         op::HELLO => Control::Hello { magic: channel },
         op::HELLO_REPLY => Control::HelloReply { magic: channel },
         op::OPEN => Control::Open { channel },
+        op::CLOSE => Control::Close { channel },
         op::DATA => Control::Settings {
             body: Bytes::copy_from_slice(body),
         },
         op::WINDOW => Control::Window {
             channel,
-            limit: u64_at(0),
+            limit: value,
         },
         op::FIN => Control::Fin { channel },
         op::STOP => Control::Stop {
@@ -221,8 +274,8 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
             channel,
             code: u32_at(0),
         },
-        op::PING => Control::Ping { token: u64_at(0) },
-        op::PONG => Control::Pong { token: u64_at(0) },
+        op::PING => Control::Ping { token: value },
+        op::PONG => Control::Pong { token: value },
         op::MAX_CHANNELS => Control::MaxChannels { count: u32_at(0) },
         op::DRAIN => Control::Drain,
         op::GOAWAY => Control::GoAway {
@@ -234,7 +287,7 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
         },
         op::BLOCKED => Control::Blocked {
             channel,
-            limit: u64_at(0),
+            limit: value,
         },
         other => return Err(WireError::UnknownOp(other)),
     })

@@ -1,8 +1,8 @@
 use bytes::{BufMut, Bytes};
 
-use super::VERSION;
+use super::Version;
 
-/// The most bytes that one DATA frame carries (W7): small enough that no frame
+/// The most bytes that one DATA frame of version 1 carries (W7): small enough that no frame
 /// holds up another channel's for long, large enough that its 8-byte header
 /// costs nothing.
 pub const MAX_DATA: usize = 16 * 1024;
@@ -41,6 +41,8 @@ pub enum Control {
     Settings { body: Bytes },
     /// A new channel.
     Open { channel: u32 },
+    /// The end of a channel in both directions; version 0 only.
+    Close { channel: u32 },
     /// How far the peer may send on a channel.
     Window { channel: u32, limit: u64 },
     /// The clean end of one direction.
@@ -83,12 +85,12 @@ impl Frame<'_> {
     /// # Panics
     ///
     /// If a body is longer than its op allows (W5, W7).
-    pub fn encode(&self, out: &mut impl BufMut) {
+    pub fn encode(&self, version: Version, out: &mut impl BufMut) {
         match self {
-            Frame::Control(control) => control.encode(out),
+            Frame::Control(control) => control.encode(version, out),
             Frame::Data { channel, body } => {
                 assert!((1..=MAX_DATA).contains(&body.len()), "DATA size (W7)");
-                data_header(out, *channel, body.len());
+                data_header(version, out, *channel, body.len());
                 out.put_slice(body);
             }
         }
@@ -96,58 +98,70 @@ impl Frame<'_> {
 }
 
 /// Appends the header of a DATA frame whose `len` bytes the caller appends.
-pub(crate) fn data_header(out: &mut impl BufMut, channel: u32, len: usize) {
+pub(crate) fn data_header(version: Version, out: &mut impl BufMut, channel: u32, len: usize) {
     debug_assert!(len <= MAX_DATA);
-    header(out, op::DATA, channel, len as u16);
+    let [c0, c1, c2, c3] = channel.to_be_bytes();
+    let [l0, l1] = (len as u16).to_be_bytes();
+    out.put_slice(&[version as u8, op::DATA, c0, c1, c2, c3, l0, l1]);
 }
 
-fn short(out: &mut impl BufMut, op: u8, value: u32) {
-    out.put_slice(&[VERSION, op]);
-    out.put_u32(value);
+/// Writes headers of one version.
+struct Encoder<'a, B> {
+    version: Version,
+    out: &'a mut B,
 }
 
-fn header(out: &mut impl BufMut, op: u8, channel: u32, len: u16) {
-    short(out, op, channel);
-    out.put_u16(len);
-}
+impl<B: BufMut> Encoder<'_, B> {
+    fn short(&mut self, op: u8, value: u32) {
+        self.out.put_slice(&[self.version as u8, op]);
+        self.out.put_u32(value);
+    }
 
-fn with_u32(out: &mut impl BufMut, op: u8, channel: u32, value: u32) {
-    header(out, op, channel, 4);
-    out.put_u32(value);
-}
+    fn header(&mut self, op: u8, channel: u32, len: usize) {
+        self.short(op, channel);
+        self.out.put_u16(len as u16);
+    }
 
-fn with_u64(out: &mut impl BufMut, op: u8, channel: u32, value: u64) {
-    header(out, op, channel, 8);
-    out.put_u64(value);
+    fn with_u32(&mut self, op: u8, channel: u32, value: u32) {
+        self.header(op, channel, 4);
+        self.out.put_u32(value);
+    }
+
+    fn with_u64(&mut self, op: u8, channel: u32, value: u64) {
+        self.header(op, channel, 8);
+        self.out.put_u64(value);
+    }
 }
 
 impl Control {
-    fn encode(&self, out: &mut impl BufMut) {
+    fn encode(&self, version: Version, out: &mut impl BufMut) {
+        let mut to = Encoder { version, out };
         match self {
-            Control::Hello { magic } => short(out, op::HELLO, *magic),
-            Control::HelloReply { magic } => short(out, op::HELLO_REPLY, *magic),
+            Control::Hello { magic } => to.short(op::HELLO, *magic),
+            Control::HelloReply { magic } => to.short(op::HELLO_REPLY, *magic),
             Control::Settings { body } => {
                 assert!(body.len() <= super::MAX_SETTINGS, "settings size (W3)");
-                header(out, op::DATA, 0, body.len() as u16);
-                out.put_slice(body);
+                to.header(op::DATA, 0, body.len());
+                to.out.put_slice(body);
             }
-            Control::Open { channel } => short(out, op::OPEN, *channel),
-            Control::Window { channel, limit } => with_u64(out, op::WINDOW, *channel, *limit),
-            Control::Fin { channel } => header(out, op::FIN, *channel, 0),
-            Control::Stop { channel, code } => with_u32(out, op::STOP, *channel, *code),
-            Control::Reset { channel, code } => with_u32(out, op::RESET, *channel, *code),
-            Control::Ping { token } => with_u64(out, op::PING, 0, *token),
-            Control::Pong { token } => with_u64(out, op::PONG, 0, *token),
-            Control::MaxChannels { count } => with_u32(out, op::MAX_CHANNELS, 0, *count),
-            Control::Drain => header(out, op::DRAIN, 0, 0),
+            Control::Open { channel } => to.short(op::OPEN, *channel),
+            Control::Close { channel } => to.short(op::CLOSE, *channel),
+            Control::Window { channel, limit } => to.with_u64(op::WINDOW, *channel, *limit),
+            Control::Fin { channel } => to.header(op::FIN, *channel, 0),
+            Control::Stop { channel, code } => to.with_u32(op::STOP, *channel, *code),
+            Control::Reset { channel, code } => to.with_u32(op::RESET, *channel, *code),
+            Control::Ping { token } => to.with_u64(op::PING, 0, *token),
+            Control::Pong { token } => to.with_u64(op::PONG, 0, *token),
+            Control::MaxChannels { count } => to.with_u32(op::MAX_CHANNELS, 0, *count),
+            Control::Drain => to.header(op::DRAIN, 0, 0),
             Control::GoAway { last, code, text } => {
                 assert!(text.len() <= MAX_TEXT, "text size (W5)");
-                header(out, op::GOAWAY, 0, 8 + text.len() as u16);
-                out.put_u32(*last);
-                out.put_u32(*code);
-                out.put_slice(text.as_bytes());
+                to.header(op::GOAWAY, 0, 8 + text.len());
+                to.out.put_u32(*last);
+                to.out.put_u32(*code);
+                to.out.put_slice(text.as_bytes());
             }
-            Control::Blocked { channel, limit } => with_u64(out, op::BLOCKED, *channel, *limit),
+            Control::Blocked { channel, limit } => to.with_u64(op::BLOCKED, *channel, *limit),
         }
     }
 }

@@ -8,15 +8,14 @@ mod decode;
 mod error;
 mod frame;
 mod settings;
+mod version;
 
 pub use self::decode::{Decoded, Decoder};
 pub use self::error::WireError;
 pub(crate) use self::frame::data_header;
 pub use self::frame::{Control, Frame, MAX_DATA, MAX_TEXT};
 pub use self::settings::{MAX_SETTINGS, Settings};
-
-/// The version of the protocol that this module speaks.
-pub const VERSION: u8 = 1;
+pub use self::version::{Protocol, Version};
 
 /// The magic of a HELLO unless the user sets another: that of the Python
 /// package `tcpchan`.

@@ -1,0 +1,95 @@
+//! The two directions of a channel, for a task each. They share the channel,
+//! whose connection's lock is the only one.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::channel::Channel;
+
+/// The reading direction of a [`Channel`]. Dropping it asks the peer to stop.
+#[derive(Debug)]
+pub struct ReadHalf(Arc<Channel>);
+
+/// The writing direction of a [`Channel`]. Dropping it before a shutdown
+/// resets the channel.
+#[derive(Debug)]
+pub struct WriteHalf {
+    channel: Arc<Channel>,
+    finished: bool,
+}
+
+impl ReadHalf {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        ReadHalf(channel)
+    }
+}
+
+impl WriteHalf {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        WriteHalf {
+            channel,
+            finished: false,
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = buf.remaining();
+        self.0
+            .poll_read_with(cx, most, |bytes| buf.put_slice(bytes))
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.channel.poll_write_slices(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.channel.poll_write_slices(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.finished = true;
+        Poll::Ready(self.channel.finish())
+    }
+}
+
+impl Drop for ReadHalf {
+    fn drop(&mut self) {
+        self.0.stop(0);
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.channel.reset(0);
+        }
+    }
+}

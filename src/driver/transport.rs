@@ -1,0 +1,93 @@
+//! The I/O object of one connection and the bytes on their way to it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::proto;
+
+/// What carries a connection.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+
+/// Encoded bytes that wait for the transport. They can't be reordered any
+/// more, so few are kept.
+const WRITE: usize = 64 * 1024;
+
+pub(super) struct Transport {
+    io: Pin<Box<dyn Io>>,
+    output: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.output.len() - self.written;
+        f.debug_struct("Transport")
+            .field("waiting", &waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    pub fn new(io: impl Io + 'static) -> Self {
+        Transport {
+            io: Box::pin(io),
+            output: Vec::new(),
+            written: 0,
+            unflushed: false,
+        }
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn is_idle(&self) -> bool {
+        self.written == self.output.len() && !self.unflushed
+    }
+
+    /// Takes from the core what it owes, once everything before it has left.
+    pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
+        if self.written == self.output.len() {
+            self.output.clear();
+            self.written = 0;
+            core.poll_transmit(&mut self.output, WRITE, now);
+        }
+    }
+
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_read(cx, buf)
+    }
+
+    /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
+    /// woken when more can go.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while self.written < self.output.len() {
+            let bytes = &self.output[self.written..];
+            match self.io.as_mut().poll_write(cx, bytes)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(n) => (self.written, self.unflushed) = (self.written + n, true),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
+        if self.unflushed {
+            if self.io.as_mut().poll_flush(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            self.unflushed = false;
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_shutdown(cx)
+    }
+}

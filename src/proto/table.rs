@@ -1,0 +1,137 @@
+//! The channels of a connection, by key and by number.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use slab::Slab;
+
+use super::channel::State;
+
+/// A channel, for the calls that take one.
+///
+/// It stays valid until the channel is released; the calls say
+/// [`ChannelError::Unknown`](super::ChannelError::Unknown) after that, also
+/// when another channel has taken the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    slot: u32,
+    serial: u32,
+}
+
+impl Key {
+    /// A small number that no other living channel of the connection has, so
+    /// that a driver may keep what it knows of channels in a vector.
+    pub fn index(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// Spreads numbers that count up, as channel numbers do. The golden ratio's
+/// bits, as in Knuth's multiplicative hashing (TAOCP vol. 3, 6.4).
+#[derive(Debug, Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    states: Slab<State>,
+    slots: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    serial: u32,
+}
+
+/// Places above which the memory of an empty table is given back.
+const KEEP: usize = 1024;
+
+impl Table {
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub fn insert(&mut self, mut state: State) -> Key {
+        self.serial = self.serial.wrapping_add(1);
+        let entry = self.states.vacant_entry();
+        let (slot, serial) = (entry.key() as u32, self.serial);
+        let key = Key { slot, serial };
+        state.key = key;
+        self.slots.insert(state.id, slot);
+        entry.insert(state);
+        key
+    }
+
+    pub fn remove(&mut self, key: Key) -> Option<State> {
+        self.get(key)?;
+        let state = self.states.try_remove(key.index())?;
+        self.slots.remove(&state.id);
+        if self.states.is_empty() && self.states.capacity() > KEEP {
+            self.states = Slab::new();
+            self.slots = HashMap::default();
+        }
+        Some(state)
+    }
+
+    pub fn get(&self, key: Key) -> Option<&State> {
+        self.states
+            .get(key.index())
+            .filter(|state| state.key == key)
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut State> {
+        self.states
+            .get_mut(key.index())
+            .filter(|state| state.key == key)
+    }
+
+    /// A channel that the application has not let go of.
+    pub fn held(&mut self, key: Key) -> Option<&mut State> {
+        self.get_mut(key).filter(|state| !state.released)
+    }
+
+    pub fn contains(&self, id: u32) -> bool {
+        self.slots.contains_key(&id)
+    }
+
+    pub fn by_id(&mut self, id: u32) -> Option<&mut State> {
+        let slot = *self.slots.get(&id)?;
+        self.states.get_mut(slot as usize)
+    }
+
+    /// Gives a channel another number.
+    pub fn renumber(&mut self, key: Key, id: u32) {
+        if let Some(state) = self.states.get_mut(key.index()) {
+            self.slots.remove(&state.id);
+            self.slots.insert(id, key.slot);
+            state.id = id;
+        }
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut State> {
+        self.states.iter_mut().map(|(_, state)| state)
+    }
+
+    pub fn keys(&self) -> Vec<Key> {
+        self.states.iter().map(|(_, state)| state.key).collect()
+    }
+}
+
+impl Key {
+    /// The key of a state that is in no table yet.
+    pub(super) const NONE: Key = Key {
+        slot: u32::MAX,
+        serial: 0,
+    };
+}

@@ -1,0 +1,153 @@
+//! What is different with a version 0 peer, the Python package `tcpchan`.
+//!
+//! It knows CLOSE alone, which ends a channel in both directions at once: no
+//! half-close, no reset and no flow control. It opens channels under random
+//! numbers, and raises when it gets an OPEN for a number that is in use.
+
+use super::channel::{Cause, Half, State};
+use super::error::code;
+use super::{Connection, ConnectionError, Event, Key};
+use crate::wire::Version;
+
+impl Connection {
+    /// The number for the next channel of this side.
+    pub(super) fn next_id(&mut self) -> u32 {
+        loop {
+            let id = self.local.next;
+            self.local.next = id.wrapping_add(2);
+            // 0 is not used, since a version 1 side says its settings there.
+            if id != 0 && !self.channels.contains(id) {
+                return id;
+            }
+        }
+    }
+
+    /// The peer speaks version 0: nothing is limited but by this side.
+    pub(super) fn on_version0(&mut self) {
+        self.version = Some(Version::V0);
+        self.local.limit = self.config.settings.max_channels;
+        self.local.opened = 0;
+        for key in self.channels.keys() {
+            self.adapt(key);
+            self.queue_data(key);
+        }
+        self.owed.ping = false;
+        self.openable_again();
+    }
+
+    /// Turns what a channel owes into what version 0 can say.
+    fn adapt(&mut self, key: Key) {
+        let Some(state) = self.channels.get_mut(key) else {
+            return;
+        };
+        self.local.opened += u32::from(state.ours);
+        state.send.limit = u64::MAX;
+        state.owed.window = false;
+        if state.released {
+            self.release_v0(key);
+        } else if state.owed.reset.is_some() {
+            self.close_v0(key);
+        }
+        self.stop_v0(key);
+    }
+
+    pub(super) fn send_limit(&self) -> u64 {
+        match self.is_v0() {
+            true => u64::MAX,
+            false => self.peer.initial_window.into(),
+        }
+    }
+
+    /// There is room for another channel of this side.
+    pub(super) fn openable_again(&mut self) {
+        if std::mem::take(&mut self.local.blocked) {
+            self.events.push_back(Event::Openable);
+        }
+    }
+
+    /// Version 0 opens channels under any number that is free. One that can't
+    /// be taken is closed, which is the only refusal that the version knows.
+    pub(super) fn on_open_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
+        if let Some(state) = self.channels.by_id(id) {
+            let key = state.key;
+            if !state.ours || state.opened {
+                let text = format!("channel {id} was opened twice");
+                return Err(ConnectionError::violation(code::PROTOCOL, text));
+            }
+            let other = self.next_id();
+            self.channels.renumber(key, other);
+        }
+        let limit = self.remote.limit;
+        if self.remote.opened >= limit.saturating_mul(2) {
+            let text = "more channels than were allowed";
+            return Err(ConnectionError::violation(code::LIMIT, text));
+        }
+        self.remote.opened += 1;
+        let key = self.channels.insert(State::new(id, false, u64::MAX, 0));
+        match self.remote.opened > limit || self.is_drained() {
+            true => self.release(key),
+            false => self.offer(key),
+        }
+        Ok(())
+    }
+
+    /// Both directions have ended, the peer's cleanly.
+    pub(super) fn on_close_v0(&mut self, id: u32) {
+        let Some(state) = self.channels.by_id(id) else {
+            return; // both sides closed it at once
+        };
+        let key = state.key;
+        state.peer_ended = true;
+        if state.recv.half == Half::Open {
+            state.recv.half = Half::Ending;
+        }
+        state.fail_send_v0(Cause::Stopped(code::NONE));
+        state.owed.close = false;
+        self.notify_writable(key);
+        self.ended(key);
+    }
+
+    /// Under version 0 a reset is a close, now.
+    pub(super) fn close_v0(&mut self, key: Key) {
+        if self.is_v0()
+            && let Some(state) = self.channels.get_mut(key)
+        {
+            state.owed.reset = None;
+            state.owed.close = !state.peer_ended;
+            state.peer_ended = true;
+            if state.recv.half == Half::Open {
+                state.recv.half = Half::Failed(Cause::Ended);
+            }
+        }
+    }
+
+    /// Under version 0 the peer can't be asked to stop.
+    pub(super) fn stop_v0(&mut self, key: Key) {
+        if self.is_v0()
+            && let Some(state) = self.channels.get_mut(key)
+        {
+            state.owed.stop = None;
+        }
+    }
+
+    /// Under version 0 a channel is closed once its bytes have left, or at
+    /// once if it was not finished.
+    pub(super) fn release_v0(&mut self, key: Key) {
+        if self.is_v0()
+            && let Some(state) = self.channels.get_mut(key)
+        {
+            (state.owed.stop, state.owed.reset) = (None, None);
+            state.owed.close = !state.peer_ended;
+            state.peer_ended = true;
+        }
+    }
+}
+
+impl State {
+    fn fail_send_v0(&mut self, cause: Cause) {
+        if matches!(self.send.half, Half::Open | Half::Ending) {
+            self.fail_send(cause, code::NONE);
+            self.owed.reset = None;
+        }
+    }
+}
