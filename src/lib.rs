@@ -15,14 +15,18 @@
 //! The feature `axum` makes [`server::Acceptor`] an `axum::serve::Listener`.
 #![warn(missing_docs)]
 
+#[cfg(feature = "client")]
 pub mod client;
 mod config;
+#[cfg(feature = "tokio")]
 mod driver;
 pub mod proto;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod wire;
 
 pub use self::config::{Config, ConfigError};
+#[cfg(feature = "tokio")]
 pub use self::driver::{Channel, Connection, ReadHalf, WriteHalf};
 pub use self::wire::Protocol;
 

@@ -4,6 +4,7 @@
 mod channel;
 mod connection;
 mod error;
+#[cfg(feature = "hyper")]
 mod hyper_io;
 mod shared;
 mod split;
