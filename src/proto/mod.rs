@@ -292,6 +292,8 @@ impl Connection {
             self.owed.go_away = Some(Control::GoAway { last, code, text });
         }
         self.fail(error);
+        // The peer may try these again, so they are never handed out here.
+        self.refuse_waiting();
     }
 
     /// Tells a channel's reader to look, once until the event is polled.
