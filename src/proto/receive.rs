@@ -164,7 +164,7 @@ impl Connection {
             let text = format!("channel {id} was opened out of order");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
-        if self.remote.opened >= self.remote.limit {
+        if self.remote.opened >= self.remote.told {
             let text = "more channels than were allowed";
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
