@@ -174,6 +174,7 @@ impl Connection {
         }
         self.remote.next += 2;
         self.remote.opened += 1;
+        self.owe_max_channels();
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, self.send_limit(), window);
         let key = self.channels.insert(state);
