@@ -269,9 +269,15 @@ impl Connection {
         let of_peer = id % 2 == self.remote.next % 2;
         let opener = if of_peer { &self.remote } else { &self.local };
         if id >= opener.next {
-            let text = format!("channel {id} was never opened");
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return Err(never(id));
         }
-        Ok(self.channels.by_id(id))
+        match self.channels.by_id(id) {
+            Some(state) if !state.opened => Err(never(id)),
+            state => Ok(state),
+        }
     }
+}
+
+fn never(id: u32) -> ConnectionError {
+    ConnectionError::violation(code::PROTOCOL, format!("channel {id} was never opened"))
 }
