@@ -121,10 +121,20 @@ impl Connection {
         self.handle.0.change(|inner| inner.core.drain());
     }
 
-    /// Refuses the channels that wait in [`accept`](Self::accept): the peer
-    /// learns that it may try again elsewhere what they were for.
-    pub fn refuse_waiting(&self) {
-        self.handle.0.change(|inner| inner.core.refuse_waiting());
+    /// Refuses every channel that the peer opens from now on, until the
+    /// connection ends: the peer learns that it may try again elsewhere what
+    /// they were for. Cancel safe.
+    pub async fn refuse(&self) {
+        let shared = &self.handle.0;
+        while self.error().is_none() {
+            let acceptable = shared.acceptable.notified();
+            tokio::pin!(acceptable);
+            acceptable.as_mut().enable();
+            shared.change(|inner| inner.core.refuse_waiting());
+            if self.error().is_none() {
+                acceptable.await;
+            }
+        }
     }
 
     /// Whether channels can still be opened.
