@@ -109,7 +109,6 @@ where
     run.way(Way::KeepAlivePool, pool).await?;
     let tcpchan = builder().build(Multiplex::new(connector));
     run.way(Way::Tcpchan, tcpchan).await?;
-    run.progress.clear();
     Ok(run.rows)
 }
 
@@ -134,9 +133,9 @@ impl Run {
         let caller = Caller::new(client, addr, self.load)?;
         for work in [Work::Cold, Work::Burst, Work::Sequence] {
             let row = self.work(way, work, &caller).await;
-            let row = row.inspect_err(|_| self.progress.clear());
-            self.rows
-                .push(row.map_err(|error| format!("{way}, {work}: {}", root(&*error)))?);
+            self.progress.clear();
+            let row = row.map_err(|error| format!("{way}, {work}: {}", root(&*error)))?;
+            self.rows.push(row);
         }
         Ok(())
     }

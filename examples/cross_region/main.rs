@@ -32,16 +32,17 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// tcpchan.
 ///
 /// Without a command, the server and a slow link to it are in this process.
-/// `serve` on one host and `call` on another do the same over a real link.
-/// TCP_NODELAY is set in all three ways (hyper-util's HttpConnector leaves it
-/// off unless told).
+/// The link has no slow start, so large bodies on new connections look faster
+/// than they are. `serve` on one host and `call` on another do the same over a
+/// real link. TCP_NODELAY is set in all three ways (hyper-util's HttpConnector
+/// leaves it off unless told).
 #[derive(Parser)]
 #[command(name = "cross_region", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     mode: Option<Mode>,
-    /// Round trip of the simulated link in milliseconds; its timer adds about 1
-    /// ms each way
+    /// Round trip of the simulated link in milliseconds; its timer is
+    /// 1 to 2 ms late each way
     #[arg(long, value_name = "MS", default_value_t = 80)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rtt: u64,

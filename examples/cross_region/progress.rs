@@ -26,7 +26,7 @@ impl Progress {
         // Nobody may be there to see it.
         let _ = match self {
             Progress::Counter => write!(stderr(), "\r\x1b[K{step}: {done}/{all}"),
-            Progress::Steps if done == 0 => writeln!(stderr(), "{step}: {all} requests"),
+            Progress::Steps if done == 0 => writeln!(stderr(), "{step} ({all})"),
             Progress::Steps | Progress::Silent => Ok(()),
         };
     }
