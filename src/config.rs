@@ -9,7 +9,7 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 /// The configuration of one connection; always valid.
 ///
 /// The most that a peer can make one connection hold for its channels is
-/// `max_channels * initial_window + receive_budget` bytes: 80 MiB by default.
+/// `max_channels * initial_window + receive_budget` bytes: 128 MiB by default.
 /// What the application writes is bounded by `send_buffer` a channel.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -35,7 +35,7 @@ impl Default for Config {
             protocol: Protocol::V1,
             settings,
             max_window: 16 << 20,
-            receive_budget: 16 << 20,
+            receive_budget: 64 << 20,
             send_buffer: 64 << 10,
             handshake_timeout: Duration::from_secs(10),
             ping_after: Duration::from_secs(15),
@@ -134,7 +134,8 @@ impl Config {
     }
 
     /// Bytes that all windows together may grow above their initial size.
-    /// Default 16 MiB.
+    /// Default 64 MiB: fifty channels that a pool keeps, each for replies of
+    /// 1 MiB at once.
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.receive_budget = bytes;
         self

@@ -155,11 +155,12 @@ impl Connection {
                 _ => Ok(Read::Blocked),
             };
         }
+        let drained = state.recv.buffer.is_empty();
         self.spare.recycle(&mut state.recv.buffer);
         self.buffered -= n as u64;
         let rtt = self.liveness.rtt();
         let credit = &mut state.recv.credit;
-        let more = credit.on_read(n as u64, now, rtt, &mut self.budget);
+        let more = credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
         if more && !state.peer_ended && self.end.is_none() && !self.is_v0() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;

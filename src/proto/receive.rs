@@ -104,8 +104,10 @@ impl Connection {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
-            Control::Blocked { channel, .. } => {
-                self.state(channel)?;
+            Control::Blocked { channel, limit } => {
+                if let Some(state) = self.state(channel)? {
+                    state.recv.credit.on_blocked(limit);
+                }
             }
         }
         Ok(())
