@@ -147,6 +147,18 @@ impl Connection {
         self.handle.0.lock().core.error().cloned()
     }
 
+    /// Whether the peer is late with an answer, so that new work is better done
+    /// on another connection. Known within the configured
+    /// [`answer_within`](Config::answer_within).
+    pub fn is_suspect(&self) -> bool {
+        self.handle.0.lock().core.is_suspect()
+    }
+
+    /// What the connection has done and how it is.
+    pub fn stats(&self) -> proto::Stats {
+        self.handle.0.lock().core.stats()
+    }
+
     /// The smoothed round-trip time, once it was measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.handle.0.lock().core.rtt()

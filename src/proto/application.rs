@@ -39,6 +39,7 @@ impl Connection {
         }
         let id = self.next_id();
         self.local.opened += 1;
+        self.counters.opened += 1;
         let window = self.budget.for_open();
         let initial = self.config.settings.initial_window.into();
         let mut state = State::new(id, true, self.send_limit(), window);
@@ -220,6 +221,7 @@ impl Connection {
         };
         if matches!(state.send.half, Half::Open | Half::Ending) {
             state.fail_send(Cause::Ended, code);
+            self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
             self.close_v0(key);
             self.queue_control(key);
         }

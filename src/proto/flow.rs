@@ -40,6 +40,10 @@ impl Budget {
         }
     }
 
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The window for a new channel of ours: the learned one, if a sixteenth
     /// of what is left pays for it, so that many channels get something.
     pub fn for_open(&mut self) -> u64 {

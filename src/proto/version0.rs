@@ -83,6 +83,7 @@ impl Connection {
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
         self.remote.opened += 1;
+        self.counters.accepted += 1;
         let key = self.channels.insert(State::new(id, false, u64::MAX, 0));
         match self.remote.opened > limit || self.is_drained() {
             true => self.release(key),
