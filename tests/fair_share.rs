@@ -56,13 +56,14 @@ async fn channel(client: &Connection, server: &Connection) -> (Channel, Channel)
 async fn a_small_answer_is_among_the_next_256_kib_beside_a_large_one() {
     let permits = Arc::new(Semaphore::new(KIB));
     let (near, far) = metered(permits.clone());
-    // The large answer may leave at once, as far as its window goes.
+    // Neither the window nor the buffer keeps any of the large answer back.
     let config = Config::default().initial_window(16 << 20).unwrap();
+    let config = config.send_buffer(16 << 20).unwrap();
     let client = Connection::client(near, config.clone());
     let server = Connection::server(far, config);
     let (mut large, mut large_far) = channel(&client, &server).await;
     let (mut small, mut small_far) = channel(&client, &server).await;
-    tokio::spawn(async move { large_far.write_all(&[0; 8 << 20]).await });
+    large_far.write_all(&vec![0; 8 << 20]).await.unwrap();
     tokio::spawn(async move { tokio::io::copy(&mut large, &mut tokio::io::sink()).await });
     let a_mebibyte_has_left = async {
         while permits.available_permits() > 0 {
