@@ -19,7 +19,9 @@ use guard::within;
 const LARGE: usize = 300_000;
 
 fn large() -> Vec<u8> {
-    (0..LARGE as u32).map(|i| (i * 7 >> 3) as u8).collect()
+    (0..LARGE as u32)
+        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+        .collect()
 }
 
 /// A client and a server over real TCP.
