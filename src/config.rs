@@ -23,6 +23,8 @@ pub struct Config {
     pub(crate) ping_after: Duration,
     pub(crate) suspect_after: Duration,
     pub(crate) dead_after: Duration,
+    #[cfg(feature = "net")]
+    pub(crate) socket: crate::socket::SocketProfile,
 }
 
 impl Default for Config {
@@ -42,6 +44,8 @@ impl Default for Config {
             ping_after: Duration::from_secs(15),
             suspect_after: Duration::from_secs(2),
             dead_after: Duration::from_secs(20),
+            #[cfg(feature = "net")]
+            socket: Default::default(),
         }
     }
 }
@@ -153,6 +157,15 @@ impl Config {
         check("send_buffer", bytes as u128, 1..=MOST)?;
         self.send_buffer = bytes;
         Ok(self)
+    }
+
+    /// The options of TCP sockets. Default [`SocketProfile::default`].
+    ///
+    /// [`SocketProfile::default`]: crate::SocketProfile
+    #[cfg(feature = "net")]
+    pub fn socket(mut self, profile: crate::socket::SocketProfile) -> Self {
+        self.socket = profile;
+        self
     }
 
     /// How long a peer may take for its hello. Default 10 s.

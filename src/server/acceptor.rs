@@ -43,14 +43,16 @@ pub struct PeerInfo {
 }
 
 impl Acceptor {
-    /// An acceptor of the listener's connections. They get `TCP_NODELAY`.
+    /// An acceptor of the listener's connections. Their sockets get the
+    /// options of [`Config::socket`].
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, config: Config) -> Self {
         let local_addr = listener.local_addr().ok();
-        Acceptor::start(Incoming(listener), config, local_addr)
+        let profile = config.socket.clone();
+        Acceptor::start(Incoming { listener, profile }, config, local_addr)
     }
 
     /// An acceptor of the connections that a stream yields, each with its

@@ -15,22 +15,25 @@ use tokio::sync::mpsc;
 use super::PeerInfo;
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
+use crate::socket::SocketProfile;
 
 /// How long to wait before the listener is tried again when the system is out
 /// of file descriptors or memory: what axum's server waits.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A TCP listener as a stream.
-pub(super) struct Incoming(pub TcpListener);
+pub(super) struct Incoming {
+    pub listener: TcpListener,
+    pub profile: SocketProfile,
+}
 
 impl Stream for Incoming {
     type Item = io::Result<(TcpStream, SocketAddr)>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = ready!(self.0.poll_accept(cx)).map(|(stream, addr)| {
-            // Without it small frames wait for acknowledgements; a socket that
-            // is gone already says so again when it is read.
-            let _ = stream.set_nodelay(true);
+        let accepted = ready!(self.listener.poll_accept(cx)).map(|(stream, addr)| {
+            // A socket that is gone already says so again when it is read.
+            let _ = self.profile.apply(&stream);
             (stream, addr)
         });
         Poll::Ready(Some(accepted))
