@@ -146,6 +146,7 @@ impl Connection {
         now: Instant,
         mut sink: impl FnMut(&[u8]),
     ) -> Result<Read, ChannelError> {
+        let v0 = self.is_v0();
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         let n = take(&mut state.recv.buffer, most, &mut sink);
         if n == 0 {
@@ -161,8 +162,8 @@ impl Connection {
         self.buffered -= n as u64;
         let rtt = self.liveness.rtt();
         let credit = &mut state.recv.credit;
-        let more = credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
-        if more && !state.peer_ended && self.end.is_none() && !self.is_v0() {
+        let more = !v0 && credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
+        if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;
             }

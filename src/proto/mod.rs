@@ -314,6 +314,8 @@ impl Connection {
             self.owed.go_away = Some(Control::GoAway { last, code, text });
         }
         self.fail(error);
+        // The peer may try these again, so they are never handed out here.
+        self.refuse_waiting();
     }
 
     /// Tells a channel's reader to look, once until the event is polled.
@@ -375,17 +377,24 @@ impl Connection {
         }
     }
 
-    /// One more channel for the peer; it is told of several at once.
+    /// One more channel for the peer.
     fn allow_another(&mut self) {
+        self.remote.limit = (self.remote.limit + 1).min(i32::MAX as u32);
+        self.owe_max_channels();
+    }
+
+    /// The peer is told of several channels at once, or of any once it is
+    /// short of them.
+    fn owe_max_channels(&mut self) {
         let Opener {
             opened,
             limit,
             told,
             ..
-        } = &mut self.remote;
-        *limit = (*limit + 1).min(i32::MAX as u32);
+        } = self.remote;
         let some = self.config.settings.max_channels / 4;
-        self.owed.max_channels |= *limit - *told >= some || *told - *opened < some;
+        let short = limit > told && told - opened < some;
+        self.owed.max_channels |= limit - told >= some || short;
     }
 }
 

@@ -169,7 +169,7 @@ impl Connection {
             let text = format!("channel {id} was opened out of order");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
-        if self.remote.opened >= self.remote.limit {
+        if self.remote.opened >= self.remote.told {
             let text = "more channels than were allowed";
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
@@ -180,6 +180,7 @@ impl Connection {
         self.remote.next += 2;
         self.remote.opened += 1;
         self.counters.accepted += 1;
+        self.owe_max_channels();
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, self.send_limit(), window);
         let key = self.channels.insert(state);
@@ -276,9 +277,15 @@ impl Connection {
         let of_peer = id % 2 == self.remote.next % 2;
         let opener = if of_peer { &self.remote } else { &self.local };
         if id >= opener.next {
-            let text = format!("channel {id} was never opened");
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return Err(never(id));
         }
-        Ok(self.channels.by_id(id))
+        match self.channels.by_id(id) {
+            Some(state) if !state.opened => Err(never(id)),
+            state => Ok(state),
+        }
     }
+}
+
+fn never(id: u32) -> ConnectionError {
+    ConnectionError::violation(code::PROTOCOL, format!("channel {id} was never opened"))
 }

@@ -84,7 +84,9 @@ impl Connection {
         }
         self.remote.opened += 1;
         self.counters.accepted += 1;
-        let key = self.channels.insert(State::new(id, false, u64::MAX, 0));
+        let window = self.config.settings.initial_window.into();
+        let state = State::new(id, false, u64::MAX, window);
+        let key = self.channels.insert(state);
         match self.remote.opened > limit || self.is_drained() {
             true => self.release(key),
             false => self.offer(key),
