@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::row::{self, ROWS, Row, Way};
 use crate::run::Plan;
 use crate::summary::Results;
-use crate::{child, machine, measure, report};
+use crate::{child, instructions, machine, measure, plot, report};
 
 /// tcpchan beside plain TCP and other multiplexers.
 #[derive(Parser)]
@@ -25,6 +25,15 @@ enum Command {
         rows: Vec<&'static Row>,
         #[command(flatten)]
         options: Options,
+    },
+    /// Instructions of small fixed work, by callgrind, beside the saved counts.
+    Instructions {
+        /// Save the counts in `results/instructions.json`.
+        #[arg(long)]
+        save: bool,
+        /// Fail if a count has grown by more than 2 %.
+        #[arg(long)]
+        check: bool,
     },
     /// The table and the plot again, from the last run of `all`.
     Report,
@@ -83,7 +92,7 @@ fn write(results_of: &Results) -> anyhow::Result<()> {
     let table = report::tables(results_of);
     std::fs::write(results().join("table.md"), &table)?;
     println!("{table}");
-    Ok(())
+    plot::draw(results_of, &results().join("plot.svg"))
 }
 
 /// The program; `allocations` counts them, where the allocator can.
@@ -102,6 +111,9 @@ pub fn main(allocations: Option<fn() -> u64>) -> anyhow::Result<()> {
         Command::Row { rows, options } => {
             println!("{}", report::tables(&run(rows, options)?));
             Ok(())
+        }
+        Command::Instructions { save, check } => {
+            instructions::run(&results().join("instructions.json"), save, check)
         }
         Command::Report => {
             let raw = std::fs::read_to_string(results().join("measurements.json"))?;

@@ -4,9 +4,11 @@
 mod child;
 mod cli;
 mod http2;
+mod instructions;
 mod machine;
 mod measure;
 mod memory;
+mod plot;
 mod report;
 mod row;
 mod run;

@@ -7,11 +7,13 @@ pub fn describe() -> String {
     let cores = available_parallelism().map_or(0, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown");
     let model = cpu
         .lines()
         .find_map(|line| line.strip_prefix("model name\t: "));
     format!(
-        "{cores} cores ({}), Linux {}, loopback. {}.",
+        "{cores} cores ({}), Linux {}, loopback; load average {load} before the run. {}.",
         model.unwrap_or("unknown"),
         kernel.trim(),
         versions()
