@@ -9,7 +9,7 @@ use super::connection::Handle;
 use super::error::channel_error;
 use super::shared::now;
 use super::split::{ReadHalf, WriteHalf};
-use crate::proto::{ChannelError, Key, Read};
+use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
 ///
@@ -54,6 +54,13 @@ impl Channel {
         self.handle
             .0
             .change(|inner| inner.core.stop(self.key, code));
+    }
+
+    /// Gives up both directions and tells the peer that the application never
+    /// saw the channel, so that it may try again what it was for.
+    pub fn refuse(self) {
+        self.reset(REFUSED);
+        self.stop(REFUSED);
     }
 
     /// The two directions, each for a task of its own. Dropping the reader

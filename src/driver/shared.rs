@@ -161,7 +161,9 @@ impl Inner {
                 }
                 Event::Writable(key) => wake.wakers.extend(self.slot(key).writer.take()),
                 Event::Acceptable => wake.acceptable = true,
-                Event::Openable | Event::Draining => wake.openable = true,
+                Event::Openable | Event::Draining | Event::Suspect | Event::Recovered => {
+                    wake.openable = true;
+                }
                 Event::Closed => self.dispatch_all(wake),
                 Event::Connected | Event::Drained => {}
             }

@@ -103,6 +103,9 @@ impl Task {
         let mut any = false;
         let failed = loop {
             let mut inner = self.shared.lock();
+            if transport.resumed() {
+                inner.core.handle_progress(now.into());
+            }
             transport.fill(&mut inner.core, now.into());
             inner.dispatch(&mut self.wake);
             drop(inner);

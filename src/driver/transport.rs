@@ -24,6 +24,10 @@ pub(super) struct Transport {
     output: Vec<u8>,
     written: usize,
     unflushed: bool,
+    /// A write found the transport full.
+    full: bool,
+    /// It took bytes after that.
+    resumed: bool,
 }
 
 impl fmt::Debug for Transport {
@@ -42,7 +46,14 @@ impl Transport {
             output: Vec::new(),
             written: 0,
             unflushed: false,
+            full: false,
+            resumed: false,
         }
+    }
+
+    /// Whether the transport took bytes after it had been full; told once.
+    pub fn resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
     }
 
     /// Whether nothing waits to be written.
@@ -74,8 +85,15 @@ impl Transport {
             let bytes = &self.output[self.written..];
             match self.io.as_mut().poll_write(cx, bytes)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(n) => (self.written, self.unflushed) = (self.written + n, true),
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(n) => {
+                    self.written += n;
+                    self.unflushed = true;
+                    self.resumed |= std::mem::take(&mut self.full);
+                }
+                Poll::Pending => {
+                    self.full = true;
+                    return Ok(Poll::Pending);
+                }
             }
         }
         if self.unflushed {

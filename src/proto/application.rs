@@ -39,6 +39,7 @@ impl Connection {
         }
         let id = self.next_id();
         self.local.opened += 1;
+        self.counters.opened += 1;
         let window = self.budget.for_open();
         let initial = self.config.settings.initial_window.into();
         let mut state = State::new(id, true, self.send_limit(), window);
@@ -156,11 +157,12 @@ impl Connection {
                 _ => Ok(Read::Blocked),
             };
         }
+        let drained = state.recv.buffer.is_empty();
         self.spare.recycle(&mut state.recv.buffer);
         self.buffered -= n as u64;
         let rtt = self.liveness.rtt();
         let credit = &mut state.recv.credit;
-        let more = !v0 && credit.on_read(n as u64, now, rtt, &mut self.budget);
+        let more = !v0 && credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
         if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;
@@ -220,6 +222,7 @@ impl Connection {
         };
         if matches!(state.send.half, Half::Open | Half::Ending) {
             state.fail_send(Cause::Ended, code);
+            self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
             self.close_v0(key);
             self.queue_control(key);
         }

@@ -25,6 +25,7 @@ mod flow;
 mod liveness;
 mod receive;
 mod scheduler;
+mod stats;
 mod table;
 mod transmit;
 mod version0;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 pub use self::application::Read;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
+pub use self::stats::Stats;
 pub use self::table::Key;
 
 use self::buffer::Spare;
@@ -42,6 +44,7 @@ use self::channel::{Cause, Half, State};
 use self::flow::Budget;
 use self::liveness::{Due, Liveness};
 use self::scheduler::Scheduler;
+use self::stats::Counters;
 use self::table::Table;
 use crate::config::Config;
 use crate::wire::{Control, Decoder, Protocol, Settings, Version};
@@ -88,6 +91,8 @@ pub struct Connection {
     last_handed: u32,
     owed: Owed,
     drain: Drain,
+    since: Instant,
+    counters: Counters,
     end: Option<ConnectionError>,
 }
 
@@ -177,6 +182,8 @@ impl Connection {
                 ..Owed::default()
             },
             drain: Drain::No,
+            since: now,
+            counters: Counters::default(),
             end: None,
             config,
         }
@@ -190,6 +197,12 @@ impl Connection {
     /// The smoothed round-trip time, once a first pong has come.
     pub fn rtt(&self) -> Option<Duration> {
         self.liveness.rtt()
+    }
+
+    /// Whether the peer is late with an answer: new work is better done on
+    /// another connection.
+    pub fn is_suspect(&self) -> bool {
+        self.liveness.is_suspect()
     }
 
     /// Why the connection ended, if it has.
@@ -213,11 +226,20 @@ impl Connection {
         self.fail(ConnectionError::Lost);
     }
 
+    /// The transport took bytes again after it had been full, so the peer's
+    /// side is alive though it may say nothing.
+    pub fn handle_progress(&mut self, now: Instant) {
+        if self.liveness.on_life(now) {
+            self.events.push_back(Event::Recovered);
+        }
+    }
+
     /// Does what is due at `now`; too early is harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.liveness.due(self.owed.ping, now) {
             Due::Nothing => {}
             Due::Ping => self.owed.ping = true,
+            Due::Suspect => self.events.push_back(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
         }

@@ -14,7 +14,8 @@ impl Connection {
         if self.end.is_some() || input.is_empty() {
             return;
         }
-        self.liveness.on_bytes(now);
+        self.counters.received += input.len() as u64;
+        self.handle_progress(now);
         // Borrowed apart, since frames change the rest.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, now);
@@ -88,6 +89,8 @@ impl Connection {
                 if let Some(state) = self.state(channel)? {
                     let key = state.key;
                     state.on_stop(code);
+                    let given_up = state.given_up();
+                    self.counters.count(given_up);
                     self.queue_control(key);
                     self.notify_writable(key);
                 }
@@ -104,8 +107,10 @@ impl Connection {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
-            Control::Blocked { channel, .. } => {
-                self.state(channel)?;
+            Control::Blocked { channel, limit } => {
+                if let Some(state) = self.state(channel)? {
+                    state.recv.credit.on_blocked(limit);
+                }
             }
         }
         Ok(())
@@ -174,6 +179,7 @@ impl Connection {
         }
         self.remote.next += 2;
         self.remote.opened += 1;
+        self.counters.accepted += 1;
         self.owe_max_channels();
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, self.send_limit(), window);
@@ -242,7 +248,9 @@ impl Connection {
         if let Some(state) = self.state(id)? {
             let (key, held) = (state.key, state.recv.buffer.len());
             end(state)?;
-            self.buffered -= (held - state.recv.buffer.len()) as u64;
+            let (given_up, left) = (state.given_up(), state.recv.buffer.len());
+            self.counters.count(given_up);
+            self.buffered -= (held - left) as u64;
             self.ended(key);
         }
         Ok(())

@@ -27,7 +27,12 @@ impl Connection {
             self.channel_control(out, end);
             self.data(out, end);
         }
-        out.len() - start
+        let appended = out.len() - start;
+        if appended > 0 {
+            self.counters.sent += appended as u64;
+            self.liveness.on_sent();
+        }
+        appended
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) would append anything.

@@ -86,6 +86,7 @@ impl Connection {
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
         self.remote.opened += 1;
+        self.counters.accepted += 1;
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, u64::MAX, window);
         let key = self.channels.insert(state);
