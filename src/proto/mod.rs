@@ -293,6 +293,7 @@ impl Connection {
             }
             state.send.buffer = VecDeque::new();
         }
+        self.channels.forget_released();
         self.owed = Owed {
             go_away: self.owed.go_away.take(),
             ..Owed::default()
