@@ -52,6 +52,18 @@ impl Connection {
         }
     }
 
+    /// Whether somebody waits for what is to be sent. What only gives things
+    /// back (ends, windows, limits) may leave with the next that isn't.
+    pub fn is_urgent(&self) -> bool {
+        let owed = &self.owed;
+        self.end.is_some()
+            || !self.hello.sent
+            || !owed.opens.is_empty()
+            || !self.scheduler.is_empty()
+            || owed.ping
+            || owed.pong.is_some()
+    }
+
     /// The last bytes.
     fn farewell(&mut self, out: &mut Vec<u8>) {
         if let Some(go_away) = self.owed.go_away.take() {
