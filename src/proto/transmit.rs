@@ -21,7 +21,7 @@ impl Connection {
             self.first_flight(out, budget);
         } else if self.role == Role::Client || self.hello.received {
             self.hello(out);
-            let end = start + budget;
+            let end = start.saturating_add(budget);
             self.opens(out, end);
             self.connection_control(out, now);
             self.channel_control(out, end);
@@ -45,6 +45,7 @@ impl Connection {
             return false;
         }
         let control = owed.ping || owed.pong.is_some() || owed.max_channels || owed.drain;
+        let control = control && !self.is_v0();
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
             None => !self.hello.sent || queued && self.first_flight > MAX_DATA,

@@ -6,7 +6,7 @@
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
-use super::{Connection, ConnectionError, Event, Key};
+use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
 
 impl Connection {
@@ -32,6 +32,9 @@ impl Connection {
             self.queue_data(key);
         }
         self.owed.ping = false;
+        if matches!(self.drain, Drain::Asked(_)) {
+            self.drained();
+        }
         self.openable_again();
     }
 
