@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::channel::{Cause, Half, State};
 use super::error::{REFUSED, code};
 use super::{ChannelError, Connection, ConnectionError, Drain, Event, Key, OpenError};
+use crate::wire::Version;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +78,12 @@ impl Connection {
         if self.end.is_some() || self.drain != Drain::No {
             return;
         }
-        self.drain = Drain::Asked(None);
-        self.owed.drain = true;
-        if self.is_v0() {
-            self.drained();
+        match self.is_v0() {
+            true => self.drained(),
+            false => {
+                self.drain = Drain::Asked(None);
+                self.owed.drain = true;
+            }
         }
     }
 
@@ -157,10 +160,13 @@ impl Connection {
         }
         self.spare.recycle(&mut state.recv.buffer);
         self.buffered -= n as u64;
+        if self.version == Some(Version::V0) {
+            return Ok(Read::Bytes(n)); // no credit to give
+        }
         let rtt = self.liveness.rtt();
         let credit = &mut state.recv.credit;
         let more = credit.on_read(n as u64, now, rtt, &mut self.budget);
-        if more && !state.peer_ended && self.end.is_none() && !self.is_v0() {
+        if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;
             }
@@ -205,6 +211,7 @@ impl Connection {
             Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Done => return Ok(()),
         }
+        self.close_if_done_v0(key);
         self.queue_data(key);
         Ok(())
     }
@@ -219,7 +226,7 @@ impl Connection {
         };
         if matches!(state.send.half, Half::Open | Half::Ending) {
             state.fail_send(Cause::Ended, code);
-            self.close_v0(key);
+            self.reset_v0(key);
             self.queue_control(key);
         }
     }
@@ -233,7 +240,7 @@ impl Connection {
         self.buffered -= dropped(state);
         if let Some(state) = self.living(key) {
             state.stop(code);
-            self.stop_v0(key);
+            self.close_if_done_v0(key);
             self.queue_control(key);
         }
     }
