@@ -41,8 +41,11 @@ impl Connection {
         let id = self.next_id();
         self.local.opened += 1;
         self.counters.opened += 1;
-        let window = self.budget.for_open();
         let initial = self.config.settings.initial_window.into();
+        let window = match self.is_v0() {
+            true => initial, // and never told
+            false => self.budget.for_open(),
+        };
         let mut state = State::new(id, true, self.send_limit(), window);
         state.owed.window = window > initial;
         let key = self.channels.insert(state);
