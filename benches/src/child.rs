@@ -21,7 +21,8 @@ use crate::{http2, memory};
 pub fn run(row: &'static Row, name: Name, time: Duration) -> anyhow::Result<()> {
     allow_many_files();
     match name {
-        Name::Tcpchan => start::<way::TcpChan>(row, time),
+        Name::Tcpchan => start::<way::TcpChan<1>>(row, time),
+        Name::TcpchanV0 => start::<way::TcpChan<0>>(row, time),
         Name::Tcp => start::<way::Tcp>(row, time),
         Name::RustYamux => start::<way::Yamux>(row, time),
         Name::TokioYamux => start::<way::TokioYamux>(row, time),

@@ -95,7 +95,7 @@ fn draw_row(results: &Results, row: &Row, panel: &Area<'_>) -> anyhow::Result<()
 
 fn colour(way: Way) -> RGBColor {
     match way {
-        Way::Tcpchan => OURS,
+        Way::Tcpchan | Way::TcpchanV0 => OURS,
         Way::Tcp => TCP,
         _ => PEER,
     }

@@ -9,6 +9,8 @@ use crate::transport::Transport::{self, Plain, Tls};
 pub enum Way {
     Tcp,
     Tcpchan,
+    /// Version 0 of its protocol.
+    TcpchanV0,
     RustYamux,
     TokioYamux,
     AsyncSmux,
@@ -24,6 +26,7 @@ impl Way {
         match self {
             Way::Tcp => "plain TCP",
             Way::Tcpchan => "tcpchan",
+            Way::TcpchanV0 => "tcpchan v0",
             Way::RustYamux => "rust-yamux",
             Way::TokioYamux => "tokio-yamux",
             Way::AsyncSmux => "async_smux",

@@ -7,7 +7,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Handle;
 use super::error::channel_error;
-use super::shared::now;
 use super::split::{ReadHalf, WriteHalf};
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
@@ -80,7 +79,8 @@ impl Channel {
     ) -> Poll<io::Result<()>> {
         let mut inner = self.handle.0.lock();
         let paused = !inner.core.wants_input();
-        match inner.core.read_with(self.key, most, now(), sink) {
+        let now = inner.clock;
+        match inner.core.read_with(self.key, most, now, sink) {
             Ok(Read::Bytes(_)) => {}
             Ok(Read::Blocked) if most > 0 => {
                 inner.register_reader(self.key, cx);

@@ -1,5 +1,6 @@
 //! The I/O object of one connection and the bytes on their way to it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -14,6 +15,15 @@ use crate::proto;
 pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+
+/// Bytes that one read may take: many frames per system call.
+const READ: usize = 256 * 1024;
+
+thread_local! {
+    /// What is read goes on before the next read, so that one buffer does for
+    /// all connections of a thread.
+    static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Encoded bytes that wait for the transport. They can't be reordered any
 /// more, so few are kept.
@@ -70,12 +80,22 @@ impl Transport {
         }
     }
 
-    pub fn poll_read(
+    /// Reads once and shows the bytes to `sink`, or that no more will come:
+    /// the transport has ended or failed.
+    pub fn poll_read<R>(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_read(cx, buf)
+        sink: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Poll<R> {
+        let mut input = INPUT.take();
+        input.resize(READ, 0);
+        let mut buf = ReadBuf::new(&mut input);
+        let read = self.io.as_mut().poll_read(cx, &mut buf).map(|result| {
+            let some = result.is_ok() && !buf.filled().is_empty();
+            sink(some.then_some(buf.filled()))
+        });
+        INPUT.set(input);
+        read
     }
 
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::channel::{Cause, Half, State};
 use super::error::{REFUSED, code};
 use super::{ChannelError, Connection, ConnectionError, Drain, Event, Key, OpenError};
+use crate::wire::Version;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,11 @@ impl Connection {
         let id = self.next_id();
         self.local.opened += 1;
         self.counters.opened += 1;
-        let window = self.budget.for_open();
         let initial = self.config.settings.initial_window.into();
+        let window = match self.is_v0() {
+            true => initial, // and never told
+            false => self.budget.for_open(),
+        };
         let mut state = State::new(id, true, self.send_limit(), window);
         state.owed.window = window > initial;
         let key = self.channels.insert(state);
@@ -78,10 +82,12 @@ impl Connection {
         if self.end.is_some() || self.drain != Drain::No {
             return;
         }
-        self.drain = Drain::Asked(None);
-        self.owed.drain = true;
-        if self.is_v0() {
-            self.drained();
+        match self.is_v0() {
+            true => self.drained(),
+            false => {
+                self.drain = Drain::Asked(None);
+                self.owed.drain = true;
+            }
         }
     }
 
@@ -146,7 +152,6 @@ impl Connection {
         now: Instant,
         mut sink: impl FnMut(&[u8]),
     ) -> Result<Read, ChannelError> {
-        let v0 = self.is_v0();
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         let n = take(&mut state.recv.buffer, most, &mut sink);
         if n == 0 {
@@ -160,9 +165,12 @@ impl Connection {
         let drained = state.recv.buffer.is_empty();
         self.spare.recycle(&mut state.recv.buffer);
         self.buffered -= n as u64;
+        if self.version == Some(Version::V0) {
+            return Ok(Read::Bytes(n)); // no credit to give
+        }
         let rtt = self.liveness.rtt();
         let credit = &mut state.recv.credit;
-        let more = !v0 && credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
+        let more = credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
         if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;
@@ -208,6 +216,7 @@ impl Connection {
             Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Done => return Ok(()),
         }
+        self.close_if_done_v0(key);
         self.queue_data(key);
         Ok(())
     }
@@ -223,7 +232,7 @@ impl Connection {
         if matches!(state.send.half, Half::Open | Half::Ending) {
             state.fail_send(Cause::Ended, code);
             self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
-            self.close_v0(key);
+            self.reset_v0(key);
             self.queue_control(key);
         }
     }
@@ -237,7 +246,7 @@ impl Connection {
         self.buffered -= dropped(state);
         if let Some(state) = self.living(key) {
             state.stop(code);
-            self.stop_v0(key);
+            self.close_if_done_v0(key);
             self.queue_control(key);
         }
     }

@@ -40,6 +40,9 @@ pub enum ConnectionError {
     Version(String),
     /// The transport ended without a GOAWAY.
     Lost,
+    /// The transport ended before the peer's hello. That is what the Python
+    /// server does to a client of another magic.
+    NoHello,
     /// The peer's hello did not come in time.
     HandshakeTimeout,
     /// Nothing was received for too long.
@@ -76,6 +79,11 @@ impl fmt::Display for ConnectionError {
             }
             ConnectionError::Version(text) => f.write_str(text),
             ConnectionError::Lost => f.write_str("the connection was lost"),
+            ConnectionError::NoHello => f.write_str(
+                "the connection was lost before the peer's hello: does it speak \
+                     this protocol, in a version that Config::protocol allows, \
+                     with the same magic?",
+            ),
             ConnectionError::HandshakeTimeout => f.write_str(
                 "the peer's hello did not come in time: \
                      does it speak this protocol, with the same magic?",

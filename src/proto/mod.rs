@@ -178,7 +178,8 @@ impl Connection {
             first_flight: FIRST_FLIGHT,
             last_handed: 0,
             owed: Owed {
-                ping: true, // the first round-trip sample
+                // The first round-trip sample.
+                ping: config.protocol != Protocol::V0,
                 ..Owed::default()
             },
             drain: Drain::No,
@@ -223,7 +224,10 @@ impl Connection {
 
     /// The transport ended. Without a GOAWAY before it, the connection was lost.
     pub fn handle_eof(&mut self) {
-        self.fail(ConnectionError::Lost);
+        self.fail(match self.hello.received {
+            true => ConnectionError::Lost,
+            false => ConnectionError::NoHello,
+        });
     }
 
     /// The transport took bytes again after it had been full, so the peer's
@@ -236,6 +240,9 @@ impl Connection {
 
     /// Does what is due at `now`; too early is harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none() {
+            return;
+        }
         match self.liveness.due(self.owed.ping, now) {
             Due::Nothing => {}
             Due::Ping => self.owed.ping = true,

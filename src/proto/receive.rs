@@ -20,6 +20,11 @@ impl Connection {
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, now);
         self.decoder = decoder;
+        if result.is_err() {
+            // Also where the first frame is a bad one: what is said now must be
+            // said in its version.
+            self.version = self.version.or(self.decoder.version());
+        }
         match result {
             Ok(()) => {}
             Err(ConnectionError::Violation { code, text }) => {
@@ -211,7 +216,7 @@ impl Connection {
         self.check_order(None)?;
         let v0 = self.is_v0();
         let state = match v0 {
-            true => self.channels.by_id(id),
+            true => self.channels.by_id(id).filter(|state| state.opened),
             false => self.state(id)?,
         };
         let Some(state) = state else {

@@ -76,7 +76,7 @@ impl Table {
     pub fn remove(&mut self, key: Key) -> Option<State> {
         self.get(key)?;
         let state = self.states.try_remove(key.index())?;
-        self.slots.remove(&state.id);
+        self.free_number(state.id, key);
         if self.states.is_empty() && self.states.capacity() > KEEP {
             self.states = Slab::new();
             self.slots = HashMap::default();
@@ -119,6 +119,14 @@ impl Table {
     pub fn by_id(&mut self, id: u32) -> Option<&mut State> {
         let slot = *self.slots.get(&id)?;
         self.states.get_mut(slot as usize)
+    }
+
+    /// Another channel may have the number from now on, which version 0 allows
+    /// after a CLOSE.
+    pub fn free_number(&mut self, id: u32, key: Key) {
+        if self.slots.get(&id) == Some(&key.slot) {
+            self.slots.remove(&id);
+        }
     }
 
     /// Gives a channel another number.

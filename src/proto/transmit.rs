@@ -7,6 +7,9 @@ use super::scheduler::QUANTUM;
 use super::{Connection, Drain, Key, Role};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
+/// The most bytes that one DATA frame takes with its header.
+const MAX_FRAME: usize = MAX_DATA + 8;
+
 impl Connection {
     /// Appends frames to `out` until it is `budget` bytes longer or nothing is
     /// left, and says how many bytes were appended. The last frame may go over
@@ -48,9 +51,21 @@ impl Connection {
         let control = control && !self.is_v0();
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
-            None => !self.hello.sent || queued && self.first_flight > MAX_DATA,
+            None => !self.hello.sent || queued && self.first_flight > MAX_FRAME,
             Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
         }
+    }
+
+    /// Whether somebody waits for what is to be sent. What only gives things
+    /// back (ends, windows, limits) may leave with the next that isn't.
+    pub fn is_urgent(&self) -> bool {
+        let owed = &self.owed;
+        self.end.is_some()
+            || !self.hello.sent
+            || !owed.opens.is_empty()
+            || !self.scheduler.is_empty()
+            || owed.ping
+            || owed.pong.is_some()
     }
 
     /// The last bytes.
@@ -70,7 +85,7 @@ impl Connection {
         }
         let start = out.len();
         self.hello(out);
-        let room = self.first_flight.saturating_sub(MAX_DATA).min(budget);
+        let room = self.first_flight.saturating_sub(MAX_FRAME).min(budget);
         self.opens(out, start + room);
         self.data(out, start + room);
         self.first_flight = self.first_flight.saturating_sub(out.len() - start);
@@ -160,6 +175,7 @@ impl Connection {
                 state.queued_control = false;
                 owed_by(state, version, out);
             }
+            self.free_number_v0(key);
             self.forget_if_over(key);
         }
     }
@@ -198,13 +214,10 @@ impl Connection {
             let (channel, limit) = (state.id, state.send.limit);
             Frame::Control(Control::Blocked { channel, limit }).encode(version, out);
         }
-        let close = state.owed.close;
         if full && sent {
             self.notify_writable(key);
         }
-        if close {
-            self.queue_control(key);
-        }
+        self.free_number_v0(key);
         self.forget_if_over(key);
     }
 }
@@ -223,10 +236,15 @@ fn owed_by(state: &mut State, version: Version, out: &mut Vec<u8>) {
     if let Some(code) = state.owed.reset.take() {
         put(Control::Reset { channel, code });
     }
-    // Version 0: only once everything has left.
+    close(state, version, out);
+}
+
+/// Version 0: only once everything has left.
+fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
     if state.owed.close && !matches!(state.send.half, Half::Open | Half::Ending) {
         state.owed.close = false;
-        put(Control::Close { channel });
+        let channel = state.id;
+        Frame::Control(Control::Close { channel }).encode(version, out);
     }
 }
 
@@ -253,11 +271,13 @@ fn next_frame(state: &mut State, version: Version, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The clean end of the send half; version 0 says it by a CLOSE, later.
+/// The clean end of the send half; version 0 says it by a CLOSE, once the
+/// receive half is over too.
 fn finish(state: &mut State, version: Version, out: &mut Vec<u8>) {
     state.send.half = Half::Done;
-    if version == Version::V1 {
-        let channel = state.id;
-        Frame::Control(Control::Fin { channel }).encode(version, out);
+    if version == Version::V0 {
+        return close(state, version, out);
     }
+    let channel = state.id;
+    Frame::Control(Control::Fin { channel }).encode(version, out);
 }

@@ -2,7 +2,8 @@
 //!
 //! It knows CLOSE alone, which ends a channel in both directions at once: no
 //! half-close, no reset and no flow control. It opens channels under random
-//! numbers, and raises when it gets an OPEN for a number that is in use.
+//! numbers, raises when it gets an OPEN for a number that is in use, and drops
+//! the connection at an op above 5.
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
@@ -33,7 +34,8 @@ impl Connection {
         }
         self.owed.ping = false;
         if matches!(self.drain, Drain::Asked(_)) {
-            self.drained();
+            self.owed.drain = false;
+            self.drained(); // the peer can't be asked
         }
         self.openable_again();
     }
@@ -49,9 +51,10 @@ impl Connection {
         if state.released {
             self.release_v0(key);
         } else if state.owed.reset.is_some() {
-            self.close_v0(key);
+            self.reset_v0(key);
+        } else {
+            self.close_if_done_v0(key);
         }
-        self.stop_v0(key);
     }
 
     pub(super) fn send_limit(&self) -> u64 {
@@ -73,7 +76,7 @@ impl Connection {
     pub(super) fn on_open_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
         if let Some(state) = self.channels.by_id(id) {
             let key = state.key;
-            if !state.ours || state.opened {
+            if state.opened {
                 let text = format!("channel {id} was opened twice");
                 return Err(ConnectionError::violation(code::PROTOCOL, text));
             }
@@ -99,7 +102,7 @@ impl Connection {
 
     /// Both directions have ended, the peer's cleanly.
     pub(super) fn on_close_v0(&mut self, id: u32) {
-        let Some(state) = self.channels.by_id(id) else {
+        let Some(state) = self.channels.by_id(id).filter(|state| state.opened) else {
             return; // both sides closed it at once
         };
         let key = state.key;
@@ -110,29 +113,46 @@ impl Connection {
         state.fail_send_v0(Cause::Stopped(code::NONE));
         state.owed.close = false;
         self.notify_writable(key);
+        self.free_number_v0(key);
         self.ended(key);
     }
 
-    /// Under version 0 a reset is a close, now.
-    pub(super) fn close_v0(&mut self, key: Key) {
+    /// After a CLOSE the peer may give the number to another channel, though
+    /// the application here has not let go of this one.
+    pub(super) fn free_number_v0(&mut self, key: Key) {
         if self.is_v0()
-            && let Some(state) = self.channels.get_mut(key)
+            && let Some(state) = self.channels.get(key)
+            && state.peer_ended
+            && !state.owed.close
         {
-            state.owed.reset = None;
-            state.owed.close = !state.peer_ended;
-            state.peer_ended = true;
-            if state.recv.half == Half::Open {
-                state.recv.half = Half::Failed(Cause::Ended);
-            }
+            self.channels.free_number(state.id, key);
         }
     }
 
-    /// Under version 0 the peer can't be asked to stop.
-    pub(super) fn stop_v0(&mut self, key: Key) {
+    /// Under version 0 a reset is a close, now and in both directions.
+    pub(super) fn reset_v0(&mut self, key: Key) {
+        if self.is_v0()
+            && let Some(state) = self.channels.get_mut(key)
+        {
+            if state.recv.half == Half::Open {
+                state.recv.half = Half::Failed(Cause::Ended);
+            }
+            state.owe_close();
+            self.notify_readable(key);
+        }
+    }
+
+    /// Under version 0 neither a FIN nor a STOP can be said: a channel is
+    /// closed when it was finished and is read no more.
+    pub(super) fn close_if_done_v0(&mut self, key: Key) {
         if self.is_v0()
             && let Some(state) = self.channels.get_mut(key)
         {
             state.owed.stop = None;
+            if state.send.half != Half::Open && matches!(state.recv.half, Half::Failed(_)) {
+                state.owe_close();
+                self.queue_control(key);
+            }
         }
     }
 
@@ -142,14 +162,19 @@ impl Connection {
         if self.is_v0()
             && let Some(state) = self.channels.get_mut(key)
         {
-            (state.owed.stop, state.owed.reset) = (None, None);
-            state.owed.close = !state.peer_ended;
-            state.peer_ended = true;
+            state.owe_close();
         }
     }
 }
 
 impl State {
+    /// What a channel owes at its end, unless the peer closed it.
+    fn owe_close(&mut self) {
+        (self.owed.stop, self.owed.reset) = (None, None);
+        self.owed.close |= !self.peer_ended;
+        self.peer_ended = true;
+    }
+
     fn fail_send_v0(&mut self, cause: Cause) {
         if matches!(self.send.half, Half::Open | Half::Ending) {
             self.fail_send(cause, code::NONE);

@@ -74,7 +74,8 @@ impl Decoder {
     }
 
     /// A decoder for a version 0 server: it takes the version bytes 0 and 1
-    /// alike (W8), since a client that speaks both versions starts with 1.
+    /// alike (W8), since a client that speaks both versions starts with 1. An
+    /// op that version 0 lacks gives away a client that speaks version 1 only.
     pub fn version0_server() -> Self {
         Decoder {
             lenient: true,
@@ -166,6 +167,9 @@ impl Decoder {
         let Some(&op) = bytes.get(1) else {
             return Ok(None);
         };
+        if version == Version::V0 && byte == 1 && op > op::DATA {
+            return Err(self.other_version(byte)); // W8
+        }
         check_op(version, op)?;
         let Some(channel) = chunk(bytes, 2).map(u32::from_be_bytes) else {
             return Ok(None);
@@ -195,11 +199,13 @@ impl Decoder {
         match (self.version, accepted) {
             (Some(version), Some(accepted)) if version == accepted => Ok(version),
             (None, Some(accepted)) => Ok(*self.version.insert(accepted)),
-            _ => Err(WireError::Version {
-                received: byte,
-                spoken: self.protocol,
-            }),
+            _ => Err(self.other_version(byte)),
         }
+    }
+
+    fn other_version(&self, received: u8) -> WireError {
+        let spoken = self.protocol;
+        WireError::Version { received, spoken }
     }
 }
 

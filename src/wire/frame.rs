@@ -1,3 +1,5 @@
+use std::ops::RangeInclusive;
+
 use bytes::{BufMut, Bytes};
 
 use super::Version;
@@ -70,7 +72,8 @@ pub enum Control {
 pub enum Frame<'a> {
     /// Any frame but DATA.
     Control(Control),
-    /// Bytes of a channel, 1 to [`MAX_DATA`] of them.
+    /// Bytes of a channel: 1 to [`MAX_DATA`] of them, in version 0 from 0 to
+    /// 65,535.
     Data {
         /// The channel.
         channel: u32,
@@ -84,12 +87,14 @@ impl Frame<'_> {
     ///
     /// # Panics
     ///
-    /// If a body is longer than its op allows (W5, W7).
+    /// If a body is longer than its op allows (W5, W7, W8). In debug builds
+    /// also if the version does not have the op.
     pub fn encode(&self, version: Version, out: &mut impl BufMut) {
         match self {
             Frame::Control(control) => control.encode(version, out),
             Frame::Data { channel, body } => {
-                assert!((1..=MAX_DATA).contains(&body.len()), "DATA size (W7)");
+                let size = body.len();
+                assert!(data_sizes(version).contains(&size), "DATA size (W7, W8)");
                 data_header(version, out, *channel, body.len());
                 out.put_slice(body);
             }
@@ -97,9 +102,17 @@ impl Frame<'_> {
     }
 }
 
+/// W7, W8: how many bytes a DATA frame may have.
+fn data_sizes(version: Version) -> RangeInclusive<usize> {
+    match version {
+        Version::V0 => 0..=u16::MAX.into(),
+        Version::V1 => 1..=MAX_DATA,
+    }
+}
+
 /// Appends the header of a DATA frame whose `len` bytes the caller appends.
 pub(crate) fn data_header(version: Version, out: &mut impl BufMut, channel: u32, len: usize) {
-    debug_assert!(len <= MAX_DATA);
+    debug_assert!(data_sizes(version).contains(&len));
     let [c0, c1, c2, c3] = channel.to_be_bytes();
     let [l0, l1] = (len as u16).to_be_bytes();
     out.put_slice(&[version as u8, op::DATA, c0, c1, c2, c3, l0, l1]);
@@ -113,6 +126,8 @@ struct Encoder<'a, B> {
 
 impl<B: BufMut> Encoder<'_, B> {
     fn short(&mut self, op: u8, value: u32) {
+        // W8: the Python peer drops the connection at an op that it does not know.
+        debug_assert!(self.version != Version::V0 || op <= op::DATA);
         self.out.put_slice(&[self.version as u8, op]);
         self.out.put_u32(value);
     }

@@ -1,21 +1,23 @@
 use std::net::SocketAddr;
 
 use anyhow::anyhow;
-use tcpchan::{Channel, Config, Connection};
+use tcpchan::{Channel, Config, Connection, Protocol};
 
 use super::{STREAMS, Way};
 use crate::transport::{Listener, Transport};
 
-/// This crate, version 1 of its protocol.
-pub struct TcpChan;
+/// This crate, by version of its protocol.
+pub struct TcpChan<const VERSION: u8>;
 
-// Version 0: a second way with `Config::default().protocol(Protocol::V0)` on
-// both sides, made by giving this one a const parameter.
-fn config() -> anyhow::Result<Config> {
-    Ok(Config::default().max_channels(STREAMS)?)
+fn config(version: u8) -> anyhow::Result<Config> {
+    let protocol = match version {
+        0 => Protocol::V0,
+        _ => Protocol::V1,
+    };
+    Ok(Config::default().protocol(protocol).max_channels(STREAMS)?)
 }
 
-impl Way for TcpChan {
+impl<const VERSION: u8> Way for TcpChan<VERSION> {
     type Stream = Channel;
     type Http = Channel;
     type Listener = Listener;
@@ -34,7 +36,7 @@ impl Way for TcpChan {
         H: Fn(Channel) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let connection = Connection::server(listener.accept().await?, config()?);
+        let connection = Connection::server(listener.accept().await?, config(VERSION)?);
         while let Some(channel) = connection.accept().await {
             tokio::spawn(handler(channel));
         }
@@ -43,7 +45,7 @@ impl Way for TcpChan {
 
     async fn connect(addr: SocketAddr, transport: Transport) -> anyhow::Result<Connection> {
         let io = transport.connect(addr).await?;
-        Ok(Connection::client(io, config()?))
+        Ok(Connection::client(io, config(VERSION)?))
     }
 
     async fn open(client: &Connection) -> anyhow::Result<Channel> {

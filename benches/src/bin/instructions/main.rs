@@ -6,7 +6,7 @@ mod pair;
 use std::hint::black_box;
 
 use anyhow::{Context, bail};
-use tcpchan::wire::{Control, Decoder, Frame};
+use tcpchan::wire::{Control, Decoder, Frame, Protocol, Version};
 
 use self::pair::Pair;
 
@@ -33,7 +33,7 @@ fn encode(times: usize) {
     for _ in 0..times {
         out.clear();
         for frame in &frames {
-            black_box(frame).encode(&mut out);
+            black_box(frame).encode(Version::V1, &mut out);
         }
         black_box(&out);
     }
@@ -43,9 +43,9 @@ fn encode(times: usize) {
 fn decode(times: usize) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     for frame in frames() {
-        frame.encode(&mut bytes);
+        frame.encode(Version::V1, &mut bytes);
     }
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(Protocol::V1);
     for _ in 0..times {
         let mut input = black_box(&bytes[..]);
         while let Some(decoded) = decoder.decode(&mut input)? {

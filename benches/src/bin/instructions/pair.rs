@@ -5,37 +5,41 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use tcpchan::Config;
-use tcpchan::proto::{Connection, Read, Role};
+use tcpchan::proto::{Connection, Key, Read, Role};
 
 pub struct Pair {
     client: Connection,
     server: Connection,
     now: Instant,
     wire: Vec<u8>,
-    channel: u32,
+    near: Key,
+    far: Key,
 }
 
 impl Pair {
     /// Two cores whose hellos are exchanged and that have one channel.
     pub fn new() -> anyhow::Result<Pair> {
         let now = Instant::now();
-        let mut pair = Pair {
-            client: Connection::new(Role::Client, Config::default(), now),
-            server: Connection::new(Role::Server, Config::default(), now),
-            now,
-            wire: Vec::with_capacity(64 << 10),
-            channel: 0,
-        };
+        let mut client = Connection::new(Role::Client, Config::default(), now);
+        let mut server = Connection::new(Role::Server, Config::default(), now);
+        let mut wire = Vec::with_capacity(64 << 10);
+        let near = client.open()?;
+        client.write(near, &[0; 100])?;
+        carry(&mut client, &mut server, &mut wire, now);
+        let far = server.accept().context("no channel")?;
+        take(&mut server, far, 100, now)?;
         for _ in 0..4 {
-            pair.up();
-            pair.down();
+            carry(&mut server, &mut client, &mut wire, now);
+            carry(&mut client, &mut server, &mut wire, now);
         }
-        pair.channel = pair.client.open()?;
-        pair.client.write(pair.channel, &[0; 100])?;
-        pair.up();
-        pair.server.accept().context("no channel")?;
-        take(&mut pair.server, pair.channel, 100, now)?;
-        Ok(pair)
+        Ok(Pair {
+            client,
+            server,
+            now,
+            wire,
+            near,
+            far,
+        })
     }
 
     fn up(&mut self) {
@@ -48,12 +52,12 @@ impl Pair {
 
     /// 100 bytes there and 200 back, on an open channel.
     pub fn request(&mut self) -> anyhow::Result<()> {
-        self.client.write(self.channel, &[1; 100])?;
+        self.client.write(self.near, &[1; 100])?;
         self.up();
-        take(&mut self.server, self.channel, 100, self.now)?;
-        self.server.write(self.channel, &[2; 200])?;
+        take(&mut self.server, self.far, 100, self.now)?;
+        self.server.write(self.far, &[2; 200])?;
         self.down();
-        take(&mut self.client, self.channel, 200, self.now)
+        take(&mut self.client, self.near, 200, self.now)
     }
 
     /// Opens a channel, sends 100 bytes and FIN there and the same back, and
@@ -63,11 +67,11 @@ impl Pair {
         self.client.write(id, &[1; 100])?;
         self.client.finish(id)?;
         self.up();
-        ensure!(self.server.accept() == Some(id));
-        take(&mut self.server, id, 100, self.now)?;
-        self.server.write(id, &[2; 100])?;
-        self.server.finish(id)?;
-        self.server.release(id);
+        let far = self.server.accept().context("no channel")?;
+        take(&mut self.server, far, 100, self.now)?;
+        self.server.write(far, &[2; 100])?;
+        self.server.finish(far)?;
+        self.server.release(far);
         self.down();
         take(&mut self.client, id, 100, self.now)?;
         self.client.release(id);
@@ -87,7 +91,7 @@ fn carry(from: &mut Connection, to: &mut Connection, wire: &mut Vec<u8>, now: In
     }
 }
 
-fn take(core: &mut Connection, id: u32, len: usize, now: Instant) -> anyhow::Result<()> {
+fn take(core: &mut Connection, id: Key, len: usize, now: Instant) -> anyhow::Result<()> {
     let mut buf = [0; 256];
     ensure!(core.read(id, &mut buf, now)? == Read::Bytes(len));
     black_box(buf);
