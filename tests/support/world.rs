@@ -552,9 +552,12 @@ fn is_honest(end: Option<&ConnectionError>, rough: bool) -> bool {
     match end {
         None | Some(ConnectionError::Closed) => true,
         Some(ConnectionError::PeerClosed { code, .. }) => *code == 0,
-        Some(ConnectionError::Lost | ConnectionError::Dead | ConnectionError::HandshakeTimeout) => {
-            rough
-        }
+        Some(
+            ConnectionError::Lost
+            | ConnectionError::NoHello
+            | ConnectionError::Dead
+            | ConnectionError::HandshakeTimeout,
+        ) => rough,
         Some(_) => false,
     }
 }
