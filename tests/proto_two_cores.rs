@@ -210,3 +210,39 @@ fn a_quiet_channel_goes_ahead_of_one_that_streams() {
     pair.server.handle_input(&second, pair.now);
     assert_eq!(pair.read_all(Role::Server, small).0, b"now");
 }
+
+#[test]
+fn a_small_message_of_a_channel_with_a_long_past_is_not_split_around_a_stream() {
+    let mut pair = Pair::up();
+    let (bulk, small) = (pair.client.open().unwrap(), pair.client.open().unwrap());
+    pair.client.write(small, &[0; 16_000]).unwrap();
+    pair.run();
+    assert_eq!(pair.read_all(Role::Server, small).0.len(), 16_000);
+    pair.client.write(bulk, &[0; 65536]).unwrap();
+    let mut out = Vec::new();
+    pair.client.poll_transmit(&mut out, 16 << 10, pair.now);
+    pair.client.write(small, &[1; 1000]).unwrap();
+    pair.client.poll_transmit(&mut out, 1, pair.now);
+    pair.server.handle_input(&out, pair.now);
+    assert_eq!(pair.read_all(Role::Server, small).0.len(), 1000);
+}
+
+#[test]
+fn channels_that_are_always_refilled_do_not_starve_one_that_streams() {
+    let mut pair = Pair::up();
+    let bulk = pair.client.open().unwrap();
+    let refilled: Vec<Key> = (0..2).map(|_| pair.client.open().unwrap()).collect();
+    pair.run();
+    pair.client.write(bulk, &[0; 65536]).unwrap();
+    let mut out = Vec::new();
+    pair.client.poll_transmit(&mut out, 1, pair.now);
+    for _ in 0..14 {
+        for key in &refilled {
+            pair.client.write(*key, &[0; 4096]).unwrap();
+        }
+        pair.client.poll_transmit(&mut out, 8192, pair.now);
+    }
+    pair.server.handle_input(&out, pair.now);
+    let share = pair.read_all(Role::Server, bulk).0.len();
+    assert!(share >= 32 << 10, "{share} bytes of {}", out.len());
+}

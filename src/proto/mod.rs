@@ -361,7 +361,7 @@ impl Connection {
             && state.can_send()
         {
             state.queued_data = true;
-            self.scheduler.add(key);
+            self.scheduler.add(key, &mut state.share);
         }
     }
 
