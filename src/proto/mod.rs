@@ -298,7 +298,7 @@ impl Connection {
             if matches!(state.send.half, Half::Open | Half::Ending) {
                 state.send.half = Half::Failed(cause);
             }
-            state.send.buffer = VecDeque::new();
+            state.send.buffer.clear();
         }
         self.channels.forget_released();
         self.owed = Owed {
