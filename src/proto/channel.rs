@@ -10,6 +10,7 @@
 use super::buffer::Buffer;
 use super::error::{ConnectionError, REFUSED, code};
 use super::flow::Credit;
+use super::scheduler::Share;
 use super::table::Key;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub(super) struct State {
     pub told_blocked: bool,
     /// Its reset or refusal was counted.
     pub counted: bool,
-    pub deficit: u16,
+    pub share: Share,
 }
 
 impl State {
@@ -121,7 +122,7 @@ impl State {
             told_writable: false,
             told_blocked: false,
             counted: false,
-            deficit: 0,
+            share: Share::default(),
         }
     }
 

@@ -300,6 +300,7 @@ impl Connection {
             }
             state.send.buffer.clear();
         }
+        self.channels.forget_released();
         self.owed = Owed {
             go_away: self.owed.go_away.take(),
             ..Owed::default()
@@ -360,7 +361,7 @@ impl Connection {
             && state.can_send()
         {
             state.queued_data = true;
-            self.scheduler.add(key);
+            self.scheduler.add(key, &mut state.share);
         }
     }
 

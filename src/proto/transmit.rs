@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::buffer::Spare;
 use super::channel::{Half, State};
-use super::scheduler::QUANTUM;
 use super::{ChannelError, Connection, Drain, Key, Role};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
@@ -239,16 +238,14 @@ impl Connection {
         };
         state.queued_data = false;
         let full = state.send.buffer.len() >= self.config.send_buffer;
+        self.scheduler.take_turn(&mut state.share);
         let sent = next_frame(state, version, &mut self.spare, out);
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
         if finished && known {
             finish(state, version, out);
         } else if !finished && state.can_send() {
             state.queued_data = true;
-            match state.deficit {
-                0 => self.scheduler.requeue(key),
-                _ => self.scheduler.resume(key),
-            }
+            self.scheduler.requeue(key);
         } else if state.is_blocked() && known && version == Version::V1 && !state.told_blocked {
             state.told_blocked = true;
             let (channel, limit) = (state.id, state.send.limit);
@@ -291,11 +288,8 @@ fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
 /// A data frame as large as the buffer, the credit and the channel's turn
 /// allow; whether there was one.
 fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut Vec<u8>) -> bool {
-    if state.deficit == 0 {
-        state.deficit = QUANTUM as u16;
-    }
     let credit = state.send.limit.saturating_sub(state.send.sent);
-    let most = MAX_DATA.min(state.deficit.into()) as u64;
+    let most = MAX_DATA.min(state.share.left()) as u64;
     let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
     if n == 0 {
         return false;
@@ -304,7 +298,7 @@ fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut 
     let append = |bytes: &[u8]| out.extend_from_slice(bytes);
     state.send.buffer.take(n, spare, append);
     state.send.sent += n as u64;
-    state.deficit -= n as u16;
+    state.share.spend(n);
     true
 }
 
