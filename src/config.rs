@@ -9,7 +9,7 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 /// The configuration of one connection; always valid.
 ///
 /// The most that a peer can make one connection hold for its channels is
-/// `max_channels * initial_window + receive_budget` bytes: 80 MiB by default.
+/// `max_channels * initial_window + receive_budget` bytes: 128 MiB by default.
 /// What the application writes is bounded by `send_buffer` a channel.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -21,7 +21,10 @@ pub struct Config {
     pub(crate) send_buffer: usize,
     pub(crate) handshake_timeout: Duration,
     pub(crate) ping_after: Duration,
+    pub(crate) suspect_after: Duration,
     pub(crate) dead_after: Duration,
+    #[cfg(feature = "net")]
+    pub(crate) socket: crate::socket::SocketProfile,
 }
 
 impl Default for Config {
@@ -35,11 +38,14 @@ impl Default for Config {
             protocol: Protocol::V1,
             settings,
             max_window: 16 << 20,
-            receive_budget: 16 << 20,
+            receive_budget: 64 << 20,
             send_buffer: 64 << 10,
             handshake_timeout: Duration::from_secs(10),
             ping_after: Duration::from_secs(15),
-            dead_after: Duration::from_secs(30),
+            suspect_after: Duration::from_secs(2),
+            dead_after: Duration::from_secs(20),
+            #[cfg(feature = "net")]
+            socket: Default::default(),
         }
     }
 }
@@ -134,7 +140,8 @@ impl Config {
     }
 
     /// Bytes that all windows together may grow above their initial size.
-    /// Default 16 MiB.
+    /// Default 64 MiB: fifty channels that a pool keeps, each for replies of
+    /// 1 MiB at once.
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.receive_budget = bytes;
         self
@@ -152,6 +159,15 @@ impl Config {
         Ok(self)
     }
 
+    /// The options of TCP sockets. Default [`SocketProfile::default`].
+    ///
+    /// [`SocketProfile::default`]: crate::SocketProfile
+    #[cfg(feature = "net")]
+    pub fn socket(mut self, profile: crate::socket::SocketProfile) -> Self {
+        self.socket = profile;
+        self
+    }
+
     /// How long a peer may take for its hello. Default 10 s.
     ///
     /// # Errors
@@ -163,25 +179,38 @@ impl Config {
         Ok(self)
     }
 
-    /// A ping leaves when nothing was received for `ping_after`, and the
-    /// connection is dead when nothing was received for `dead_after`.
-    /// Defaults 15 s and 30 s: below the minute at which load balancers drop
-    /// idle flows.
+    /// How long nothing may be received before a ping leaves. Default 15 s:
+    /// below the minute at which load balancers drop idle flows.
     ///
     /// # Errors
     ///
-    /// `ping_after` below 1 ms or above an hour, `dead_after` not above it or
-    /// above a day (the error counts milliseconds).
-    pub fn keep_alive(
-        mut self,
-        ping_after: Duration,
-        dead_after: Duration,
-    ) -> Result<Self, ConfigError> {
-        let ping = ping_after.as_millis();
-        check("ping_after", ping, 1..=3_600_000)?;
-        check("dead_after", dead_after.as_millis(), ping + 1..=86_400_000)?;
-        self.ping_after = ping_after;
-        self.dead_after = dead_after;
+    /// Below 1 ms or above an hour (the error counts milliseconds).
+    pub fn ping_after(mut self, time: Duration) -> Result<Self, ConfigError> {
+        check("ping_after", time.as_millis(), 1..=3_600_000)?;
+        self.ping_after = time;
+        Ok(self)
+    }
+
+    /// How long the peer may leave a ping unanswered, and be silent, before the
+    /// connection is *suspect* (new channels go elsewhere), and before it is
+    /// *dead* (everyone on it gets an error). What is sent after a second of
+    /// silence carries a ping, so a request into a black hole is noticed within
+    /// `suspect_after` and at most a second.
+    ///
+    /// Defaults 2 s, which outlasts a lost packet and its retransmission on
+    /// the longest links and costs but a dial where it doesn't; and 20 s, which
+    /// gRPC gives its keep-alive.
+    ///
+    /// # Errors
+    ///
+    /// `suspect` below 1 ms or above an hour, `dead` not above it or above a
+    /// day (the error counts milliseconds).
+    pub fn answer_within(mut self, suspect: Duration, dead: Duration) -> Result<Self, ConfigError> {
+        let least = suspect.as_millis();
+        check("suspect", least, 1..=3_600_000)?;
+        check("dead", dead.as_millis(), least + 1..=86_400_000)?;
+        self.suspect_after = suspect;
+        self.dead_after = dead;
         Ok(self)
     }
 }

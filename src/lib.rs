@@ -23,11 +23,15 @@ mod driver;
 pub mod proto;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "net")]
+mod socket;
 pub mod wire;
 
 pub use self::config::{Config, ConfigError};
 #[cfg(feature = "tokio")]
 pub use self::driver::{Channel, Connection, ReadHalf, WriteHalf};
+#[cfg(feature = "net")]
+pub use self::socket::SocketProfile;
 pub use self::wire::Protocol;
 
 #[cfg(all(doctest, feature = "axum"))]

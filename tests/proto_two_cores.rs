@@ -185,15 +185,45 @@ fn opens_beyond_the_peers_limit_wait_until_channels_are_over() {
 }
 
 #[test]
-fn a_silent_peer_is_pinged_and_then_dead() {
+fn a_silent_peer_is_pinged_then_suspect_and_then_dead() {
     let mut pair = Pair::up();
     pair.now += Duration::from_secs(15);
     pair.client.handle_timeout(pair.now);
     let mut lost = Vec::new();
     assert_eq!(pair.client.poll_transmit(&mut lost, 1024, pair.now), 16);
-    pair.now += Duration::from_secs(15);
+    pair.now += Duration::from_secs(2);
+    pair.client.handle_timeout(pair.now);
+    assert!(pair.client.is_suspect());
+    pair.now += Duration::from_secs(18);
     pair.client.handle_timeout(pair.now);
     assert_eq!(pair.client.error(), Some(&ConnectionError::Dead));
+}
+
+#[test]
+fn a_request_into_a_black_hole_is_noticed_within_three_seconds() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.client.write(id, b"anyone?").unwrap();
+    let started = pair.now;
+    while !pair.client.is_suspect() {
+        pair.client.poll_transmit(&mut Vec::new(), 1024, pair.now);
+        pair.now = pair.client.poll_timeout().unwrap();
+        pair.client.handle_timeout(pair.now);
+    }
+    assert!(pair.now - started <= Duration::from_secs(3));
+}
+
+#[test]
+fn any_byte_ends_the_doubt_about_a_connection() {
+    let mut pair = Pair::up();
+    while !pair.client.is_suspect() {
+        pair.client.poll_transmit(&mut Vec::new(), 1024, pair.now);
+        pair.now = pair.client.poll_timeout().unwrap();
+        pair.client.handle_timeout(pair.now);
+    }
+    pair.server.open().unwrap();
+    pair.run();
+    assert!(!pair.client.is_suspect());
 }
 
 #[test]

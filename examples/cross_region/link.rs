@@ -8,122 +8,119 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower_service::Service;
 
-/// Connects over TCP and delays everything; without a delay it is plain TCP.
-#[derive(Clone, Copy)]
-pub struct Link {
-    pub rtt: Duration,
+use crate::Failure;
+
+/// hyper-util's connector with a long way to go.
+#[derive(Clone)]
+pub struct SlowLink {
+    tcp: HttpConnector,
+    rtt: Duration,
 }
 
-impl Service<Uri> for Link {
-    type Response = TokioIo<Stream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+impl SlowLink {
+    pub fn new(rtt: Duration) -> SlowLink {
+        let tcp = crate::connector();
+        SlowLink { tcp, rtt }
+    }
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+impl Service<Uri> for SlowLink {
+    type Response = TokioIo<SlowStream>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let rtt = self.rtt;
+        let (connect, rtt) = (self.tcp.call(uri), self.rtt);
         Box::pin(async move {
-            let addr = uri.authority().map(|a| a.to_string()).unwrap_or_default();
             sleep(rtt).await; // the SYN and its answer
-            let tcp = TcpStream::connect(addr).await?;
-            tcp.set_nodelay(true)?;
-            if rtt.is_zero() {
-                return Ok(TokioIo::new(Stream::Direct(tcp)));
-            }
+            let tcp = connect.await?.into_inner();
             let (near, far) = tokio::io::duplex(1 << 20);
             let (far_read, far_write) = tokio::io::split(far);
             let (tcp_read, tcp_write) = tcp.into_split();
-            tokio::spawn(delay(far_read, tcp_write, rtt / 2));
-            tokio::spawn(delay(tcp_read, far_write, rtt / 2));
-            Ok(TokioIo::new(Stream::Delayed(near)))
+            tokio::spawn(carry(far_read, tcp_write, rtt / 2));
+            tokio::spawn(carry(tcp_read, far_write, rtt / 2));
+            Ok(TokioIo::new(SlowStream(near)))
         })
     }
 }
 
-/// Moves bytes, each `by` after it came.
-async fn delay(
-    mut from: impl AsyncRead + Unpin + Send + 'static,
+/// One direction: each byte, and the end, arrives `delay` after it was sent.
+async fn carry(
+    from: impl AsyncRead + Unpin + Send + 'static,
     mut to: impl AsyncWrite + Unpin,
-    by: Duration,
+    delay: Duration,
 ) {
-    let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
-    tokio::spawn(async move {
-        let mut buf = vec![0; 64 * 1024];
-        while let Ok(n @ 1..) = from.read(&mut buf).await {
-            let due = Instant::now() + by;
-            if sender.send((due, buf[..n].to_vec())).await.is_err() {
-                return;
-            }
-        }
-    });
-    while let Some((due, bytes)) = receiver.recv().await {
+    let (sender, mut under_way) = mpsc::channel(1024);
+    tokio::spawn(depart(from, sender, delay));
+    while let Some((due, bytes)) = under_way.recv().await {
         sleep_until(due).await;
-        if to.write_all(&bytes).await.is_err() {
-            return;
+        if bytes.is_empty() || to.write_all(&bytes).await.is_err() {
+            break;
         }
     }
     let _ = to.shutdown().await; // the other side may be gone
 }
 
-/// A connection over the link.
-pub enum Stream {
-    Direct(TcpStream),
-    Delayed(DuplexStream),
+/// Sends what it reads with the time when it is due; an empty one at the end.
+async fn depart(
+    mut from: impl AsyncRead + Unpin,
+    to: mpsc::Sender<(Instant, Vec<u8>)>,
+    delay: Duration,
+) {
+    let mut buf = vec![0; 64 * 1024];
+    loop {
+        let n = from.read(&mut buf).await.unwrap_or(0);
+        let packet = (Instant::now() + delay, buf[..n].to_vec());
+        if to.send(packet).await.is_err() || n == 0 {
+            return;
+        }
+    }
 }
 
-impl Connection for Stream {
+/// The near end of a connection over the link.
+pub struct SlowStream(DuplexStream);
+
+impl Connection for SlowStream {
     fn connected(&self) -> Connected {
         Connected::new()
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for SlowStream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Direct(io) => Pin::new(io).poll_read(cx, buf),
-            Stream::Delayed(io) => Pin::new(io).poll_read(cx, buf),
-        }
+        Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for SlowStream {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Direct(io) => Pin::new(io).poll_write(cx, buf),
-            Stream::Delayed(io) => Pin::new(io).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Direct(io) => Pin::new(io).poll_flush(cx),
-            Stream::Delayed(io) => Pin::new(io).poll_flush(cx),
-        }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Direct(io) => Pin::new(io).poll_shutdown(cx),
-            Stream::Delayed(io) => Pin::new(io).poll_shutdown(cx),
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -1,231 +1,176 @@
-//! The main job: the same calls across a slow link in three ways.
+//! The main job: the same calls across a long link in three ways.
 //!
 //! `cargo run --release --example cross_region -- --help`
 
+mod body;
+mod caller;
+mod calls;
 mod link;
+mod probe;
+mod progress;
+mod report;
+mod server;
 
 use std::error::Error;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
-use axum::serve::ListenerExt;
-use bytes::Bytes;
-use clap::Parser;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::{Client, connect::Connect};
-use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
-use tcpchan::client::Multiplex;
-use tcpchan::server::{Acceptor, PeerInfo};
+use clap::{Args, Parser, Subcommand};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
-use self::link::Link;
+use self::calls::Load;
+use self::link::SlowLink;
+use self::probe::Remote;
+use self::report::{Path, Report};
+use self::server::Server;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Calls an axum server across a slow link: with a new TCP connection for each
-/// request, with hyper-util's keep-alive pool, and over tcpchan.
-#[derive(Parser, Clone, Copy)]
-struct Options {
-    /// Round trip of the link, in milliseconds
-    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+/// Calls an axum server across a long link in three ways: with a new TCP
+/// connection for each request, with hyper-util's keep-alive pool, and over
+/// tcpchan.
+///
+/// Without a command, the server and a slow link to it are in this process.
+/// The link has no slow start, so large bodies on new connections look faster
+/// than they are. `serve` on one host and `call` on another do the same over a
+/// real link. TCP_NODELAY is set in all three ways (hyper-util's HttpConnector
+/// leaves it off unless told).
+#[derive(Parser)]
+#[command(name = "cross_region", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+    /// Round trip of the simulated link in milliseconds; its timer is
+    /// 1 to 2 ms late each way
+    #[arg(long, value_name = "MS", default_value_t = 80)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rtt: u64,
-    /// Bytes of each response's body
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=1 << 30))]
-    body: u32,
-    /// Requests one after another
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
-    count: u16,
-    /// Requests at once in a burst
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    concurrency: u16,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    load: Load,
 }
 
-/// One row of the table.
-struct Row {
-    way: &'static str,
-    work: &'static str,
-    connections: usize,
-    latencies: Vec<Duration>,
-    wall: Duration,
+#[derive(Subcommand)]
+enum Mode {
+    /// Serve the calls of another host, until Ctrl-C
+    ///
+    /// It takes two ports, one for plain HTTP and one for tcpchan; a firewall
+    /// has to let both in. Its counts are of all callers together, so let one
+    /// call at a time.
+    Serve(Serve),
+    /// Call the `serve` of another host, and measure the link's round trip
+    ///
+    /// It connects to both of the server's ports.
+    Call(Call),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen for plain HTTP, such as 0.0.0.0:9000; port 0 takes two
+    /// free ports
+    #[arg(long, value_name = "HOST:PORT", value_parser = probe::host_and_port)]
+    listen: String,
+    /// The port for tcpchan [default: the one after that of --listen]
+    #[arg(long, value_name = "PORT")]
+    tcpchan_port: Option<u16>,
+}
+
+#[derive(Args)]
+struct Call {
+    /// The address that `serve` listens on for plain HTTP
+    #[arg(value_name = "HOST:PORT", value_parser = probe::host_and_port)]
+    addr: String,
+    /// The server's port for tcpchan [default: the one after that of HOST:PORT]
+    #[arg(long, value_name = "PORT")]
+    tcpchan_port: Option<u16>,
+    #[command(flatten)]
+    load: Load,
 }
 
 #[tokio::main]
 async fn main() {
-    if let Err(error) = run(Options::parse()).await {
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
+    let result = match cli.mode {
+        None => simulate(Duration::from_millis(cli.rtt), cli.load).await,
+        Some(Mode::Serve(options)) => serve(options).await,
+        Some(Mode::Call(options)) => call(options).await,
+    };
+    if let Err(error) = result {
         eprintln!("cross_region: {error}");
         std::process::exit(1);
     }
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
-    let mut rows = Vec::new();
-    for way in ["new connections", "keep-alive pool", "tcpchan"] {
-        eprintln!("{way} ...");
-        let (addr, accepted) = serve(way == "tcpchan", options.body).await?;
-        let link = Link {
-            rtt: Duration::from_millis(options.rtt),
-        };
-        let uri = format!("http://{addr}/");
-        let mut builder = Client::builder(TokioExecutor::new());
-        if way == "new connections" {
-            builder.pool_max_idle_per_host(0);
-        }
-        rows.extend(match way {
-            "tcpchan" => {
-                let client = builder.build(Multiplex::new(link));
-                measure(way, client, &uri, &accepted, options).await?
-            }
-            _ => measure(way, builder.build(link), &uri, &accepted, options).await?,
-        });
+/// Prints the help, or what is wrong with the options as one line.
+fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
     }
-    print(&rows, options);
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first.split_whitespace().collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    eprintln!("cross_region: {line} (--help lists the options)");
+    std::process::exit(2);
+}
+
+async fn simulate(rtt: Duration, load: Load) -> Result<(), Failure> {
+    let plain = TcpListener::bind("127.0.0.1:0").await?;
+    let tcpchan = TcpListener::bind("127.0.0.1:0").await?;
+    let server = Server::new(plain, tcpchan)?;
+    let target = server.target;
+    tokio::spawn(server.run(std::future::pending::<()>));
+
+    let rows = calls::three_ways(SlowLink::new(rtt), target, load).await?;
+    print(Report::new(Path::Simulated(rtt), rows), load.json)
+}
+
+async fn serve(options: Serve) -> Result<(), Failure> {
+    let cant_listen = |error| format!("can't listen on {}: {error}", options.listen);
+    let plain = TcpListener::bind(&options.listen)
+        .await
+        .map_err(cant_listen)?;
+    let mut addr = plain.local_addr()?;
+    addr.set_port(match options.tcpchan_port {
+        None if options.listen.ends_with(":0") => 0,
+        port => probe::tcpchan_port(addr, port)?,
+    });
+    let tcpchan = TcpListener::bind(addr)
+        .await
+        .map_err(|error| format!("can't listen on {addr} for tcpchan: {error}"))?;
+    let server = Server::new(plain, tcpchan)?;
+    println!(
+        "listening on {} for plain HTTP and on {} for tcpchan; Ctrl-C stops",
+        server.target.plain, server.target.tcpchan
+    );
+    server
+        .run(async || drop(tokio::signal::ctrl_c().await))
+        .await?;
     Ok(())
 }
 
-/// An axum server, and the count of TCP connections that it accepts.
-async fn serve(tcpchan: bool, body: u32) -> Result<(SocketAddr, Arc<AtomicUsize>), Failure> {
-    let body = Bytes::from(vec![b'x'; body as usize]);
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let count = accepted.clone();
-    let app = Router::new().route("/", get(move || async { body }));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr()?;
-    if tcpchan {
-        let app = app.layer(axum::middleware::map_request(
-            move |axum::extract::ConnectInfo(peer): axum::extract::ConnectInfo<PeerInfo>,
-                  request: axum::extract::Request| {
-                count.fetch_max(peer.connection as usize, Relaxed);
-                async { request }
-            },
-        ));
-        let service = app.into_make_service_with_connect_info::<PeerInfo>();
-        let acceptor = Acceptor::new(listener, Config::default());
-        tokio::spawn(async { axum::serve(acceptor, service).await });
+async fn call(options: Call) -> Result<(), Failure> {
+    let Remote { target, rtt } = Remote::find(&options.addr, options.tcpchan_port).await?;
+    let rows = calls::three_ways(connector(), target, options.load).await?;
+    let path = Path::Real(target.plain, rtt);
+    print(Report::new(path, rows), options.load.json)
+}
+
+/// hyper-util's own connector, as a careful user of long links sets it up.
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(probe::CONNECT_TIMEOUT));
+    connector
+}
+
+fn print(report: Report, json: bool) -> Result<(), Failure> {
+    let text = if json {
+        format!("{:#}\n", report.json())
     } else {
-        let listener = listener.tap_io(move |io| {
-            let _ = io.set_nodelay(true);
-            count.fetch_add(1, Relaxed);
-        });
-        tokio::spawn(async { axum::serve(listener, app).await });
-    }
-    Ok((addr, accepted))
-}
-
-/// The three works of one way: cold, a burst, one after another.
-async fn measure<C>(
-    way: &'static str,
-    client: Client<C, Empty<Bytes>>,
-    uri: &str,
-    accepted: &AtomicUsize,
-    options: Options,
-) -> Result<Vec<Row>, Failure>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    let mut rows = Vec::new();
-    let burst = options.concurrency.into();
-    let works = [
-        ("one cold", 1, 1),
-        ("a burst", burst, burst),
-        ("one after another", options.count.into(), 1),
-    ];
-    for (work, count, at_once) in works {
-        let (before, start) = (accepted.load(Relaxed), Instant::now());
-        let mut latencies = calls(&client, uri, count, at_once, options.body).await?;
-        latencies.sort();
-        rows.push(Row {
-            way,
-            work,
-            connections: accepted.load(Relaxed) - before,
-            latencies,
-            wall: start.elapsed(),
-        });
-    }
-    Ok(rows)
-}
-
-async fn calls<C>(
-    client: &Client<C, Empty<Bytes>>,
-    uri: &str,
-    count: usize,
-    at_once: usize,
-    body: u32,
-) -> Result<Vec<Duration>, Failure>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    let mut tasks = JoinSet::new();
-    for _ in 0..at_once {
-        let (client, uri) = (client.clone(), uri.parse::<hyper::Uri>()?);
-        tasks.spawn(async move {
-            let mut latencies = Vec::new();
-            for _ in 0..count / at_once {
-                let start = Instant::now();
-                let response = client.get(uri.clone()).await?;
-                let got = response.into_body().collect().await?.to_bytes();
-                if got.len() != body as usize {
-                    return Err(Failure::from(
-                        "a body is not of the length that was asked for",
-                    ));
-                }
-                latencies.push(start.elapsed());
-            }
-            Ok(latencies)
-        });
-    }
-    let mut all = Vec::new();
-    while let Some(latencies) = tasks.join_next().await {
-        all.extend(latencies??);
-    }
-    Ok(all)
-}
-
-/// The latency that `percent` of the requests stayed within.
-fn percentile(row: &Row, percent: usize) -> f64 {
-    let at = (row.latencies.len() * percent).div_ceil(100).max(1) - 1;
-    row.latencies[at].as_secs_f64() * 1e3
-}
-
-fn print(rows: &[Row], options: Options) {
-    let rtt = options.rtt as f64;
-    if !options.json {
-        println!(
-            "{:<16} {:<18} {:>5} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "way", "work", "TCP", "p50 ms", "p99 ms", "p50 RTT", "p99 RTT", "req/s"
-        );
-    }
-    for row in rows {
-        let (p50, p99) = (percentile(row, 50), percentile(row, 99));
-        let rate = row.latencies.len() as f64 / row.wall.as_secs_f64();
-        let (way, work, tcp) = (row.way, row.work, row.connections);
-        if options.json {
-            let line = serde_json::json!({
-                "way": way, "work": work, "tcp_connections": tcp, "p50_ms": p50, "p99_ms": p99,
-                "p50_rtt": p50 / rtt, "p99_rtt": p99 / rtt, "requests_per_second": rate,
-            });
-            println!("{line}");
-        } else {
-            println!(
-                "{way:<16} {work:<18} {tcp:>5} {p50:>8.1} {p99:>8.1} {:>8.2} {:>8.2} {rate:>8.1}",
-                p50 / rtt,
-                p99 / rtt
-            );
-        }
-    }
-    if !options.json {
-        println!(
-            "Simulated: a link of {rtt} ms round trip inside this process, without loss or a rate \
-             limit; a TCP connection costs one round trip to set up. The servers counted the \
-             TCP connections."
-        );
-    }
+        report.to_string()
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
 }

@@ -7,9 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Handle;
 use super::error::channel_error;
-use super::shared::now;
 use super::split::{ReadHalf, WriteHalf};
-use crate::proto::{ChannelError, Key, Read};
+use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
 ///
@@ -56,6 +55,13 @@ impl Channel {
             .change(|inner| inner.core.stop(self.key, code));
     }
 
+    /// Gives up both directions and tells the peer that the application never
+    /// saw the channel, so that it may try again what it was for.
+    pub fn refuse(self) {
+        self.reset(REFUSED);
+        self.stop(REFUSED);
+    }
+
     /// The two directions, each for a task of its own. Dropping the reader
     /// asks the peer to stop; dropping a writer that was not shut down resets
     /// the channel.
@@ -73,7 +79,8 @@ impl Channel {
     ) -> Poll<io::Result<()>> {
         let mut inner = self.handle.0.lock();
         let paused = !inner.core.wants_input();
-        match inner.core.read_with(self.key, most, now(), sink) {
+        let now = inner.clock;
+        match inner.core.read_with(self.key, most, now, sink) {
             Ok(Read::Bytes(_)) => {}
             Ok(Read::Blocked) if most > 0 => {
                 inner.register_reader(self.key, cx);

@@ -121,10 +121,20 @@ impl Connection {
         self.handle.0.change(|inner| inner.core.drain());
     }
 
-    /// Refuses the channels that wait in [`accept`](Self::accept): the peer
-    /// learns that it may try again elsewhere what they were for.
-    pub fn refuse_waiting(&self) {
-        self.handle.0.change(|inner| inner.core.refuse_waiting());
+    /// Refuses every channel that the peer opens from now on, until the
+    /// connection ends: the peer learns that it may try again elsewhere what
+    /// they were for. Cancel safe.
+    pub async fn refuse(&self) {
+        let shared = &self.handle.0;
+        while self.error().is_none() {
+            let acceptable = shared.acceptable.notified();
+            tokio::pin!(acceptable);
+            acceptable.as_mut().enable();
+            shared.change(|inner| inner.core.refuse_waiting());
+            if self.error().is_none() {
+                acceptable.await;
+            }
+        }
     }
 
     /// Whether channels can still be opened.
@@ -135,6 +145,18 @@ impl Connection {
     /// Why the connection ended, if it has.
     pub fn error(&self) -> Option<proto::ConnectionError> {
         self.handle.0.lock().core.error().cloned()
+    }
+
+    /// Whether the peer is late with an answer, so that new work is better done
+    /// on another connection. Known within the configured
+    /// [`answer_within`](Config::answer_within).
+    pub fn is_suspect(&self) -> bool {
+        self.handle.0.lock().core.is_suspect()
+    }
+
+    /// What the connection has done and how it is.
+    pub fn stats(&self) -> proto::Stats {
+        self.handle.0.lock().core.stats()
     }
 
     /// The smoothed round-trip time, once it was measured.

@@ -25,6 +25,9 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub core: proto::Connection,
+    /// When the task last read: precise enough to judge how fast windows are
+    /// used, and spares a look at the clock for every read.
+    pub clock: Instant,
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
@@ -54,6 +57,7 @@ impl Shared {
         Shared {
             inner: Mutex::new(Inner {
                 core,
+                clock: now(),
                 closing: false,
                 task: None,
                 woken: false,
@@ -128,6 +132,18 @@ impl Shared {
         value
     }
 
+    /// Gives the core what was read; `None` is the end. Whether there was some.
+    pub fn input(&self, bytes: Option<&[u8]>, now: Instant, wake: &mut Wake) -> bool {
+        let mut inner = self.lock();
+        inner.clock = now;
+        match bytes {
+            Some(bytes) => inner.core.handle_input(bytes, now),
+            None => inner.core.handle_eof(),
+        }
+        inner.dispatch(wake);
+        bytes.is_some()
+    }
+
     /// Wakes what `dispatch` found, and returns the empty collection.
     pub fn wake(&self, mut wake: Wake) -> Wake {
         if wake.acceptable {
@@ -161,7 +177,9 @@ impl Inner {
                 }
                 Event::Writable(key) => wake.wakers.extend(self.slot(key).writer.take()),
                 Event::Acceptable => wake.acceptable = true,
-                Event::Openable | Event::Draining => wake.openable = true,
+                Event::Openable | Event::Draining | Event::Suspect | Event::Recovered => {
+                    wake.openable = true;
+                }
                 Event::Closed => self.dispatch_all(wake),
                 Event::Connected | Event::Drained => {}
             }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use super::shared::{Shared, Wake};
 
-/// Bytes that one read may take: several frames per system call.
-const READ: usize = 64 * 1024;
+/// How often others are let run before a write, so that theirs goes with it:
+/// once if somebody waits for it, and otherwise until a channel that has just
+/// come was accepted and answered.
+const YIELDS: u8 = 1;
+const LAZY_YIELDS: u8 = 4;
 
 /// Rounds of reading and writing before the task lets others run.
 const ROUNDS: usize = 16;
@@ -24,13 +26,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     shared: Arc<Shared>,
     sleep: Pin<Box<Sleep>>,
-    input: Box<[u8]>,
     /// How long to wait for channels to end once all handles are gone.
     linger: Duration,
     until: Option<Instant>,
     wake: Wake,
-    /// Others were let run before a write, so that theirs goes with it.
-    yielded: bool,
+    /// How often others were let run since the last write.
+    yields: u8,
     end: End,
 }
 
@@ -48,11 +49,10 @@ impl Task {
         Task {
             shared,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            input: vec![0; READ].into(),
             linger,
             until: None,
             wake: Wake::default(),
-            yielded: false,
+            yields: 0,
             end: End::No,
         }
     }
@@ -62,36 +62,40 @@ impl Task {
         let now = Instant::now();
         let read = self.read(cx, now);
         self.poll_time(cx, now);
-        let wants = self.shared.lock().core.wants_transmit();
-        if wants && !std::mem::replace(&mut self.yielded, true) {
+        if self.lets_others_run() {
             cx.waker().wake_by_ref();
             return false;
         }
-        self.yielded = false;
         let wrote = self.write(cx, now);
         read || wrote
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut buf = ReadBuf::new(&mut self.input);
-        let mut transport = self.shared.transport();
-        let mut inner = self.shared.lock();
-        if !inner.core.wants_input() {
-            return false;
-        }
+    /// Whether others should run before what is owed is written.
+    fn lets_others_run(&mut self) -> bool {
+        let inner = self.shared.lock();
+        let most = match inner.core.is_urgent() {
+            true => YIELDS,
+            false => LAZY_YIELDS,
+        };
+        let wait = inner.core.wants_transmit() && self.yields < most;
         drop(inner);
-        let Poll::Ready(result) = transport.poll_read(cx, &mut buf) else {
-            return false;
+        self.yields = if wait { self.yields + 1 } else { 0 };
+        wait
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut transport = self.shared.transport();
+        let wants = self.shared.lock().core.wants_input();
+        let read = match wants {
+            true => transport.poll_read(cx, |result| {
+                self.shared.input(result, now.into(), &mut self.wake)
+            }),
+            false => return false,
         };
         drop(transport);
-        inner = self.shared.lock();
-        let some = result.is_ok() && !buf.filled().is_empty();
-        match some {
-            true => inner.core.handle_input(buf.filled(), now.into()),
-            false => inner.core.handle_eof(),
-        }
-        inner.dispatch(&mut self.wake);
-        drop(inner);
+        let Poll::Ready(some) = read else {
+            return false;
+        };
         self.shared.note_busy(&self.wake);
         self.wake = self.shared.wake(std::mem::take(&mut self.wake));
         some
@@ -103,6 +107,9 @@ impl Task {
         let mut any = false;
         let failed = loop {
             let mut inner = self.shared.lock();
+            if transport.resumed() {
+                inner.core.handle_progress(now.into());
+            }
             transport.fill(&mut inner.core, now.into());
             inner.dispatch(&mut self.wake);
             drop(inner);
@@ -194,10 +201,8 @@ impl Task {
                     Err(_) => return Poll::Ready(()),
                 },
                 End::Draining => {
-                    let mut buf = ReadBuf::new(&mut self.input);
-                    match ready!(transport.poll_read(cx, &mut buf)) {
-                        Ok(()) if !buf.filled().is_empty() => {}
-                        _ => return Poll::Ready(()),
+                    if !ready!(transport.poll_read(cx, |bytes| bytes.is_some())) {
+                        return Poll::Ready(());
                     }
                 }
             }

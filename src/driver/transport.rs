@@ -1,5 +1,6 @@
 //! The I/O object of one connection and the bytes on their way to it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -15,6 +16,15 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
+/// Bytes that one read may take: many frames per system call.
+const READ: usize = 256 * 1024;
+
+thread_local! {
+    /// What is read goes on before the next read, so that one buffer does for
+    /// all connections of a thread.
+    static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Encoded bytes that wait for the transport. They can't be reordered any
 /// more, so few are kept.
 const WRITE: usize = 64 * 1024;
@@ -24,6 +34,10 @@ pub(super) struct Transport {
     output: Vec<u8>,
     written: usize,
     unflushed: bool,
+    /// A write found the transport full.
+    full: bool,
+    /// It took bytes after that.
+    resumed: bool,
 }
 
 impl fmt::Debug for Transport {
@@ -42,7 +56,14 @@ impl Transport {
             output: Vec::new(),
             written: 0,
             unflushed: false,
+            full: false,
+            resumed: false,
         }
+    }
+
+    /// Whether the transport took bytes after it had been full; told once.
+    pub fn resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
     }
 
     /// Whether nothing waits to be written.
@@ -59,12 +80,22 @@ impl Transport {
         }
     }
 
-    pub fn poll_read(
+    /// Reads once and shows the bytes to `sink`, or that no more will come:
+    /// the transport has ended or failed.
+    pub fn poll_read<R>(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_read(cx, buf)
+        sink: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Poll<R> {
+        let mut input = INPUT.take();
+        input.resize(READ, 0);
+        let mut buf = ReadBuf::new(&mut input);
+        let read = self.io.as_mut().poll_read(cx, &mut buf).map(|result| {
+            let some = result.is_ok() && !buf.filled().is_empty();
+            sink(some.then_some(buf.filled()))
+        });
+        INPUT.set(input);
+        read
     }
 
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
@@ -74,8 +105,15 @@ impl Transport {
             let bytes = &self.output[self.written..];
             match self.io.as_mut().poll_write(cx, bytes)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(n) => (self.written, self.unflushed) = (self.written + n, true),
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(n) => {
+                    self.written += n;
+                    self.unflushed = true;
+                    self.resumed |= std::mem::take(&mut self.full);
+                }
+                Poll::Pending => {
+                    self.full = true;
+                    return Ok(Poll::Pending);
+                }
             }
         }
         if self.unflushed {

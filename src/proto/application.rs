@@ -40,8 +40,12 @@ impl Connection {
         }
         let id = self.next_id();
         self.local.opened += 1;
-        let window = self.budget.for_open();
+        self.counters.opened += 1;
         let initial = self.config.settings.initial_window.into();
+        let window = match self.is_v0() {
+            true => initial, // and never told
+            false => self.budget.for_open(),
+        };
         let mut state = State::new(id, true, self.send_limit(), window);
         state.owed.window = window > initial;
         let key = self.channels.insert(state);
@@ -158,6 +162,7 @@ impl Connection {
                 _ => Ok(Read::Blocked),
             };
         }
+        let drained = state.recv.buffer.is_empty();
         self.spare.recycle(&mut state.recv.buffer);
         self.buffered -= n as u64;
         if self.version == Some(Version::V0) {
@@ -165,7 +170,7 @@ impl Connection {
         }
         let rtt = self.liveness.rtt();
         let credit = &mut state.recv.credit;
-        let more = credit.on_read(n as u64, now, rtt, &mut self.budget);
+        let more = credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
         if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;
@@ -226,6 +231,7 @@ impl Connection {
         };
         if matches!(state.send.half, Half::Open | Half::Ending) {
             state.fail_send(Cause::Ended, code);
+            self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
             self.reset_v0(key);
             self.queue_control(key);
         }

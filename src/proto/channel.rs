@@ -88,6 +88,8 @@ pub(super) struct State {
     pub told_writable: bool,
     /// The peer was told that credit is lacking.
     pub told_blocked: bool,
+    /// Its reset or refusal was counted.
+    pub counted: bool,
     pub deficit: u16,
 }
 
@@ -119,6 +121,7 @@ impl State {
             told_readable: false,
             told_writable: false,
             told_blocked: false,
+            counted: false,
             deficit: 0,
         }
     }

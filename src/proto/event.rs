@@ -17,6 +17,10 @@ pub enum Event {
     Readable(Key),
     /// A channel takes bytes again, or failed.
     Writable(Key),
+    /// The peer is late with an answer.
+    Suspect,
+    /// The peer was late and has been heard again.
+    Recovered,
     /// The peer asks for no more channels.
     Draining,
     /// This side drained, and the peer has opened all that it ever will.

@@ -3,6 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+/// Bytes of a reply that a channel of ours takes at once, before the connection
+/// has learned what its channels need: over a long link each window update
+/// costs a round trip.
+const FIRST_REPLY: u64 = 1 << 20;
+
 /// The credit of one channel's receive half, in bytes of its stream.
 #[derive(Debug)]
 pub(super) struct Credit {
@@ -11,6 +16,8 @@ pub(super) struct Credit {
     /// Bytes that the limit should stand above what was read.
     window: u64,
     granted: Option<Instant>,
+    /// The peer has used up the limit and has more.
+    blocked: bool,
 }
 
 /// What the windows of one connection may grow by in total.
@@ -29,14 +36,18 @@ impl Budget {
             left,
             initial,
             max_window,
-            learned: initial,
+            learned: FIRST_REPLY.clamp(initial, max_window.max(initial)),
         }
     }
 
-    /// The window for a new channel of ours: the learned one if half of what
-    /// is left pays for it.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The window for a new channel of ours: the learned one, if a sixteenth
+    /// of what is left pays for it, so that many channels get something.
     pub fn for_open(&mut self) -> u64 {
-        let extra = (self.learned - self.initial).min(self.left / 2);
+        let extra = (self.learned - self.initial).min(self.left / 16);
         self.left -= extra;
         self.initial + extra
     }
@@ -54,15 +65,22 @@ impl Credit {
             limit: window,
             window,
             granted: None,
+            blocked: false,
         }
+    }
+
+    /// The peer says that it has more than this limit allows.
+    pub fn on_blocked(&mut self, limit: u64) {
+        self.blocked = limit == self.limit;
     }
 
     pub fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Notes that the application read `n` bytes. True when the peer should
-    /// be told of a higher limit: half of the window has been used.
+    /// Notes that the application read `n` bytes and whether it has now read
+    /// all that came. True when the peer should be told of a higher limit: half
+    /// of the window has been used, or the peer waits and nothing else does.
     ///
     /// A window of which half was used up within two round trips is what held
     /// the peer back, so it doubles as far as the budget allows. One that took
@@ -70,14 +88,17 @@ impl Credit {
     pub fn on_read(
         &mut self,
         n: u64,
+        drained: bool,
         now: Instant,
         rtt: Option<Duration>,
         budget: &mut Budget,
     ) -> bool {
         self.read += n;
-        if self.limit - self.read > self.window / 2 {
+        let waits = self.blocked && drained;
+        if !waits && self.limit - self.read > self.window / 2 {
             return false;
         }
+        self.blocked = false;
         let took = self
             .granted
             .zip(rtt)
@@ -100,8 +121,8 @@ impl Credit {
         budget.learned = budget.learned.max(self.window);
     }
 
-    /// What the peer may still send is at most half of the window now, so half
-    /// of it can go back.
+    /// What the peer may still send is at most half of the window now (if it
+    /// waits, nothing), so half of it can go back.
     fn shrink(&mut self, budget: &mut Budget) {
         let less = (self.window / 2).max(budget.initial);
         budget.left += self.window.saturating_sub(less);

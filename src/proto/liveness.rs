@@ -1,8 +1,18 @@
-//! When to ping, when to give up, and the round-trip time.
+//! When to ping, when to doubt, when to give up, and the round-trip time.
+//!
+//! Any byte counts as life. A ping leaves when nothing was heard for the
+//! configured time, and already after [`PROBE_AFTER`] if something was sent
+//! since, so that a request into a black hole is noticed. While it is
+//! unanswered and nothing is heard, the connection first becomes suspect and
+//! then dead.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+
+/// How long after the last byte something that is sent asks for an answer.
+/// Several times the longest round trip on Earth.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -11,11 +21,16 @@ pub(super) struct Liveness {
     connected: bool,
     handshake: Duration,
     ping_after: Duration,
+    suspect_after: Duration,
     dead_after: Duration,
+    /// Something was sent since the last byte was heard.
+    unanswered: bool,
     /// The ping under way: its token and when it left.
     pinged: Option<(u64, Instant)>,
     token: u64,
+    suspect: bool,
     rtt: Option<Duration>,
+    min_rtt: Option<Duration>,
 }
 
 /// What a deadline asks for.
@@ -23,6 +38,7 @@ pub(super) struct Liveness {
 pub(super) enum Due {
     Nothing,
     Ping,
+    Suspect,
     HandshakeTimeout,
     Dead,
 }
@@ -35,10 +51,14 @@ impl Liveness {
             connected: false,
             handshake: config.handshake_timeout,
             ping_after: config.ping_after,
+            suspect_after: config.suspect_after,
             dead_after: config.dead_after,
+            unanswered: false,
             pinged: None,
             token: 0,
+            suspect: false,
             rtt: None,
+            min_rtt: None,
         }
     }
 
@@ -46,9 +66,23 @@ impl Liveness {
         self.rtt
     }
 
-    /// Any byte counts as life.
-    pub fn on_bytes(&mut self, now: Instant) {
+    pub fn min_rtt(&self) -> Option<Duration> {
+        self.min_rtt
+    }
+
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// A sign of life; whether the connection was suspect until now.
+    pub fn on_life(&mut self, now: Instant) -> bool {
         self.heard = self.heard.max(now);
+        self.unanswered = false;
+        std::mem::take(&mut self.suspect)
+    }
+
+    pub fn on_sent(&mut self) {
+        self.unanswered = true;
     }
 
     pub fn on_connected(&mut self) {
@@ -64,40 +98,49 @@ impl Liveness {
 
     /// A pong: a round-trip sample, smoothed as TCP does it (RFC 6298, 1/8).
     pub fn on_pong(&mut self, token: u64, now: Instant) {
-        let Some((sent, at)) = self.pinged else {
+        let Some((_, at)) = self.pinged.filter(|(sent, _)| *sent == token) else {
             return;
         };
-        if sent != token {
-            return;
-        }
         self.pinged = None;
         let sample = now.saturating_duration_since(at);
-        self.rtt = Some(match self.rtt {
-            Some(rtt) => (rtt * 7 + sample) / 8,
-            None => sample,
-        });
+        self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
+        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+    }
+
+    /// What is due next, and when.
+    fn next(&self, ping_owed: bool) -> (Instant, Due) {
+        if !self.connected {
+            return (self.started + self.handshake, Due::HandshakeTimeout);
+        }
+        if let Some((_, sent)) = self.pinged {
+            let since = self.heard.max(sent);
+            return match self.suspect {
+                false => (since + self.suspect_after, Due::Suspect),
+                true => (since + self.dead_after, Due::Dead),
+            };
+        }
+        if ping_owed {
+            // It can't leave: the transport takes nothing.
+            return (self.heard + self.ping_after + self.dead_after, Due::Dead);
+        }
+        let wait = match self.unanswered {
+            true => self.ping_after.min(PROBE_AFTER),
+            false => self.ping_after,
+        };
+        (self.heard + wait, Due::Ping)
     }
 
     pub fn deadline(&self, ping_owed: bool) -> Instant {
-        let next = if ping_owed || self.pinged.is_some() {
-            self.dead_after
-        } else {
-            self.ping_after
-        };
-        if self.connected {
-            return self.heard + next;
-        }
-        self.started + self.handshake
+        self.next(ping_owed).0
     }
 
-    pub fn due(&self, ping_owed: bool, now: Instant) -> Due {
-        if now < self.deadline(ping_owed) {
+    /// What is due at `now`. Being suspect is noted.
+    pub fn due(&mut self, ping_owed: bool, now: Instant) -> Due {
+        let (at, due) = self.next(ping_owed);
+        if now < at {
             return Due::Nothing;
         }
-        match (self.connected, ping_owed || self.pinged.is_some()) {
-            (false, _) => Due::HandshakeTimeout,
-            (true, false) => Due::Ping,
-            (true, true) => Due::Dead,
-        }
+        self.suspect |= due == Due::Suspect;
+        due
     }
 }

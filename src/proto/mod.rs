@@ -25,6 +25,7 @@ mod flow;
 mod liveness;
 mod receive;
 mod scheduler;
+mod stats;
 mod table;
 mod transmit;
 mod version0;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 pub use self::application::Read;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
+pub use self::stats::Stats;
 pub use self::table::Key;
 
 use self::buffer::Spare;
@@ -42,6 +44,7 @@ use self::channel::{Cause, Half, State};
 use self::flow::Budget;
 use self::liveness::{Due, Liveness};
 use self::scheduler::Scheduler;
+use self::stats::Counters;
 use self::table::Table;
 use crate::config::Config;
 use crate::wire::{Control, Decoder, Protocol, Settings, Version};
@@ -88,6 +91,8 @@ pub struct Connection {
     last_handed: u32,
     owed: Owed,
     drain: Drain,
+    since: Instant,
+    counters: Counters,
     end: Option<ConnectionError>,
 }
 
@@ -178,6 +183,8 @@ impl Connection {
                 ..Owed::default()
             },
             drain: Drain::No,
+            since: now,
+            counters: Counters::default(),
             end: None,
             config,
         }
@@ -191,6 +198,12 @@ impl Connection {
     /// The smoothed round-trip time, once a first pong has come.
     pub fn rtt(&self) -> Option<Duration> {
         self.liveness.rtt()
+    }
+
+    /// Whether the peer is late with an answer: new work is better done on
+    /// another connection.
+    pub fn is_suspect(&self) -> bool {
+        self.liveness.is_suspect()
     }
 
     /// Why the connection ended, if it has.
@@ -217,6 +230,14 @@ impl Connection {
         });
     }
 
+    /// The transport took bytes again after it had been full, so the peer's
+    /// side is alive though it may say nothing.
+    pub fn handle_progress(&mut self, now: Instant) {
+        if self.liveness.on_life(now) {
+            self.events.push_back(Event::Recovered);
+        }
+    }
+
     /// Does what is due at `now`; too early is harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none() {
@@ -225,6 +246,7 @@ impl Connection {
         match self.liveness.due(self.owed.ping, now) {
             Due::Nothing => {}
             Due::Ping => self.owed.ping = true,
+            Due::Suspect => self.events.push_back(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
         }
@@ -299,6 +321,8 @@ impl Connection {
             self.owed.go_away = Some(Control::GoAway { last, code, text });
         }
         self.fail(error);
+        // The peer may try these again, so they are never handed out here.
+        self.refuse_waiting();
     }
 
     /// Tells a channel's reader to look, once until the event is polled.
@@ -360,17 +384,24 @@ impl Connection {
         }
     }
 
-    /// One more channel for the peer; it is told of several at once.
+    /// One more channel for the peer.
     fn allow_another(&mut self) {
+        self.remote.limit = (self.remote.limit + 1).min(i32::MAX as u32);
+        self.owe_max_channels();
+    }
+
+    /// The peer is told of several channels at once, or of any once it is
+    /// short of them.
+    fn owe_max_channels(&mut self) {
         let Opener {
             opened,
             limit,
             told,
             ..
-        } = &mut self.remote;
-        *limit = (*limit + 1).min(i32::MAX as u32);
+        } = self.remote;
         let some = self.config.settings.max_channels / 4;
-        self.owed.max_channels |= *limit - *told >= some || *told - *opened < some;
+        let short = limit > told && told - opened < some;
+        self.owed.max_channels |= limit - told >= some || short;
     }
 }
 

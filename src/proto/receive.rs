@@ -14,7 +14,8 @@ impl Connection {
         if self.end.is_some() || input.is_empty() {
             return;
         }
-        self.liveness.on_bytes(now);
+        self.counters.received += input.len() as u64;
+        self.handle_progress(now);
         // Borrowed apart, since frames change the rest.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, now);
@@ -93,6 +94,8 @@ impl Connection {
                 if let Some(state) = self.state(channel)? {
                     let key = state.key;
                     state.on_stop(code);
+                    let given_up = state.given_up();
+                    self.counters.count(given_up);
                     self.queue_control(key);
                     self.notify_writable(key);
                 }
@@ -109,8 +112,10 @@ impl Connection {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
-            Control::Blocked { channel, .. } => {
-                self.state(channel)?;
+            Control::Blocked { channel, limit } => {
+                if let Some(state) = self.state(channel)? {
+                    state.recv.credit.on_blocked(limit);
+                }
             }
         }
         Ok(())
@@ -169,7 +174,7 @@ impl Connection {
             let text = format!("channel {id} was opened out of order");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
-        if self.remote.opened >= self.remote.limit {
+        if self.remote.opened >= self.remote.told {
             let text = "more channels than were allowed";
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
@@ -179,6 +184,8 @@ impl Connection {
         }
         self.remote.next += 2;
         self.remote.opened += 1;
+        self.counters.accepted += 1;
+        self.owe_max_channels();
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, self.send_limit(), window);
         let key = self.channels.insert(state);
@@ -246,7 +253,9 @@ impl Connection {
         if let Some(state) = self.state(id)? {
             let (key, held) = (state.key, state.recv.buffer.len());
             end(state)?;
-            self.buffered -= (held - state.recv.buffer.len()) as u64;
+            let (given_up, left) = (state.given_up(), state.recv.buffer.len());
+            self.counters.count(given_up);
+            self.buffered -= (held - left) as u64;
             self.ended(key);
         }
         Ok(())
@@ -273,9 +282,15 @@ impl Connection {
         let of_peer = id % 2 == self.remote.next % 2;
         let opener = if of_peer { &self.remote } else { &self.local };
         if id >= opener.next {
-            let text = format!("channel {id} was never opened");
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return Err(never(id));
         }
-        Ok(self.channels.by_id(id))
+        match self.channels.by_id(id) {
+            Some(state) if !state.opened => Err(never(id)),
+            state => Ok(state),
+        }
     }
+}
+
+fn never(id: u32) -> ConnectionError {
+    ConnectionError::violation(code::PROTOCOL, format!("channel {id} was never opened"))
 }

@@ -24,13 +24,18 @@ impl Connection {
             self.first_flight(out, budget);
         } else if self.role == Role::Client || self.hello.received {
             self.hello(out);
-            let end = start + budget;
+            let end = start.saturating_add(budget);
             self.opens(out, end);
             self.connection_control(out, now);
             self.channel_control(out, end);
             self.data(out, end);
         }
-        out.len() - start
+        let appended = out.len() - start;
+        if appended > 0 {
+            self.counters.sent += appended as u64;
+            self.liveness.on_sent();
+        }
+        appended
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) would append anything.
@@ -43,11 +48,24 @@ impl Connection {
             return false;
         }
         let control = owed.ping || owed.pong.is_some() || owed.max_channels || owed.drain;
+        let control = control && !self.is_v0();
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
             None => !self.hello.sent || queued && self.first_flight > MAX_FRAME,
             Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
         }
+    }
+
+    /// Whether somebody waits for what is to be sent. What only gives things
+    /// back (ends, windows, limits) may leave with the next that isn't.
+    pub fn is_urgent(&self) -> bool {
+        let owed = &self.owed;
+        self.end.is_some()
+            || !self.hello.sent
+            || !owed.opens.is_empty()
+            || !self.scheduler.is_empty()
+            || owed.ping
+            || owed.pong.is_some()
     }
 
     /// The last bytes.

@@ -7,7 +7,7 @@
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
-use super::{Connection, ConnectionError, Event, Key};
+use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
 
 impl Connection {
@@ -33,7 +33,8 @@ impl Connection {
             self.queue_data(key);
         }
         self.owed.ping = false;
-        if std::mem::take(&mut self.owed.drain) {
+        if matches!(self.drain, Drain::Asked(_)) {
+            self.owed.drain = false;
             self.drained(); // the peer can't be asked
         }
         self.openable_again();
@@ -88,6 +89,7 @@ impl Connection {
             return Err(ConnectionError::violation(code::LIMIT, text));
         }
         self.remote.opened += 1;
+        self.counters.accepted += 1;
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, u64::MAX, window);
         let key = self.channels.insert(state);

@@ -1,31 +1,32 @@
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::listen::{Incoming, Listener};
 use crate::config::Config;
-use crate::driver::{Channel, Connection};
+use crate::driver::Channel;
 
 /// Channels that wait for [`Acceptor::accept`], of all connections. Those
 /// behind them wait in their own connection, bounded by its `max_channels`.
-const BACKLOG: usize = 1024;
-
-/// How long to wait before the listener is tried again when the system is out
-/// of file descriptors or memory: what hyper's and axum's servers wait.
-const RETRY: Duration = Duration::from_secs(1);
+const BACKLOG: usize = 128;
 
 /// Turns a listener of connections into a listener of channels.
 ///
+/// Connections are accepted and served by tasks of their own, so that no peer
+/// holds up another.
+///
 /// When it is dropped, its connections drain: channels that were accepted go on
-/// to their end, and no new ones are taken.
+/// to their end, and others are refused in a way that tells the peer to try
+/// again elsewhere.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: TcpListener,
-    config: Config,
-    connections: u64,
-    sender: mpsc::Sender<(Channel, PeerInfo)>,
+    local_addr: Option<SocketAddr>,
+    /// Never closed, so that `accept` waits even when the listener has ended.
+    _sender: mpsc::Sender<(Channel, PeerInfo)>,
     receiver: mpsc::Receiver<(Channel, PeerInfo)>,
 }
 
@@ -42,30 +43,54 @@ pub struct PeerInfo {
 }
 
 impl Acceptor {
-    /// An acceptor of the listener's connections.
+    /// An acceptor of the listener's connections. Their sockets get the
+    /// options of [`Config::socket`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, config: Config) -> Self {
+        let local_addr = listener.local_addr().ok();
+        let profile = config.socket.clone();
+        Acceptor::start(Incoming { listener, profile }, config, local_addr)
+    }
+
+    /// An acceptor of the connections that a stream yields, each with its
+    /// peer's address. An error of the stream costs nothing but a wait where
+    /// it isn't about one connection; after its end no more connections come.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time enabled.
+    pub fn from_incoming<S, T>(incoming: S, config: Config) -> Self
+    where
+        S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        Acceptor::start(incoming, config, None)
+    }
+
+    fn start<S, T>(incoming: S, config: Config, local_addr: Option<SocketAddr>) -> Self
+    where
+        S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(BACKLOG);
+        tokio::spawn(Listener::new(config, sender.clone()).run(incoming));
         Acceptor {
-            listener,
-            config,
-            connections: 0,
-            sender,
+            local_addr,
+            _sender: sender,
             receiver,
         }
     }
 
-    /// The next channel of any connection. It never fails, and takes new
-    /// connections while it waits. Cancel safe.
+    /// The next channel of any connection. It never fails, and waits for ever
+    /// if no more can come. Cancel safe: a call that is dropped takes no
+    /// channel.
     pub async fn accept(&mut self) -> (Channel, PeerInfo) {
-        loop {
-            tokio::select! {
-                Some(channel) = self.receiver.recv() => return channel,
-                result = self.listener.accept() => match result {
-                    Ok((stream, addr)) => self.serve(stream, addr),
-                    Err(error) if is_of_one_connection(&error) => {}
-                    Err(_) => tokio::time::sleep(RETRY).await,
-                },
-            }
+        match self.receiver.recv().await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await,
         }
     }
 
@@ -73,51 +98,19 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// `AddrNotAvailable` if it has none that is known, as with
+    /// [`from_incoming`](Self::from_incoming).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    fn serve(&mut self, stream: TcpStream, addr: SocketAddr) {
-        // Without it small frames wait for acknowledgements; a socket that is
-        // gone already says so again when it is read.
-        let _ = stream.set_nodelay(true);
-        self.connections += 1;
-        let connection = Connection::server(stream, self.config.clone());
-        let sender = self.sender.clone();
-        tokio::spawn(feed(connection, self.connections, addr, sender));
+        self.local_addr
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 }
 
-/// Hands a connection's channels on until it ends or the acceptor is gone.
-async fn feed(
-    from: Connection,
-    connection: u64,
-    addr: SocketAddr,
-    to: mpsc::Sender<(Channel, PeerInfo)>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = from.accept() => accepted,
-            () = to.closed() => return from.drain(),
-        };
-        let Some(accepted) = accepted else { return };
-        let channel = accepted.id();
-        let info = PeerInfo {
-            addr,
-            connection,
-            channel,
-        };
-        if to.send((accepted, info)).await.is_err() {
-            return from.drain();
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.receiver.close();
+        while let Ok((channel, _)) = self.receiver.try_recv() {
+            channel.refuse();
         }
     }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionAborted | ConnectionReset
-    )
 }

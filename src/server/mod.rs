@@ -3,5 +3,6 @@
 mod acceptor;
 #[cfg(feature = "axum")]
 mod axum;
+mod listen;
 
 pub use self::acceptor::{Acceptor, PeerInfo};

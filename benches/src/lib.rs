@@ -1,0 +1,20 @@
+//! tcpchan beside plain TCP and other multiplexers: the same traffic, in one
+//! run. `README.md` beside this crate tells how to use it.
+
+mod child;
+mod cli;
+mod http2;
+mod instructions;
+mod machine;
+mod measure;
+mod memory;
+mod plot;
+mod report;
+mod row;
+mod run;
+mod summary;
+mod transport;
+mod way;
+mod work;
+
+pub use self::cli::main;

@@ -1,0 +1,3 @@
+fn main() -> anyhow::Result<()> {
+    tcpchan_bench::main(None)
+}

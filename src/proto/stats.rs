@@ -1,0 +1,113 @@
+use std::time::{Duration, Instant};
+
+use super::Connection;
+use super::channel::{Cause, Half, State};
+use crate::wire::Version;
+
+/// What a connection has done and how it is: a copy, cheap to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// When the connection began.
+    pub since: Instant,
+    /// The version that both sides speak, once it is known.
+    pub version: Option<Version>,
+    /// The smoothed round-trip time.
+    pub rtt: Option<Duration>,
+    /// The shortest round-trip time that was seen.
+    pub min_rtt: Option<Duration>,
+    /// Whether the peer is late with an answer.
+    pub suspect: bool,
+    /// Whether no more channels can be opened.
+    pub draining: bool,
+    /// Channels that are not over.
+    pub channels: usize,
+    /// Channels that this side opened so far.
+    pub opened: u64,
+    /// Channels that the peer opened so far.
+    pub accepted: u64,
+    /// Channels of this side that the peer refused.
+    pub refused: u64,
+    /// Channels that either side reset.
+    pub reset: u64,
+    /// Bytes that were received, with the protocol's own.
+    pub bytes_received: u64,
+    /// Bytes that were sent, with the protocol's own.
+    pub bytes_sent: u64,
+    /// Received bytes that wait to be read.
+    pub buffered: u64,
+    /// What the windows of all channels may still grow by, in bytes.
+    pub budget_left: u64,
+}
+
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub opened: u64,
+    pub accepted: u64,
+    pub refused: u64,
+    pub reset: u64,
+    pub received: u64,
+    pub sent: u64,
+}
+
+/// How the peer gave up a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GivenUp {
+    No,
+    Refused,
+    Reset,
+}
+
+impl Counters {
+    pub fn count(&mut self, given_up: GivenUp) {
+        match given_up {
+            GivenUp::No => {}
+            GivenUp::Refused => self.refused += 1,
+            GivenUp::Reset => self.reset += 1,
+        }
+    }
+}
+
+impl State {
+    /// How the peer has given the channel up; told once.
+    pub fn given_up(&mut self) -> GivenUp {
+        let found = match (self.recv.half, self.send.half) {
+            (Half::Failed(Cause::Refused), _) | (_, Half::Failed(Cause::Refused)) => {
+                GivenUp::Refused
+            }
+            (Half::Failed(Cause::Reset(_)), _) | (_, Half::Failed(Cause::Stopped(_))) => {
+                GivenUp::Reset
+            }
+            _ => return GivenUp::No,
+        };
+        match std::mem::replace(&mut self.counted, true) {
+            true => GivenUp::No,
+            false => found,
+        }
+    }
+}
+
+impl Connection {
+    /// What the connection has done and how it is.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        Stats {
+            since: self.since,
+            version: self.version,
+            rtt: self.liveness.rtt(),
+            min_rtt: self.liveness.min_rtt(),
+            suspect: self.liveness.is_suspect(),
+            draining: !self.is_open(),
+            channels: self.channels.len(),
+            opened: counters.opened,
+            accepted: counters.accepted,
+            refused: counters.refused,
+            reset: counters.reset,
+            bytes_received: counters.received,
+            bytes_sent: counters.sent,
+            buffered: self.buffered,
+            budget_left: self.budget.left(),
+        }
+    }
+}

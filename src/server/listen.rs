@@ -1,0 +1,123 @@
+//! The tasks behind an acceptor: one for the listener, one for each connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::PeerInfo;
+use crate::config::Config;
+use crate::driver::{Channel, Connection};
+use crate::socket::SocketProfile;
+
+/// How long to wait before the listener is tried again when the system is out
+/// of file descriptors or memory: what axum's server waits.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A TCP listener as a stream.
+pub(super) struct Incoming {
+    pub listener: TcpListener,
+    pub profile: SocketProfile,
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<(TcpStream, SocketAddr)>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted = ready!(self.listener.poll_accept(cx)).map(|(stream, addr)| {
+            // A socket that is gone already says so again when it is read.
+            let _ = self.profile.apply(&stream);
+            (stream, addr)
+        });
+        Poll::Ready(Some(accepted))
+    }
+}
+
+type Sender = mpsc::Sender<(Channel, PeerInfo)>;
+
+pub(super) struct Listener {
+    config: Config,
+    to: Sender,
+    connections: u64,
+}
+
+impl Listener {
+    pub fn new(config: Config, to: Sender) -> Self {
+        Listener {
+            config,
+            to,
+            connections: 0,
+        }
+    }
+
+    /// Takes connections until the acceptor is gone.
+    pub async fn run<S, T>(mut self, incoming: S)
+    where
+        S: Stream<Item = io::Result<(T, SocketAddr)>>,
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let mut incoming = pin!(incoming);
+        loop {
+            let next = poll_fn(|cx| incoming.as_mut().poll_next(cx));
+            let next = tokio::select! {
+                next = next => next,
+                () = self.to.closed() => return,
+            };
+            match next {
+                Some(Ok((io, addr))) => self.serve(io, addr),
+                Some(Err(error)) if is_of_one_connection(&error) => {}
+                Some(Err(_)) => tokio::time::sleep(RETRY).await,
+                None => return,
+            }
+        }
+    }
+
+    fn serve(&mut self, io: impl AsyncRead + AsyncWrite + Send + 'static, addr: SocketAddr) {
+        self.connections += 1;
+        let connection = Connection::server(io, self.config.clone());
+        tokio::spawn(feed(connection, self.connections, addr, self.to.clone()));
+    }
+}
+
+/// Hands a connection's channels on until it ends or the acceptor is gone.
+async fn feed(from: Connection, connection: u64, addr: SocketAddr, to: Sender) {
+    loop {
+        let permit = match to.reserve().await {
+            Ok(permit) => permit,
+            Err(_) => return retire(from).await,
+        };
+        let accepted = tokio::select! {
+            accepted = from.accept() => accepted,
+            () = to.closed() => return retire(from).await,
+        };
+        let Some(accepted) = accepted else { return };
+        let channel = accepted.id();
+        let info = PeerInfo {
+            addr,
+            connection,
+            channel,
+        };
+        permit.send((accepted, info));
+    }
+}
+
+/// Lets a connection's channels come to their end, and takes no more.
+async fn retire(connection: Connection) {
+    connection.drain();
+    connection.refuse().await;
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionAborted | ConnectionReset
+    )
+}

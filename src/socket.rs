@@ -1,0 +1,127 @@
+//! TCP sockets set up for long links.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+/// The options of a TCP socket that carries a connection.
+///
+/// The crate applies the default to TCP sockets that it accepts, and to those
+/// that it gets from a connector as hyper-util's `TokioIo<TcpStream>`. Where a
+/// socket is hidden in another type, [`apply`](Self::apply) is for whoever
+/// makes it. Options that a system does not have are left out.
+#[derive(Clone, Debug)]
+pub struct SocketProfile {
+    unsent: Option<u32>,
+    user_timeout: Option<Duration>,
+    keep_alive: Option<Duration>,
+    congestion: Option<String>,
+}
+
+impl Default for SocketProfile {
+    fn default() -> Self {
+        SocketProfile {
+            unsent: Some(128 << 10),
+            user_timeout: Some(Duration::from_secs(30)),
+            keep_alive: Some(Duration::from_secs(30)),
+            congestion: None,
+        }
+    }
+}
+
+impl SocketProfile {
+    /// Bytes that the kernel takes before it has sent them
+    /// (`TCP_NOTSENT_LOWAT`, Linux). Default 128 KiB. What is in the kernel can't be
+    /// overtaken any more, so less lets a small request pass a large transfer
+    /// sooner, and more saves system calls.
+    pub fn unsent(mut self, bytes: Option<u32>) -> Self {
+        self.unsent = bytes;
+        self
+    }
+
+    /// How long sent bytes may stay unacknowledged before the kernel gives the
+    /// connection up (`TCP_USER_TIMEOUT`, Linux). Default 30 s; without it Linux tries
+    /// for about 15 minutes.
+    pub fn user_timeout(mut self, time: Option<Duration>) -> Self {
+        self.user_timeout = time;
+        self
+    }
+
+    /// How long a connection may be idle before the kernel probes it
+    /// (`TCP_KEEPIDLE`). Default 30 s. The crate's own pings are earlier; this
+    /// is for version 0, which has none, and for a program that hangs.
+    pub fn keep_alive(mut self, time: Option<Duration>) -> Self {
+        self.keep_alive = time;
+        self
+    }
+
+    /// The congestion control (`TCP_CONGESTION`, Linux), such as `bbr`. Default
+    /// the system's. With cubic an idle connection starts over slowly and a
+    /// lossy one crawls; BBR does neither.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it has no such congestion control or does not let this
+    /// process choose it: see `net.ipv4.tcp_allowed_congestion_control`.
+    pub fn congestion(mut self, name: &str) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        set_congestion(&socket, name)?;
+        self.congestion = Some(name.to_owned());
+        Ok(self)
+    }
+
+    /// Sets the options, and always `TCP_NODELAY`: without it a small frame
+    /// waits for the acknowledgement of the one before it.
+    ///
+    /// # Errors
+    ///
+    /// The first that the system gave; the other options are set all the same.
+    pub fn apply(&self, stream: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(stream);
+        let keep_alive = |time| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
+        let congestion = |name: &String| set_congestion(&socket, name);
+        [
+            Some(socket.set_tcp_nodelay(true)),
+            self.keep_alive.map(keep_alive),
+            self.congestion.as_ref().map(congestion),
+            self.set_unsent(&socket),
+            self.set_user_timeout(&socket),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn set_unsent(&self, socket: &Socket) -> Option<io::Result<()>> {
+        self.unsent.map(|bytes| socket.set_tcp_notsent_lowat(bytes))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn set_unsent(&self, _: &Socket) -> Option<io::Result<()>> {
+        None
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn set_user_timeout(&self, socket: &Socket) -> Option<io::Result<()>> {
+        let set = |time| socket.set_tcp_user_timeout(Some(time));
+        self.user_timeout.map(set)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn set_user_timeout(&self, _: &Socket) -> Option<io::Result<()>> {
+        None
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn set_congestion(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.set_tcp_congestion(name.as_bytes())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn set_congestion(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

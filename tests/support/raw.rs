@@ -1,0 +1,194 @@
+//! A peer that says what the test tells it to, frame by frame.
+
+use std::time::Instant;
+
+use tcpchan::Config;
+use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Role};
+use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
+
+/// A core, and the peer that the test plays.
+pub struct Raw {
+    pub core: Connection,
+    pub now: Instant,
+    decoder: Decoder,
+    keys: Vec<Key>,
+}
+
+/// Codes of a GOAWAY.
+pub const PROTOCOL: u32 = 1;
+pub const FLOW_CONTROL: u32 = 2;
+pub const LIMIT: u32 = 3;
+pub const HANDSHAKE: u32 = 4;
+
+impl Raw {
+    /// A core that has heard nothing yet.
+    pub fn silent(core: Role) -> Raw {
+        let now = Instant::now();
+        Raw {
+            core: Connection::new(core, Config::default(), now),
+            now,
+            decoder: Decoder::new(Protocol::V1),
+            keys: Vec::new(),
+        }
+    }
+
+    /// A server core whose client has said its hello.
+    pub fn client() -> Raw {
+        Raw::silent(Role::Server)
+            .say(Control::Hello {
+                magic: DEFAULT_MAGIC,
+            })
+            .say(settings(&Settings::default().encode()))
+            .heard()
+    }
+
+    /// A client core whose server has said its hello.
+    pub fn server() -> Raw {
+        Raw::silent(Role::Client)
+            .say(Control::HelloReply {
+                magic: DEFAULT_MAGIC,
+            })
+            .say(settings(&Settings::default().encode()))
+            .heard()
+    }
+
+    fn heard(mut self) -> Raw {
+        assert_eq!(self.core.poll_event(), Some(Event::Connected));
+        self.hear();
+        self
+    }
+
+    /// Sends a frame.
+    pub fn say(self, control: Control) -> Raw {
+        let mut bytes = Vec::new();
+        Frame::Control(control).encode(Version::V1, &mut bytes);
+        self.bytes(&bytes)
+    }
+
+    /// Sends DATA of `len` bytes, in frames of full size.
+    pub fn data(self, channel: u32, len: usize) -> Raw {
+        let body = vec![7; len];
+        body.chunks(16 << 10).fold(self, |raw, body| {
+            let mut bytes = Vec::new();
+            Frame::Data { channel, body }.encode(Version::V1, &mut bytes);
+            raw.bytes(&bytes)
+        })
+    }
+
+    /// Sends bytes as they are.
+    pub fn bytes(mut self, bytes: &[u8]) -> Raw {
+        self.core.handle_input(bytes, self.now);
+        self
+    }
+
+    /// The peer opens a channel.
+    pub fn open(self, channel: u32) -> Raw {
+        self.say(Control::Open { channel })
+    }
+
+    /// The peer opens a channel, and the application gets it.
+    pub fn accepted(self, channel: u32) -> Raw {
+        let mut raw = self.open(channel);
+        raw.keys
+            .push(raw.core.accept().expect("a channel to accept"));
+        raw
+    }
+
+    /// The application opens a channel, and the peer hears of it.
+    pub fn opened(mut self) -> Raw {
+        self.keys.push(self.core.open().expect("a channel"));
+        self.hear();
+        self
+    }
+
+    /// The channel that the application got last.
+    pub fn key(&self) -> Key {
+        *self.keys.last().expect("a channel")
+    }
+
+    /// The application finishes and lets go of its channels from one index to
+    /// another.
+    pub fn released(mut self, which: std::ops::Range<usize>) -> Raw {
+        for key in self.keys.drain(which) {
+            self.core.finish(key).expect("a living channel");
+            self.core.release(key);
+        }
+        self
+    }
+
+    /// What the core sends, without the bytes of DATA.
+    pub fn hear(&mut self) -> Vec<Control> {
+        let mut bytes = Vec::new();
+        while self.core.poll_transmit(&mut bytes, 64 << 10, self.now) > 0 {}
+        let mut input = &bytes[..];
+        let mut controls = Vec::new();
+        while let Some(decoded) = self.decoder.decode(&mut input).expect("frames") {
+            if let Decoded::Control(control) = decoded {
+                controls.push(control);
+            }
+        }
+        controls
+    }
+
+    /// The connection goes on.
+    pub fn goes_on(mut self) -> Raw {
+        assert_eq!(self.core.error(), None);
+        let token = u64::MAX;
+        self = self.say(Control::Ping { token });
+        assert!(self.hear().contains(&Control::Pong { token }));
+        self
+    }
+
+    /// The connection ended by a GOAWAY with this code and a text that contains
+    /// `part`; every channel was told, and nothing more is done or said.
+    pub fn ends(mut self, code: u32, part: &str) {
+        let error = self.core.error().expect("an error").clone();
+        let ConnectionError::Violation { code: told, text } = &error else {
+            panic!("{error:?}");
+        };
+        assert!((*told, text.contains(part)) == (code, true), "{error:?}");
+        assert!(self.core.wants_transmit());
+        let Some(Control::GoAway {
+            code: said,
+            text: words,
+            ..
+        }) = self.hear().pop()
+        else {
+            panic!("no GOAWAY");
+        };
+        assert_eq!((said, &words), (code, text));
+        for key in std::mem::take(&mut self.keys) {
+            let told = self
+                .core
+                .write(key, b"x")
+                .expect_err("the connection ended");
+            let released = told == ChannelError::Unknown;
+            assert!(released || told == ChannelError::Connection(error.clone()));
+        }
+        let events: Vec<Event> = std::iter::from_fn(|| self.core.poll_event()).collect();
+        assert_eq!(events.last(), Some(&Event::Closed));
+        self.is_deaf();
+    }
+
+    /// Whatever else the peer sends, nothing happens.
+    fn is_deaf(mut self) {
+        for channel in 1..9 {
+            self = self
+                .open(channel)
+                .data(channel, 9)
+                .say(Control::Ping { token: 1 });
+        }
+        assert_eq!(self.hear(), []);
+        assert_eq!((self.core.accept(), self.core.poll_event()), (None, None));
+        assert_eq!(
+            (self.core.wants_transmit(), self.core.poll_timeout()),
+            (false, None)
+        );
+    }
+}
+
+/// The settings frame with this body.
+pub fn settings(body: &[u8]) -> Control {
+    let body = body.to_vec().into();
+    Control::Settings { body }
+}
