@@ -94,12 +94,27 @@ impl Connection {
     }
 
     /// Ready at what happens after this call: the peer takes channels again or
-    /// no more, it is late or was heard again, or the connection ended.
+    /// no more, one side has drained, the peer is late or was heard again, or
+    /// the connection ended.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.handle.0.openable.notified()
     }
 
+    /// Waits until the peer can open no more channels, after a
+    /// [`drain`](Self::drain). Cancel safe.
+    #[cfg(feature = "server")]
+    pub(crate) async fn drained(&self) {
+        loop {
+            let changed = self.changed();
+            if self.handle.0.lock().core.is_drained() || self.error().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits for the end of the connection. Cancel safe.
+    #[cfg(feature = "client")]
     pub(crate) async fn ended(&self) {
         loop {
             let changed = self.changed();
