@@ -1,5 +1,6 @@
 //! One dial, made by a task of its own so that no caller takes it from others.
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Weak;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -44,8 +46,18 @@ where
                 .await
                 .map_err(ConnectError::dial)?;
             let io = connector.call(uri).await.map_err(ConnectError::dial)?;
+            set_up(&io, &config)?;
             Ok(Connection::client(TokioIo::new(io), config))
         })
+    }
+}
+
+/// Gives a TCP socket the options of its profile, if it isn't hidden in
+/// another type.
+fn set_up(io: &dyn Any, config: &Config) -> Result<(), ConnectError> {
+    match io.downcast_ref::<TokioIo<TcpStream>>() {
+        Some(tcp) => config.socket.apply(tcp.inner()).map_err(ConnectError::dial),
+        None => Ok(()),
     }
 }
 

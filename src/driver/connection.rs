@@ -131,8 +131,6 @@ impl Connection {
         let shared = &self.handle.0;
         loop {
             let acceptable = shared.acceptable.notified();
-            tokio::pin!(acceptable);
-            acceptable.as_mut().enable();
             match self.next_channel() {
                 Some(accepted) => return accepted,
                 None => acceptable.await,
@@ -169,8 +167,6 @@ impl Connection {
         let shared = &self.handle.0;
         while self.error().is_none() {
             let acceptable = shared.acceptable.notified();
-            tokio::pin!(acceptable);
-            acceptable.as_mut().enable();
             shared.change(|inner| inner.core.refuse_waiting());
             if self.error().is_none() {
                 acceptable.await;
