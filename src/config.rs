@@ -71,7 +71,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-fn check(field: &'static str, value: u128, range: RangeInclusive<u128>) -> Result<(), ConfigError> {
+pub(crate) fn check(
+    field: &'static str,
+    value: u128,
+    range: RangeInclusive<u128>,
+) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }

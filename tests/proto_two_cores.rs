@@ -1,82 +1,32 @@
 //! Two cores joined by memory, on a clock that the test moves.
 
-use std::time::{Duration, Instant};
+#[path = "support/pair.rs"]
+mod pair;
 
+use std::time::Duration;
+
+use pair::Pair;
 use tcpchan::Config;
 use tcpchan::proto::{
     ChannelError, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
 };
 
-/// A client and a server; bytes cross in pieces of `piece` bytes.
-struct Pair {
-    client: Connection,
-    server: Connection,
-    now: Instant,
-    piece: usize,
-}
-
-impl Pair {
-    fn new(config: Config) -> Pair {
-        let now = Instant::now();
-        Pair {
-            client: Connection::new(Role::Client, config.clone(), now),
-            server: Connection::new(Role::Server, config, now),
-            now,
-            piece: usize::MAX,
-        }
-    }
-
-    fn up() -> Pair {
-        let mut pair = Pair::new(Config::default());
-        pair.run();
-        pair
-    }
-
-    fn run(&mut self) {
-        loop {
-            let (mut up, mut down) = (Vec::new(), Vec::new());
-            self.client.poll_transmit(&mut up, 64 << 10, self.now);
-            self.server.poll_transmit(&mut down, 64 << 10, self.now);
-            if up.is_empty() && down.is_empty() {
-                return;
-            }
-            for piece in up.chunks(self.piece.min(up.len().max(1))) {
-                self.server.handle_input(piece, self.now);
-            }
-            for piece in down.chunks(self.piece.min(down.len().max(1))) {
-                self.client.handle_input(piece, self.now);
-            }
-        }
-    }
-}
-
-fn read_all(core: &mut Connection, id: Key, now: Instant) -> (Vec<u8>, Result<Read, ChannelError>) {
-    let (mut all, mut buf) = (Vec::new(), [0; 4096]);
-    loop {
-        match core.read(id, &mut buf, now) {
-            Ok(Read::Bytes(n)) => all.extend_from_slice(&buf[..n]),
-            other => return (all, other),
-        }
-    }
-}
-
 #[test]
 fn an_open_and_its_first_bytes_leave_in_the_first_flight() {
-    let mut pair = Pair::new(Config::default());
+    let mut pair = Pair::new(Config::default(), Config::default());
     let id = pair.client.open().unwrap();
     pair.client.write(id, b"hello").unwrap();
     let mut flight = Vec::new();
     pair.client.poll_transmit(&mut flight, 64 << 10, pair.now);
     pair.server.handle_input(&flight, pair.now);
     assert_eq!(pair.server.accept(), Some(id));
-    assert_eq!(read_all(&mut pair.server, id, pair.now).0, b"hello");
+    assert_eq!(pair.read_all(Role::Server, id).0, b"hello");
 }
 
 #[test]
 fn a_megabyte_arrives_whole_in_pieces_of_any_size() {
     for piece in [1, 7, 1000, usize::MAX] {
-        let mut pair = Pair::up();
-        pair.piece = piece;
+        let mut pair = Pair::up().split(piece);
         let data: Vec<u8> = (0..1u32 << 20)
             .map(|i| (i.wrapping_mul(i) >> 7) as u8)
             .collect();
@@ -85,7 +35,7 @@ fn a_megabyte_arrives_whole_in_pieces_of_any_size() {
         while got.len() < data.len() {
             sent += pair.client.write(id, &data[sent..]).unwrap();
             pair.run();
-            got.extend(read_all(&mut pair.server, id, pair.now).0);
+            got.extend(pair.read_all(Role::Server, id).0);
         }
         pair.client.finish(id).unwrap();
         pair.run();
@@ -103,11 +53,8 @@ fn a_reader_that_stops_reading_holds_up_no_other_channel() {
     }
     pair.client.write(free, b"through").unwrap();
     pair.run();
-    assert_eq!(read_all(&mut pair.server, free, pair.now).0, b"through");
-    assert_eq!(
-        read_all(&mut pair.server, stuck, pair.now).0.len(),
-        64 << 10
-    );
+    assert_eq!(pair.read_all(Role::Server, free).0, b"through");
+    assert_eq!(pair.read_all(Role::Server, stuck).0.len(), 64 << 10);
 }
 
 #[test]
@@ -119,7 +66,7 @@ fn each_half_ends_on_its_own() {
     assert_eq!(pair.server.read(id, &mut [0], pair.now), Ok(Read::Finished));
     pair.server.write(id, b"still").unwrap();
     pair.run();
-    assert_eq!(read_all(&mut pair.client, id, pair.now).0, b"still");
+    assert_eq!(pair.read_all(Role::Client, id).0, b"still");
 }
 
 #[test]
@@ -130,7 +77,7 @@ fn a_released_channel_is_an_error_at_its_reader_and_is_forgotten() {
     pair.run();
     pair.client.release(id);
     pair.run();
-    let end = read_all(&mut pair.server, id, pair.now).1;
+    let end = pair.read_all(Role::Server, id).1;
     assert_eq!(end, Err(ChannelError::Reset(0)));
     pair.server.release(id);
     pair.run();
@@ -144,7 +91,7 @@ fn a_lost_connection_is_an_error_and_never_an_end_of_file() {
     pair.client.write(id, b"part").unwrap();
     pair.run();
     pair.server.handle_eof();
-    let (bytes, end) = read_all(&mut pair.server, id, pair.now);
+    let (bytes, end) = pair.read_all(Role::Server, id);
     assert_eq!(bytes, b"part");
     assert_eq!(end, Err(ChannelError::Connection(ConnectionError::Lost)));
 }
@@ -162,7 +109,7 @@ fn a_violation_is_answered_with_a_goaway_that_names_it() {
 
 #[test]
 fn another_magic_is_an_error_on_both_sides() {
-    let mut pair = Pair::new(Config::default());
+    let mut pair = Pair::new(Config::default(), Config::default());
     pair.server = Connection::new(Role::Server, Config::default().magic(7), pair.now);
     pair.run();
     assert!(pair.server.error().unwrap().to_string().contains("magic"));
@@ -228,7 +175,7 @@ fn any_byte_ends_the_doubt_about_a_connection() {
 
 #[test]
 fn a_peer_that_says_nothing_is_given_up_at_the_handshake_time() {
-    let mut pair = Pair::new(Config::default());
+    let mut pair = Pair::new(Config::default(), Config::default());
     pair.now = pair.server.poll_timeout().unwrap();
     pair.server.handle_timeout(pair.now);
     assert_eq!(
@@ -246,7 +193,7 @@ fn a_drained_peer_opens_no_more_and_its_channels_go_on() {
     assert_eq!(pair.client.open(), Err(OpenError::Draining));
     pair.client.write(id, b"on").unwrap();
     pair.run();
-    assert_eq!(read_all(&mut pair.server, id, pair.now).0, b"on");
+    assert_eq!(pair.read_all(Role::Server, id).0, b"on");
 }
 
 #[test]
@@ -261,5 +208,41 @@ fn a_quiet_channel_goes_ahead_of_one_that_streams() {
     pair.client.poll_transmit(&mut second, 1, pair.now);
     pair.server.handle_input(&first, pair.now);
     pair.server.handle_input(&second, pair.now);
-    assert_eq!(read_all(&mut pair.server, small, pair.now).0, b"now");
+    assert_eq!(pair.read_all(Role::Server, small).0, b"now");
+}
+
+#[test]
+fn a_small_message_of_a_channel_with_a_long_past_is_not_split_around_a_stream() {
+    let mut pair = Pair::up();
+    let (bulk, small) = (pair.client.open().unwrap(), pair.client.open().unwrap());
+    pair.client.write(small, &[0; 16_000]).unwrap();
+    pair.run();
+    assert_eq!(pair.read_all(Role::Server, small).0.len(), 16_000);
+    pair.client.write(bulk, &[0; 65536]).unwrap();
+    let mut out = Vec::new();
+    pair.client.poll_transmit(&mut out, 16 << 10, pair.now);
+    pair.client.write(small, &[1; 1000]).unwrap();
+    pair.client.poll_transmit(&mut out, 1, pair.now);
+    pair.server.handle_input(&out, pair.now);
+    assert_eq!(pair.read_all(Role::Server, small).0.len(), 1000);
+}
+
+#[test]
+fn channels_that_are_always_refilled_do_not_starve_one_that_streams() {
+    let mut pair = Pair::up();
+    let bulk = pair.client.open().unwrap();
+    let refilled: Vec<Key> = (0..2).map(|_| pair.client.open().unwrap()).collect();
+    pair.run();
+    pair.client.write(bulk, &[0; 65536]).unwrap();
+    let mut out = Vec::new();
+    pair.client.poll_transmit(&mut out, 1, pair.now);
+    for _ in 0..14 {
+        for key in &refilled {
+            pair.client.write(*key, &[0; 4096]).unwrap();
+        }
+        pair.client.poll_transmit(&mut out, 8192, pair.now);
+    }
+    pair.server.handle_input(&out, pair.now);
+    let share = pair.read_all(Role::Server, bulk).0.len();
+    assert!(share >= 32 << 10, "{share} bytes of {}", out.len());
 }

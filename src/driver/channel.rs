@@ -107,11 +107,18 @@ impl Channel {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.handle.0.write(|inner| {
+        self.handle.0.write(|inner, mut out| {
             let mut total = 0;
             for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-                match inner.core.write(self.key, slice) {
-                    Ok(0) => break,
+                let written = match &mut out {
+                    Some((out, most)) => inner.core.write_through(self.key, slice, out, *most),
+                    None => inner.core.write(self.key, slice),
+                };
+                match written {
+                    Ok(n) if n < slice.len() => {
+                        total += n;
+                        break;
+                    }
                     Ok(n) => total += n,
                     Err(error) if total == 0 => return Poll::Ready(Err(channel_error(error))),
                     Err(_) => break,

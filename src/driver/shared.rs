@@ -102,22 +102,28 @@ impl Shared {
     }
 
     /// Runs `write` on the core and sends what it owes at once if nothing else
-    /// waits to be sent; otherwise the task sends it with the rest.
-    pub fn write<T>(&self, write: impl FnOnce(&mut Inner) -> T) -> T {
+    /// waits to be sent; otherwise the task sends it with the rest. `write`
+    /// gets the output, and up to which length, if it may append to it.
+    pub fn write<T>(
+        &self,
+        write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T,
+    ) -> T {
         let transport = match self.alone.load(Relaxed) {
             true => self.try_transport().filter(|t| t.is_idle()),
             false => None,
         };
         let Some(mut transport) = transport else {
-            return self.change(write);
+            return self.change(|inner| write(inner, None));
         };
         let mut inner = self.lock();
-        let value = write(&mut inner);
         let Some(task) = inner.task.clone() else {
-            return value; // its first poll is still to come
+            return write(&mut inner, None); // its first poll is still to come
         };
+        let now = now();
+        transport.fill(&mut inner.core, now);
+        let value = write(&mut inner, Some(transport.output()));
+        transport.fill(&mut inner.core, now);
         let mut wake = Wake::default();
-        transport.fill(&mut inner.core, now());
         inner.dispatch(&mut wake);
         let more = inner.core.wants_transmit();
         drop(inner);
@@ -177,11 +183,13 @@ impl Inner {
                 }
                 Event::Writable(key) => wake.wakers.extend(self.slot(key).writer.take()),
                 Event::Acceptable => wake.acceptable = true,
-                Event::Openable | Event::Draining | Event::Suspect | Event::Recovered => {
-                    wake.openable = true;
-                }
+                Event::Openable
+                | Event::Draining
+                | Event::Drained
+                | Event::Suspect
+                | Event::Recovered => wake.openable = true,
                 Event::Closed => self.dispatch_all(wake),
-                Event::Connected | Event::Drained => {}
+                Event::Connected => {}
             }
         }
     }

@@ -23,16 +23,22 @@ thread_local! {
     /// What is read goes on before the next read, so that one buffer does for
     /// all connections of a thread.
     static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+
+    /// Most output leaves before the next is made, so the same holds there.
+    static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Encoded bytes that wait for the transport. They can't be reordered any
-/// more, so few are kept.
-const WRITE: usize = 64 * 1024;
+/// more, so few are kept while it is slow, and more while it takes all at once.
+const LEAST_WRITE: usize = 64 * 1024;
+const MOST_WRITE: usize = 256 * 1024;
 
 pub(super) struct Transport {
     io: Pin<Box<dyn Io>>,
     output: Vec<u8>,
     written: usize,
+    /// Bytes to take from the core at once.
+    piece: usize,
     unflushed: bool,
     /// A write found the transport full.
     full: bool,
@@ -55,6 +61,7 @@ impl Transport {
             io: Box::pin(io),
             output: Vec::new(),
             written: 0,
+            piece: LEAST_WRITE,
             unflushed: false,
             full: false,
             resumed: false,
@@ -71,13 +78,21 @@ impl Transport {
         self.written == self.output.len() && !self.unflushed
     }
 
-    /// Takes from the core what it owes, once everything before it has left.
+    /// Takes from the core what it owes, up to a piece for one system call.
     pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
-        if self.written == self.output.len() {
-            self.output.clear();
-            self.written = 0;
-            core.poll_transmit(&mut self.output, WRITE, now);
+        if self.output.capacity() == 0 {
+            self.output = OUTPUT.take();
         }
+        let room = self.piece.saturating_sub(self.output.len());
+        if self.written == 0 && room > 0 {
+            core.poll_transmit(&mut self.output, room, now);
+        }
+    }
+
+    /// Where frames may be appended behind those that [`fill`](Self::fill) took,
+    /// and up to which length.
+    pub fn output(&mut self) -> (&mut Vec<u8>, usize) {
+        (&mut self.output, self.piece)
     }
 
     /// Reads once and shows the bytes to `sink`, or that no more will come:
@@ -112,10 +127,17 @@ impl Transport {
                 }
                 Poll::Pending => {
                     self.full = true;
+                    self.piece = LEAST_WRITE;
                     return Ok(Poll::Pending);
                 }
             }
         }
+        if self.output.len() >= self.piece {
+            self.piece = MOST_WRITE.min(self.piece * 2);
+        }
+        self.output.clear();
+        self.written = 0;
+        OUTPUT.set(std::mem::take(&mut self.output));
         if self.unflushed {
             if self.io.as_mut().poll_flush(cx)?.is_pending() {
                 return Ok(Poll::Pending);

@@ -1,6 +1,5 @@
 //! What the application asks of a connection.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::channel::{Cause, Half, State};
@@ -150,10 +149,10 @@ impl Connection {
         key: Key,
         most: usize,
         now: Instant,
-        mut sink: impl FnMut(&[u8]),
+        sink: impl FnMut(&[u8]),
     ) -> Result<Read, ChannelError> {
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
-        let n = take(&mut state.recv.buffer, most, &mut sink);
+        let n = state.recv.buffer.take(most, &mut self.spare, sink);
         if n == 0 {
             let half = state.recv.half;
             return match half {
@@ -163,14 +162,14 @@ impl Connection {
             };
         }
         let drained = state.recv.buffer.is_empty();
-        self.spare.recycle(&mut state.recv.buffer);
         self.buffered -= n as u64;
         if self.version == Some(Version::V0) {
             return Ok(Read::Bytes(n)); // no credit to give
         }
         let rtt = self.liveness.rtt();
+        let at = now.saturating_duration_since(self.since);
         let credit = &mut state.recv.credit;
-        let more = credit.on_read(n as u64, drained, now, rtt, &mut self.budget);
+        let more = credit.on_read(n as u64, drained, at, rtt, &mut self.budget);
         if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;
@@ -198,7 +197,7 @@ impl Connection {
             .send_buffer
             .saturating_sub(state.send.buffer.len());
         let n = room.min(bytes.len());
-        self.spare.extend(&mut state.send.buffer, &bytes[..n]);
+        state.send.buffer.extend(&bytes[..n], &mut self.spare);
         self.queue_data(key);
         Ok(n)
     }
@@ -291,18 +290,4 @@ impl Connection {
 /// Bytes that go with a channel's receive half.
 fn dropped(state: &State) -> u64 {
     state.recv.buffer.len() as u64
-}
-
-/// Moves up to `most` bytes from the front of a buffer.
-fn take(from: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
-    let (a, b) = from.as_slices();
-    let first = a.len().min(most);
-    let second = b.len().min(most - first);
-    for piece in [&a[..first], &b[..second]] {
-        if !piece.is_empty() {
-            sink(piece);
-        }
-    }
-    from.drain(..first + second);
-    first + second
 }

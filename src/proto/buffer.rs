@@ -1,35 +1,80 @@
 //! Byte queues of channels, whose memory goes around.
+#![expect(
+    clippy::box_collection,
+    clippy::vec_box,
+    reason = "an idle channel is to hold one word for each direction, not four"
+)]
 
 use std::collections::VecDeque;
 
-/// Emptied buffers that the next channel with bytes takes, so that an idle
-/// channel holds no memory and a busy one allocates none.
+/// The bytes of one direction of a channel. Empty, it holds no memory but a
+/// pointer, as most of many channels are idle.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Vec<VecDeque<u8>>);
+pub(super) struct Buffer(Option<Box<VecDeque<u8>>>);
 
-/// Spare buffers of one connection, and the bytes up to which each is kept:
-/// 1 MiB in all.
+impl Buffer {
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| bytes.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn extend(&mut self, bytes: &[u8], spare: &mut Spare) {
+        if !bytes.is_empty() {
+            let buffer = self.0.get_or_insert_with(|| spare.take());
+            buffer.extend(bytes);
+        }
+    }
+
+    /// Moves up to `most` bytes from the front to `sink`, in one or two pieces;
+    /// how many.
+    pub fn take(&mut self, most: usize, spare: &mut Spare, mut sink: impl FnMut(&[u8])) -> usize {
+        let Some(buffer) = &mut self.0 else {
+            return 0;
+        };
+        let (a, b) = buffer.as_slices();
+        let first = a.len().min(most);
+        let second = b.len().min(most - first);
+        for piece in [&a[..first], &b[..second]] {
+            if !piece.is_empty() {
+                sink(piece);
+            }
+        }
+        if first + second == buffer.len() {
+            buffer.clear();
+            spare.keep(self.0.take());
+        } else {
+            buffer.drain(..first + second);
+        }
+        first + second
+    }
+
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Emptied buffers that the next channel with bytes takes, so that a busy
+/// channel allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Vec<Box<VecDeque<u8>>>);
+
+/// Spare buffers of one connection.
 const COUNT: usize = 64;
+
+/// Bytes of memory up to which a buffer is kept: 1 MiB in all.
 const CAPACITY: usize = 16 << 10;
 
 impl Spare {
-    /// Appends to a buffer, with memory from here if it has none.
-    pub fn extend(&mut self, buffer: &mut VecDeque<u8>, bytes: &[u8]) {
-        if buffer.capacity() == 0
-            && let Some(spare) = self.0.pop()
-        {
-            *buffer = spare;
-        }
-        buffer.extend(bytes);
+    fn take(&mut self) -> Box<VecDeque<u8>> {
+        self.0.pop().unwrap_or_default()
     }
 
-    /// Takes the memory of a buffer that is empty.
-    pub fn recycle(&mut self, buffer: &mut VecDeque<u8>) {
-        if buffer.is_empty() && buffer.capacity() > 0 {
-            let empty = std::mem::take(buffer);
-            if self.0.len() < COUNT && empty.capacity() <= CAPACITY {
-                self.0.push(empty);
-            }
+    fn keep(&mut self, buffer: Option<Box<VecDeque<u8>>>) {
+        if self.0.len() < COUNT {
+            self.0.extend(buffer.filter(|b| b.capacity() <= CAPACITY));
         }
     }
 }

@@ -7,10 +7,10 @@
 //!        Open --RESET received, or stop--> Failed
 //! ```
 
-use std::collections::VecDeque;
-
+use super::buffer::Buffer;
 use super::error::{ConnectionError, REFUSED, code};
 use super::flow::Credit;
+use super::scheduler::Share;
 use super::table::Key;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) enum Cause {
 #[derive(Debug)]
 pub(super) struct Send {
     pub half: Half,
-    pub buffer: VecDeque<u8>,
+    pub buffer: Buffer,
     /// Bytes sent so far, and how many may be.
     pub sent: u64,
     pub limit: u64,
@@ -49,7 +49,7 @@ pub(super) struct Send {
 #[derive(Debug)]
 pub(super) struct Recv {
     pub half: Half,
-    pub buffer: VecDeque<u8>,
+    pub buffer: Buffer,
     pub received: u64,
     pub credit: Credit,
 }
@@ -90,7 +90,7 @@ pub(super) struct State {
     pub told_blocked: bool,
     /// Its reset or refusal was counted.
     pub counted: bool,
-    pub deficit: u16,
+    pub share: Share,
 }
 
 impl State {
@@ -100,13 +100,13 @@ impl State {
             id,
             send: Send {
                 half: Half::Open,
-                buffer: VecDeque::new(),
+                buffer: Buffer::default(),
                 sent: 0,
                 limit: send_limit,
             },
             recv: Recv {
                 half: Half::Open,
-                buffer: VecDeque::new(),
+                buffer: Buffer::default(),
                 received: 0,
                 credit: Credit::new(window),
             },
@@ -122,7 +122,7 @@ impl State {
             told_writable: false,
             told_blocked: false,
             counted: false,
-            deficit: 0,
+            share: Share::default(),
         }
     }
 
@@ -141,6 +141,11 @@ impl State {
             Half::Ending => credit || self.send.buffer.is_empty(),
             _ => false,
         }
+    }
+
+    /// Whether the next bytes that are written could leave at once.
+    pub fn is_clear(&self) -> bool {
+        self.send.half == Half::Open && self.send.buffer.is_empty() && self.opened
     }
 
     /// Bytes wait that the peer's window does not allow.
@@ -203,7 +208,7 @@ impl State {
                 code => Cause::Reset(code),
             });
         }
-        self.recv.buffer = VecDeque::new();
+        self.recv.buffer.clear();
         self.owed.window = false;
         self.owed.stop = None;
         Ok(())
@@ -222,7 +227,7 @@ impl State {
 
     pub fn fail_send(&mut self, cause: Cause, code: u32) {
         self.send.half = Half::Failed(cause);
-        self.send.buffer = VecDeque::new();
+        self.send.buffer.clear();
         self.owed.reset = Some(code);
     }
 
@@ -231,7 +236,7 @@ impl State {
         if matches!(self.recv.half, Half::Open | Half::Ending) {
             self.recv.half = Half::Failed(Cause::Ended);
         }
-        self.recv.buffer = VecDeque::new();
+        self.recv.buffer.clear();
         self.owed.window = false;
         if !self.peer_ended {
             self.owed.stop = Some(code);

@@ -1,7 +1,7 @@
 //! Receive credit as arithmetic: what a channel's peer may send, what all
 //! channels together may be granted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes of a reply that a channel of ours takes at once, before the connection
 /// has learned what its channels need: over a long link each window update
@@ -13,9 +13,12 @@ const FIRST_REPLY: u64 = 1 << 20;
 pub(super) struct Credit {
     read: u64,
     limit: u64,
-    /// Bytes that the limit should stand above what was read.
-    window: u64,
-    granted: Option<Instant>,
+    /// Bytes that the limit should stand above what was read; at most 2^31 - 1.
+    window: u32,
+    /// When the limit was last raised, in microseconds of the connection's
+    /// life, which wrap after 71 minutes; 0 for never. A wrong guess after so
+    /// long a rest costs nothing but a window of another size.
+    granted: u32,
     /// The peer has used up the limit and has more.
     blocked: bool,
 }
@@ -54,7 +57,7 @@ impl Budget {
 
     /// Gives back what a channel's credit took.
     pub fn release(&mut self, credit: &Credit) {
-        self.left += credit.window - self.initial;
+        self.left += u64::from(credit.window) - self.initial;
     }
 }
 
@@ -63,8 +66,8 @@ impl Credit {
         Credit {
             read: 0,
             limit: window,
-            window,
-            granted: None,
+            window: window as u32,
+            granted: 0,
             blocked: false,
         }
     }
@@ -84,48 +87,49 @@ impl Credit {
     ///
     /// A window of which half was used up within two round trips is what held
     /// the peer back, so it doubles as far as the budget allows. One that took
-    /// sixteen is more than the channel needs, and halves.
+    /// sixteen is more than the channel needs, and halves. `at` is the age of
+    /// the connection.
     pub fn on_read(
         &mut self,
         n: u64,
         drained: bool,
-        now: Instant,
+        at: Duration,
         rtt: Option<Duration>,
         budget: &mut Budget,
     ) -> bool {
         self.read += n;
         let waits = self.blocked && drained;
-        if !waits && self.limit - self.read > self.window / 2 {
+        if !waits && self.limit - self.read > u64::from(self.window / 2) {
             return false;
         }
         self.blocked = false;
-        let took = self
-            .granted
-            .zip(rtt)
-            .map(|(at, rtt)| (now.saturating_duration_since(at), rtt));
-        match took {
-            Some((time, rtt)) if time < rtt * 2 => self.grow(budget),
-            Some((time, rtt)) if time > rtt * 16 => self.shrink(budget),
+        let at = (at.as_micros() as u32).max(1);
+        let took = Duration::from_micros(at.wrapping_sub(self.granted).into());
+        match rtt.filter(|_| self.granted != 0) {
+            Some(rtt) if took < rtt * 2 => self.grow(budget),
+            Some(rtt) if took > rtt * 16 => self.shrink(budget),
             _ => {}
         }
-        self.granted = Some(now);
-        self.limit = self.read + self.window;
+        self.granted = at;
+        self.limit = self.read + u64::from(self.window);
         true
     }
 
     fn grow(&mut self, budget: &mut Budget) {
-        let room = budget.max_window.saturating_sub(self.window);
-        let extra = self.window.min(room).min(budget.left);
+        let window = u64::from(self.window);
+        let room = budget.max_window.saturating_sub(window);
+        let extra = window.min(room).min(budget.left);
         budget.left -= extra;
-        self.window += extra;
-        budget.learned = budget.learned.max(self.window);
+        self.window += extra as u32;
+        budget.learned = budget.learned.max(window + extra);
     }
 
     /// What the peer may still send is at most half of the window now (if it
     /// waits, nothing), so half of it can go back.
     fn shrink(&mut self, budget: &mut Budget) {
-        let less = (self.window / 2).max(budget.initial);
-        budget.left += self.window.saturating_sub(less);
-        self.window = self.window.min(less);
+        let least = budget.initial as u32;
+        let less = (self.window / 2).max(least).min(self.window);
+        budget.left += u64::from(self.window - less);
+        self.window = less;
     }
 }

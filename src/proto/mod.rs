@@ -282,8 +282,9 @@ impl Connection {
             if matches!(state.send.half, Half::Open | Half::Ending) {
                 state.send.half = Half::Failed(cause);
             }
-            state.send.buffer = VecDeque::new();
+            state.send.buffer.clear();
         }
+        self.channels.forget_released();
         self.owed = Owed {
             go_away: self.owed.go_away.take(),
             ..Owed::default()
@@ -344,7 +345,7 @@ impl Connection {
             && state.can_send()
         {
             state.queued_data = true;
-            self.scheduler.add(key);
+            self.scheduler.add(key, &mut state.share);
         }
     }
 

@@ -236,7 +236,7 @@ impl Connection {
             && state.reads()
         {
             let quiet = state.recv.buffer.is_empty();
-            self.spare.extend(&mut state.recv.buffer, bytes);
+            state.recv.buffer.extend(bytes, &mut self.spare);
             self.buffered += bytes.len() as u64;
             if quiet {
                 self.notify_readable(key);

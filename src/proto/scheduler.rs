@@ -2,25 +2,52 @@
 //!
 //! As fq_codel treats sparse flows: a channel that had nothing to send goes
 //! ahead of channels that stream, until it has sent a quantum; those share by
-//! deficit round robin.
+//! deficit round robin. It gets another quantum once every channel that streams
+//! has had its turn, so many quiet channels together starve no one.
 
 use std::collections::VecDeque;
 
 use super::table::Key;
 
 /// Bytes that a channel may send per round: one DATA frame of full size.
-pub(super) const QUANTUM: usize = crate::wire::MAX_DATA;
+const QUANTUM: usize = crate::wire::MAX_DATA;
+
+/// What a channel may send before others have their turn.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    left: u16,
+    /// The turn at which it gets a quantum again.
+    renewed_at: u64,
+}
+
+impl Share {
+    pub fn left(&self) -> usize {
+        self.left.into()
+    }
+
+    pub fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u16);
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
     quiet: VecDeque<Key>,
     streaming: VecDeque<Key>,
+    /// Turns that streaming channels have had.
+    turns: u64,
 }
 
 impl Scheduler {
     /// Adds a channel that has something to send and is in no queue.
-    pub fn add(&mut self, key: Key) {
-        self.quiet.push_back(key);
+    pub fn add(&mut self, key: Key, share: &mut Share) {
+        if self.turns >= share.renewed_at {
+            self.renew(share);
+        }
+        match share.left {
+            0 => self.streaming.push_back(key),
+            _ => self.quiet.push_back(key),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -29,18 +56,27 @@ impl Scheduler {
 
     /// The next channel; it is in no queue after that.
     pub fn next(&mut self) -> Option<Key> {
-        self.quiet
-            .pop_front()
-            .or_else(|| self.streaming.pop_front())
+        self.quiet.pop_front().or_else(|| {
+            let key = self.streaming.pop_front()?;
+            self.turns += 1;
+            Some(key)
+        })
     }
 
-    /// Puts back a channel that still has bytes and used up its quantum.
+    /// The quantum of a channel whose turn it is and that has none left.
+    pub fn take_turn(&self, share: &mut Share) {
+        if share.left == 0 {
+            self.renew(share);
+        }
+    }
+
+    /// Puts back a channel that still has bytes: it used up its quantum.
     pub fn requeue(&mut self, key: Key) {
         self.streaming.push_back(key);
     }
 
-    /// Puts back a channel that has part of its quantum left.
-    pub fn resume(&mut self, key: Key) {
-        self.quiet.push_front(key);
+    fn renew(&self, share: &mut Share) {
+        share.left = QUANTUM as u16;
+        share.renewed_at = self.turns + self.streaming.len() as u64;
     }
 }

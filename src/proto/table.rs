@@ -84,6 +84,17 @@ impl Table {
         Some(state)
     }
 
+    /// Removes the channels that the application has let go of.
+    pub fn forget_released(&mut self) {
+        let slots = &mut self.slots;
+        self.states.retain(|_, state| {
+            if state.released {
+                slots.remove(&state.id);
+            }
+            !state.released
+        });
+    }
+
     pub fn get(&self, key: Key) -> Option<&State> {
         self.states
             .get(key.index())

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use super::buffer::Spare;
 use super::channel::{Half, State};
-use super::scheduler::QUANTUM;
-use super::{Connection, Drain, Key, Role};
+use super::{ChannelError, Connection, Drain, Key, Role};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
 /// The most bytes that one DATA frame takes with its header.
@@ -54,6 +54,46 @@ impl Connection {
             None => !self.hello.sent || queued && self.first_flight > MAX_FRAME,
             Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
         }
+    }
+
+    /// Takes bytes to send as [`write`](Self::write) does, but appends them to
+    /// `out` at once, as frames, if nothing else is owed: as many as the peer's
+    /// window allows, until `out` is about `most` bytes long. It spares a copy where the caller can send now.
+    ///
+    /// Once it has appended bytes they must reach the peer, after what
+    /// [`poll_transmit`](Self::poll_transmit) appended before.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the channel takes no more.
+    pub fn write_through(
+        &mut self,
+        key: Key,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<usize, ChannelError> {
+        let Some(version) = self.version.filter(|_| !self.wants_transmit()) else {
+            return self.write(key, bytes);
+        };
+        let Some(state) = self.channels.held(key).filter(|state| state.is_clear()) else {
+            return self.write(key, bytes);
+        };
+        let credit = state.send.limit.saturating_sub(state.send.sent);
+        let room = most.saturating_sub(out.len());
+        let n = credit.min(bytes.len().min(room) as u64) as usize;
+        if n == 0 || !self.hello.sent {
+            return self.write(key, bytes);
+        }
+        let start = out.len();
+        for body in bytes[..n].chunks(MAX_DATA) {
+            data_header(version, out, state.id, body.len());
+            out.extend_from_slice(body);
+        }
+        state.send.sent += n as u64;
+        self.counters.sent += (out.len() - start) as u64;
+        self.liveness.on_sent();
+        Ok(n + self.write(key, &bytes[n..])?)
     }
 
     /// Whether somebody waits for what is to be sent. What only gives things
@@ -198,17 +238,14 @@ impl Connection {
         };
         state.queued_data = false;
         let full = state.send.buffer.len() >= self.config.send_buffer;
-        let sent = next_frame(state, version, out);
-        self.spare.recycle(&mut state.send.buffer);
+        self.scheduler.take_turn(&mut state.share);
+        let sent = next_frame(state, version, &mut self.spare, out);
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
         if finished && known {
             finish(state, version, out);
         } else if !finished && state.can_send() {
             state.queued_data = true;
-            match state.deficit {
-                0 => self.scheduler.requeue(key),
-                _ => self.scheduler.resume(key),
-            }
+            self.scheduler.requeue(key);
         } else if state.is_blocked() && known && version == Version::V1 && !state.told_blocked {
             state.told_blocked = true;
             let (channel, limit) = (state.id, state.send.limit);
@@ -250,24 +287,18 @@ fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
 
 /// A data frame as large as the buffer, the credit and the channel's turn
 /// allow; whether there was one.
-fn next_frame(state: &mut State, version: Version, out: &mut Vec<u8>) -> bool {
-    if state.deficit == 0 {
-        state.deficit = QUANTUM as u16;
-    }
+fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut Vec<u8>) -> bool {
     let credit = state.send.limit.saturating_sub(state.send.sent);
-    let most = MAX_DATA.min(state.deficit.into()) as u64;
+    let most = MAX_DATA.min(state.share.left()) as u64;
     let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
     if n == 0 {
         return false;
     }
     data_header(version, out, state.id, n);
-    let (a, b) = state.send.buffer.as_slices();
-    let first = n.min(a.len());
-    out.extend_from_slice(&a[..first]);
-    out.extend_from_slice(&b[..n - first]);
-    state.send.buffer.drain(..n);
+    let append = |bytes: &[u8]| out.extend_from_slice(bytes);
+    state.send.buffer.take(n, spare, append);
     state.send.sent += n as u64;
-    state.deficit -= n as u16;
+    state.share.spend(n);
     true
 }
 

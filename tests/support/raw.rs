@@ -167,11 +167,11 @@ impl Raw {
         }
         let events: Vec<Event> = std::iter::from_fn(|| self.core.poll_event()).collect();
         assert_eq!(events.last(), Some(&Event::Closed));
-        self.is_deaf();
+        self.ignores_the_rest();
     }
 
     /// Whatever else the peer sends, nothing happens.
-    fn is_deaf(mut self) {
+    fn ignores_the_rest(mut self) {
         for channel in 1..9 {
             self = self
                 .open(channel)
