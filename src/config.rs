@@ -71,7 +71,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-fn check(field: &'static str, value: u128, range: RangeInclusive<u128>) -> Result<(), ConfigError> {
+pub(crate) fn check(
+    field: &'static str,
+    value: u128,
+    range: RangeInclusive<u128>,
+) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -94,8 +98,10 @@ impl Config {
 
     /// Which versions of the protocol to speak. Default [`Protocol::V1`].
     ///
-    /// Version 0 has no flow control: a channel whose reader is slow holds up
-    /// the whole connection once `receive_budget` bytes wait to be read.
+    /// Version 0, for the Python package (see the [guide](crate::guide)), has no
+    /// flow control: a channel whose reader is slow holds up the whole
+    /// connection once `receive_budget` bytes wait to be read. What else it
+    /// lacks is told in [`proto`](crate::proto#version-0).
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self

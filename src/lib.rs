@@ -12,6 +12,10 @@
 //! | [`client`] | a connector for hyper clients |
 //! | [`server`] | an acceptor for hyper and axum servers |
 //!
+//! With `default-features = false` there are [`wire`] and [`proto`] alone, and
+//! the crate depends on `bytes` and `slab`. Who comes from the Python package
+//! `tcpchan` finds its names in the [`guide`].
+//!
 //! The feature `axum` makes [`server::Acceptor`] an `axum::serve::Listener`.
 #![warn(missing_docs)]
 
@@ -20,6 +24,7 @@ pub mod client;
 mod config;
 #[cfg(feature = "tokio")]
 mod driver;
+pub mod guide;
 pub mod proto;
 #[cfg(feature = "server")]
 pub mod server;

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bad=0
 forbid() { # folder, pattern, why
-    if grep -rnE "$2" $(ls -d "src/$1" "src/$1.rs" 2>/dev/null) --include='*.rs' | grep -vE ':[0-9]+: *//'; then
+    if grep -rnHE "$2" $(ls -d "src/$1" "src/$1.rs" 2>/dev/null) --include='*.rs' | grep -vE ':[0-9]+: *//'; then
         echo "src/$1 $3" >&2
         bad=1
     fi

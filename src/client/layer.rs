@@ -1,18 +1,28 @@
 use tower_layer::Layer;
 
-use super::Multiplex;
+use super::{Multiplex, PoolConfig};
 use crate::config::Config;
 
 /// Wraps a connector in a [`Multiplex`].
 #[derive(Clone, Debug, Default)]
 pub struct MultiplexLayer {
     config: Config,
+    pool: PoolConfig,
 }
 
 impl MultiplexLayer {
     /// A layer whose connections have this configuration.
     pub fn new(config: Config) -> Self {
-        MultiplexLayer { config }
+        MultiplexLayer {
+            config,
+            pool: PoolConfig::default(),
+        }
+    }
+
+    /// Keeps the connections like this.
+    pub fn with_pool(mut self, pool: PoolConfig) -> Self {
+        self.pool = pool;
+        self
     }
 }
 
@@ -20,6 +30,7 @@ impl<C> Layer<C> for MultiplexLayer {
     type Service = Multiplex<C>;
 
     fn layer(&self, inner: C) -> Multiplex<C> {
-        Multiplex::new(inner).with_config(self.config.clone())
+        let multiplex = Multiplex::new(inner).with_config(self.config.clone());
+        multiplex.with_pool(self.pool.clone())
     }
 }

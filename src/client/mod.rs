@@ -3,9 +3,25 @@
 //! [`Multiplex`] wraps any connector, such as hyper-util's `HttpConnector`, and
 //! is one itself, so it goes where the connector went.
 
+mod config;
+mod dial;
+mod error;
 mod layer;
 mod multiplex;
 mod pool;
+mod retry;
+#[cfg(feature = "retry")]
+mod retry_policy;
+mod slot;
+mod state;
+mod stats;
+mod target;
 
+pub use self::config::PoolConfig;
+pub use self::error::ConnectError;
 pub use self::layer::MultiplexLayer;
-pub use self::multiplex::{ConnectError, Connecting, Multiplex};
+pub use self::multiplex::{Connecting, Multiplex};
+pub use self::retry::{is_lost, is_retryable};
+#[cfg(feature = "retry")]
+pub use self::retry_policy::RetryPolicy;
+pub use self::stats::TargetStats;

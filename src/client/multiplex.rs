@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,64 +7,73 @@ use std::task::{Context, Poll};
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection as Connects};
-use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::pool::{self, Pool, Slot};
+use super::config::PoolConfig;
+use super::dial::Dialler;
+use super::error::{BoxError, ConnectError};
+use super::pool::{Pool, Settings};
+use super::stats::TargetStats;
 use crate::config::Config;
-use crate::driver::{Channel, Connection};
+use crate::driver::Channel;
 
-/// A connector that opens channels on one connection per scheme and authority.
+/// A connector that opens channels on few connections per scheme and authority.
 ///
 /// The first call dials through the inner connector; calls that come
-/// meanwhile share that dial. A connection that has ended or drains is
-/// replaced by the next call.
-#[derive(Clone, Debug)]
+/// meanwhile share that dial. Connections are watched: one that is late,
+/// drains or has ended gets no new channels and is replaced, as
+/// [`PoolConfig`] says. Clones share their connections.
+#[derive(Clone)]
 pub struct Multiplex<C> {
     inner: C,
     config: Config,
-    pool: Pool,
+    settings: Arc<Settings>,
+    pool: Arc<Pool>,
 }
 
 impl<C> Multiplex<C> {
     /// Wraps a connector: a `tower::Service<Uri>` whose response is hyper's
     /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
     pub fn new(inner: C) -> Self {
+        let (config, pool) = Default::default();
+        Multiplex::with(inner, config, pool)
+    }
+
+    /// The same connector with connections of this configuration, which it
+    /// shares with no other.
+    pub fn with_config(self, config: Config) -> Self {
+        Multiplex::with(self.inner, config, self.settings.pool.clone())
+    }
+
+    /// The same connector with connections that are kept like this, which it
+    /// shares with no other.
+    pub fn with_pool(self, pool: PoolConfig) -> Self {
+        Multiplex::with(self.inner, self.config, pool)
+    }
+
+    fn with(inner: C, config: Config, pool: PoolConfig) -> Self {
+        let late = config.suspect_after;
         Multiplex {
             inner,
-            config: Config::default(),
-            pool: Pool::default(),
+            config,
+            settings: Arc::new(Settings { pool, late }),
+            pool: Arc::default(),
         }
     }
 
-    /// The configuration of connections that are dialled from now on.
-    pub fn with_config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
+    /// What was done for each target, and how its connections are.
+    pub fn stats(&self) -> Vec<TargetStats> {
+        self.pool.stats()
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why no channel could be had. Cloned for every caller that shared the dial.
-#[derive(Clone, Debug)]
-pub struct ConnectError(Arc<BoxError>);
-
-impl ConnectError {
-    pub(super) fn new(error: BoxError) -> Self {
-        ConnectError(Arc::new(error))
-    }
-}
-
-impl fmt::Display for ConnectError {
+impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no channel to the target")
-    }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&**self.0)
+        f.debug_struct("Multiplex")
+            .field("inner", &self.inner)
+            .field("config", &self.config)
+            .field("pool", &self.settings.pool)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,47 +111,15 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        let this = self.clone();
-        Connecting(Box::pin(async move {
-            let slot = this.slot(&uri);
-            let connection = pool::connection(slot).await?;
-            match connection.open().await {
-                // It ended or drained meanwhile, and nothing was sent: once more.
-                Err(_) if !connection.is_open() => {
-                    let slot = this.slot(&uri);
-                    let connection = pool::connection(slot).await?;
-                    connection.open().await
-                }
-                result => result,
-            }
-            .map_err(|error| ConnectError::new(error.into()))
-        }))
+        let target = self.pool.target(&uri, &self.settings, || {
+            Box::new(Dialler {
+                connector: self.inner.clone(),
+                uri: uri.clone(),
+                config: self.config.clone(),
+            })
+        });
+        Connecting(Box::pin(target.open()))
     }
-}
-
-impl<C> Multiplex<C>
-where
-    C: Service<Uri> + Clone + Send + 'static,
-    C::Response: Read + Write + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send,
-{
-    fn slot(&self, uri: &Uri) -> Slot {
-        let dial = || dial(self.inner.clone(), uri.clone(), self.config.clone());
-        self.pool.slot(uri, dial)
-    }
-}
-
-async fn dial<C>(mut inner: C, uri: Uri, config: Config) -> Result<Connection, ConnectError>
-where
-    C: Service<Uri>,
-    C::Response: Read + Write + Send + 'static,
-    C::Error: Into<BoxError>,
-{
-    let error = |error: C::Error| ConnectError::new(error.into());
-    poll_fn(|cx| inner.poll_ready(cx)).await.map_err(error)?;
-    let io = inner.call(uri).await.map_err(error)?;
-    Ok(Connection::client(TokioIo::new(io), config))
 }
 
 impl Connects for Channel {

@@ -1,59 +1,75 @@
-//! The connection of each target, and the one dial that its callers share.
+//! The targets of a connector.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use tokio::sync::watch;
 
-use super::ConnectError;
-use crate::driver::Connection;
+use super::config::PoolConfig;
+use super::dial::Dial;
+use super::stats::TargetStats;
+use super::target::Target;
 
-type Outcome = Option<Result<Connection, ConnectError>>;
-pub(super) type Slot = watch::Receiver<Outcome>;
-type Key = (Option<Scheme>, Option<Authority>);
+/// What all targets of a connector share.
+pub(super) struct Settings {
+    pub pool: PoolConfig,
+    /// How late a first answer may be.
+    pub late: Duration,
+}
 
-#[derive(Clone, Debug, Default)]
+pub(super) type Key = (Option<Scheme>, Option<Authority>);
+
+#[derive(Default)]
 pub(super) struct Pool {
-    slots: Arc<Mutex<HashMap<Key, Slot>>>,
+    targets: Mutex<Targets>,
+}
+
+#[derive(Default)]
+struct Targets {
+    map: HashMap<Key, Arc<Target>>,
+    /// How many there may be before those that are over are looked for.
+    sweep_at: usize,
 }
 
 impl Pool {
-    /// The target's slot, from a dial that is made by a task of its own so
-    /// that no caller takes it away from the others.
-    pub fn slot<F>(&self, uri: &Uri, dial: impl FnOnce() -> F) -> Slot
-    where
-        F: Future<Output = Result<Connection, ConnectError>> + Send + 'static,
-    {
+    pub fn target(
+        &self,
+        uri: &Uri,
+        settings: &Arc<Settings>,
+        dialler: impl FnOnce() -> Box<dyn Dial>,
+    ) -> Arc<Target> {
         let key = (uri.scheme().cloned(), uri.authority().cloned());
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(&key)
-            && is_useful(slot)
-        {
-            return slot.clone();
+        let mut targets = self.lock();
+        if let Some(target) = targets.map.get(&key) {
+            return target.clone();
         }
-        let (sender, receiver) = watch::channel(None);
-        let future = dial();
-        tokio::spawn(async move { sender.send_replace(Some(future.await)) });
-        slots.insert(key, receiver.clone());
-        receiver
+        targets.sweep();
+        let target = Target::new(settings.clone(), dialler());
+        targets.map.insert(key, target.clone());
+        target
+    }
+
+    pub fn stats(&self) -> Vec<TargetStats> {
+        let targets = self.lock();
+        let stats = |(key, target): (&Key, &Arc<Target>)| target.stats(key.clone());
+        targets.map.iter().map(stats).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits for the dial. Cancel safe.
-pub(super) async fn connection(mut slot: Slot) -> Result<Connection, ConnectError> {
-    let ended = || ConnectError::new("the dial was dropped with its runtime".into());
-    let outcome = slot.wait_for(Option::is_some).await.map_err(|_| ended())?;
-    outcome.clone().unwrap_or_else(|| Err(ended()))
-}
-
-/// Whether a slot has a connection that takes channels, or will have one.
-fn is_useful(slot: &Slot) -> bool {
-    match &*slot.borrow() {
-        None => slot.has_changed().is_ok(),
-        Some(Ok(connection)) => connection.is_open(),
-        Some(Err(_)) => false,
+impl Targets {
+    /// Forgets targets that have nothing and that nobody asks for, each time
+    /// their number has doubled.
+    fn sweep(&mut self) {
+        if self.map.len() >= self.sweep_at {
+            self.map
+                .retain(|_, target| Arc::strong_count(target) > 1 || !target.is_empty());
+            self.sweep_at = (2 * self.map.len()).max(16);
+        }
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::futures::Notified;
 
 use super::channel::Channel;
 use super::error::open_error;
@@ -75,18 +76,52 @@ impl Connection {
     /// When the connection has ended, or drains (`NotConnected`). The source is
     /// a [`proto::OpenError`].
     pub async fn open(&self) -> io::Result<Channel> {
-        let shared = &self.handle.0;
         loop {
-            let openable = shared.openable.notified();
-            tokio::pin!(openable);
-            openable.as_mut().enable();
-            // The open leaves with what is written next, or by itself.
-            let opened = shared.change(|inner| inner.core.open());
-            match opened {
-                Ok(key) => return Ok(Channel::new(self.handle.clone(), key)),
-                Err(OpenError::Blocked) => openable.await,
+            let changed = self.changed();
+            match self.try_open() {
+                Ok(channel) => return Ok(channel),
+                Err(OpenError::Blocked) => changed.await,
                 Err(error) => return Err(open_error(error)),
             }
+        }
+    }
+
+    /// Opens a channel or says why not. The open leaves with what is written
+    /// next, or by itself.
+    pub(crate) fn try_open(&self) -> Result<Channel, OpenError> {
+        let key = self.handle.0.change(|inner| inner.core.open())?;
+        Ok(Channel::new(self.handle.clone(), key))
+    }
+
+    /// Ready at what happens after this call: the peer takes channels again or
+    /// no more, one side has drained, the peer is late or was heard again, or
+    /// the connection ended.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.handle.0.openable.notified()
+    }
+
+    /// Waits until the peer can open no more channels, after a
+    /// [`drain`](Self::drain). Cancel safe.
+    #[cfg(feature = "server")]
+    pub(crate) async fn drained(&self) {
+        loop {
+            let changed = self.changed();
+            if self.handle.0.lock().core.is_drained() || self.error().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits for the end of the connection. Cancel safe.
+    #[cfg(feature = "client")]
+    pub(crate) async fn ended(&self) {
+        loop {
+            let changed = self.changed();
+            if self.error().is_some() {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -96,8 +131,6 @@ impl Connection {
         let shared = &self.handle.0;
         loop {
             let acceptable = shared.acceptable.notified();
-            tokio::pin!(acceptable);
-            acceptable.as_mut().enable();
             match self.next_channel() {
                 Some(accepted) => return accepted,
                 None => acceptable.await,
@@ -121,6 +154,12 @@ impl Connection {
         self.handle.0.change(|inner| inner.core.drain());
     }
 
+    /// Ends the connection and every channel on it, now. The peer is told the
+    /// reason, of which it gets the start if it is long.
+    pub fn close(&self, reason: &str) {
+        self.handle.0.change(|inner| inner.core.close(reason));
+    }
+
     /// Refuses every channel that the peer opens from now on, until the
     /// connection ends: the peer learns that it may try again elsewhere what
     /// they were for. Cancel safe.
@@ -128,8 +167,6 @@ impl Connection {
         let shared = &self.handle.0;
         while self.error().is_none() {
             let acceptable = shared.acceptable.notified();
-            tokio::pin!(acceptable);
-            acceptable.as_mut().enable();
             shared.change(|inner| inner.core.refuse_waiting());
             if self.error().is_none() {
                 acceptable.await;

@@ -1,20 +1,4 @@
-//! The protocol without I/O: bring your own.
-//!
-//! [`Connection`] is a state machine. It owns no socket, spawns nothing and
-//! reads no clock: bytes and the time go in, bytes, events and the next
-//! deadline come out. Any order of calls is safe. After each call that gives it
-//! something, a driver:
-//!
-//! 1. writes what [`Connection::poll_transmit`] appends, until it appends nothing;
-//! 2. takes [`Connection::poll_event`] until it is `None`;
-//! 3. calls [`Connection::handle_timeout`] at [`Connection::poll_timeout`].
-//!
-//! It reads from its transport while [`Connection::wants_input`] says so, and
-//! once [`Connection::error`] is there it writes what is left and closes the
-//! transport.
-//!
-//! Where a call names a channel that is unknown or released, it says so by
-//! [`ChannelError::Unknown`] and does nothing.
+#![doc = include_str!("PROTO.md")]
 
 mod application;
 mod buffer;

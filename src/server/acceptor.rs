@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::drain::DrainHandle;
 use super::listen::{Incoming, Listener};
 use crate::config::Config;
 use crate::driver::Channel;
@@ -28,6 +29,7 @@ pub struct Acceptor {
     /// Never closed, so that `accept` waits even when the listener has ended.
     _sender: mpsc::Sender<(Channel, PeerInfo)>,
     receiver: mpsc::Receiver<(Channel, PeerInfo)>,
+    drain: DrainHandle,
 }
 
 /// Where a channel comes from.
@@ -76,12 +78,20 @@ impl Acceptor {
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        tokio::spawn(Listener::new(config, sender.clone()).run(incoming));
+        let (drain, member) = DrainHandle::new();
+        tokio::spawn(Listener::new(config, sender.clone(), member).run(incoming));
         Acceptor {
             local_addr,
             _sender: sender,
             receiver,
+            drain,
         }
+    }
+
+    /// What drains the acceptor's connections and waits for their end, also
+    /// when the acceptor is owned by a server or gone.
+    pub fn drain_handle(&self) -> DrainHandle {
+        self.drain.clone()
     }
 
     /// The next channel of any connection. It never fails, and waits for ever

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::PeerInfo;
+use super::drain::Membership;
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
 use crate::socket::SocketProfile;
@@ -45,19 +46,21 @@ type Sender = mpsc::Sender<(Channel, PeerInfo)>;
 pub(super) struct Listener {
     config: Config,
     to: Sender,
+    member: Membership,
     connections: u64,
 }
 
 impl Listener {
-    pub fn new(config: Config, to: Sender) -> Self {
+    pub fn new(config: Config, to: Sender, member: Membership) -> Self {
         Listener {
             config,
             to,
+            member,
             connections: 0,
         }
     }
 
-    /// Takes connections until the acceptor is gone.
+    /// Takes connections until the acceptor is gone or drains.
     pub async fn run<S, T>(mut self, incoming: S)
     where
         S: Stream<Item = io::Result<(T, SocketAddr)>>,
@@ -69,6 +72,7 @@ impl Listener {
             let next = tokio::select! {
                 next = next => next,
                 () = self.to.closed() => return,
+                _ = self.member.asked() => return,
             };
             match next {
                 Some(Ok((io, addr))) => self.serve(io, addr),
@@ -82,12 +86,19 @@ impl Listener {
     fn serve(&mut self, io: impl AsyncRead + AsyncWrite + Send + 'static, addr: SocketAddr) {
         self.connections += 1;
         let connection = Connection::server(io, self.config.clone());
-        tokio::spawn(feed(connection, self.connections, addr, self.to.clone()));
+        let (number, to) = (self.connections, self.to.clone());
+        let member = self.member.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = feed(&connection, number, addr, to) => {}
+                () = member.obey(&connection) => {}
+            }
+        });
     }
 }
 
 /// Hands a connection's channels on until it ends or the acceptor is gone.
-async fn feed(from: Connection, connection: u64, addr: SocketAddr, to: Sender) {
+async fn feed(from: &Connection, connection: u64, addr: SocketAddr, to: Sender) {
     loop {
         let permit = match to.reserve().await {
             Ok(permit) => permit,
@@ -109,7 +120,7 @@ async fn feed(from: Connection, connection: u64, addr: SocketAddr, to: Sender) {
 }
 
 /// Lets a connection's channels come to their end, and takes no more.
-async fn retire(connection: Connection) {
+async fn retire(connection: &Connection) {
     connection.drain();
     connection.refuse().await;
 }

@@ -1,0 +1,126 @@
+//! One dial, made by a task of its own so that no caller takes it from others.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Weak;
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::error::{BoxError, ConnectError};
+use super::target::Target;
+use crate::config::Config;
+use crate::driver::Connection;
+
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
+
+/// A connector and what it is asked for, without their types.
+pub(super) trait Dial: Send {
+    fn dial(&self) -> Dialling;
+}
+
+pub(super) struct Dialler<C> {
+    pub connector: C,
+    pub uri: Uri,
+    pub config: Config,
+}
+
+impl<C> Dial for Dialler<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Read + Write + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+{
+    fn dial(&self) -> Dialling {
+        let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
+        let config = self.config.clone();
+        Box::pin(async move {
+            poll_fn(|cx| connector.poll_ready(cx))
+                .await
+                .map_err(ConnectError::dial)?;
+            let io = connector.call(uri).await.map_err(ConnectError::dial)?;
+            set_up(&io, &config)?;
+            Ok(Connection::client(TokioIo::new(io), config))
+        })
+    }
+}
+
+/// Gives a TCP socket the options of its profile, if it isn't hidden in
+/// another type.
+fn set_up(io: &dyn Any, config: &Config) -> Result<(), ConnectError> {
+    match io.downcast_ref::<TokioIo<TcpStream>>() {
+        Some(tcp) => config.socket.apply(tcp.inner()).map_err(ConnectError::dial),
+        None => Ok(()),
+    }
+}
+
+/// The place of a dial at its target, which learns of its end however it ends.
+pub(super) struct Ticket {
+    pub target: Weak<Target>,
+    pub result: Option<Result<Connection, ConnectError>>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(target) = self.target.upgrade() {
+            let lost = || Err(ConnectError::dial("the dial panicked or lost its runtime"));
+            target.dialled(self.result.take().unwrap_or_else(lost));
+        }
+    }
+}
+
+/// Dials once, not before `start`.
+pub(super) async fn run(mut ticket: Ticket, start: Instant, within: Duration) {
+    tokio::time::sleep_until(start).await;
+    let Some(dial) = ticket.target.upgrade().map(|target| target.dial()) else {
+        return;
+    };
+    let result = tokio::time::timeout(within, dial).await;
+    ticket.result = Some(result.unwrap_or_else(|_| Err(ConnectError::timeout(within, None))));
+}
+
+/// The wait after dials that failed: doubled each time, and between half and
+/// all of that by chance, so that clients don't come back together.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(5);
+
+impl Backoff {
+    pub fn is_clear(&self) -> bool {
+        self.failures == 0
+    }
+
+    pub fn failed(&mut self, now: Instant) {
+        self.pause(now);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// A wait as long as the failures so far ask for.
+    pub fn pause(&mut self, now: Instant) {
+        let longest = FIRST
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LONGEST);
+        self.until = Some(now + longest.mul_f64(0.5 + fastrand::f64() / 2.0));
+    }
+
+    pub fn clear(&mut self) {
+        *self = Backoff::default();
+    }
+
+    /// When the next dial may begin.
+    pub fn start(&self, now: Instant) -> Instant {
+        self.until.map_or(now, |until| until.max(now))
+    }
+}

@@ -1,0 +1,82 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why no channel could be had. Cloned for every caller that waited for the
+/// same dial, whose own error is the source.
+#[derive(Clone, Debug)]
+pub struct ConnectError {
+    kind: Kind,
+    cause: Option<Arc<BoxError>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Dial,
+    Timeout(Duration),
+    Full(usize),
+}
+
+impl ConnectError {
+    pub(super) fn dial(cause: impl Into<BoxError>) -> Self {
+        ConnectError {
+            kind: Kind::Dial,
+            cause: Some(Arc::new(cause.into())),
+        }
+    }
+
+    /// With the error of the last dial, if there was one.
+    pub(super) fn timeout(after: Duration, last: Option<ConnectError>) -> Self {
+        ConnectError {
+            kind: Kind::Timeout(after),
+            cause: last.and_then(|error| error.cause),
+        }
+    }
+
+    pub(super) fn full(waiting: usize) -> Self {
+        ConnectError {
+            kind: Kind::Full(waiting),
+            cause: None,
+        }
+    }
+
+    /// Always: nothing was sent.
+    pub fn is_retryable(&self) -> bool {
+        true
+    }
+
+    /// Whether the time for an open, or for the dial, was over.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::Timeout(_))
+    }
+
+    /// Whether too many callers waited already.
+    pub fn is_full(&self) -> bool {
+        matches!(self.kind, Kind::Full(_))
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Dial => f.write_str("no channel to the target: the dial failed"),
+            Kind::Timeout(after) => write!(f, "no channel to the target within {after:?}"),
+            Kind::Full(waiting) => {
+                write!(
+                    f,
+                    "no channel to the target: {waiting} callers wait already"
+                )
+            }
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause: &(dyn Error + 'static) = &***self.cause.as_ref()?;
+        Some(cause)
+    }
+}

@@ -1,0 +1,67 @@
+//! What an error says about the request that it ended.
+
+use std::error::Error;
+use std::io;
+
+use super::ConnectError;
+use crate::proto::{ChannelError, ConnectionError, OpenError};
+
+/// Whether the peer's application provably never saw the request that failed
+/// with this error, so that it can be sent again and not be done twice: no
+/// channel could be had, hyper had not begun to send it, or the peer never gave
+/// its channel to the application.
+///
+/// Looks at the error and its sources, such as those of a hyper client's error.
+pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
+    find(error, |error| {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            // Hyper's own word for a request that it had not begun to send.
+            return error.is_canceled().then_some(true);
+        }
+        if let Some(error) = error.downcast_ref::<ChannelError>() {
+            return Some(error.is_retryable());
+        }
+        (error.is::<ConnectError>() || error.is::<OpenError>()).then_some(true)
+    })
+    .unwrap_or(false)
+}
+
+/// Whether the request that failed with this error was cut off: its channel or
+/// connection was lost, or ended without a whole response. The peer may have
+/// seen it, so it can be sent again only if doing it twice is harmless.
+pub fn is_lost(error: &(dyn Error + 'static)) -> bool {
+    find(error, |error| {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            let cut = error.is_incomplete_message() || error.is_canceled();
+            return cut.then_some(true);
+        }
+        let is = error.is::<ChannelError>()
+            || error.is::<ConnectionError>()
+            || error.is::<ConnectError>()
+            || error.is::<OpenError>();
+        is.then_some(true)
+    })
+    .unwrap_or(false)
+}
+
+/// The first answer on the way from an error to its cause. What an `io::Error`
+/// wraps is not among its sources.
+fn find<T>(
+    error: &(dyn Error + 'static),
+    ask: impl Fn(&(dyn Error + 'static)) -> Option<T>,
+) -> Option<T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(answer) = ask(error) {
+            return Some(answer);
+        }
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}

@@ -1,0 +1,130 @@
+use std::error::Error;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use http::{Request, Response};
+use tower::retry::Policy;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::retry::{is_lost, is_retryable};
+
+/// Retries requests that failed because of their connection, for
+/// `tower::retry`.
+///
+/// By itself it retries those that the peer's application provably never saw
+/// ([`is_retryable`]), of any method. With
+/// [`idempotent`](RetryPolicy::idempotent) also those of idempotent methods
+/// that were cut off ([`is_lost`]). Retries draw on a budget that all clones
+/// share, so that they can't pile up: by default one for every five requests
+/// that succeed, and ten a second.
+///
+/// It sees what its service returns: a hyper client returns at the response's
+/// head. To retry responses that break off later, collect the body in the
+/// service that the policy wraps.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+/// use hyper_util::rt::TokioExecutor;
+/// use tcpchan::client::{Multiplex, RetryPolicy};
+/// use tower::ServiceBuilder;
+///
+/// let client = Client::builder(TokioExecutor::new())
+///     .pool_max_idle_per_host(0)
+///     .build::<_, Full<Bytes>>(Multiplex::new(HttpConnector::new()));
+/// let client = ServiceBuilder::new()
+///     .retry(RetryPolicy::new().idempotent(true))
+///     .service(client);
+/// # fn is_service<S: tower::Service<http::Request<Full<Bytes>>>>(_: S) {}
+/// # is_service(client);
+/// ```
+#[derive(Clone)]
+pub struct RetryPolicy {
+    budget: Arc<dyn Budget + Send + Sync>,
+    idempotent: bool,
+    left: usize,
+}
+
+impl RetryPolicy {
+    /// Retries what provably was not done, up to 3 times.
+    pub fn new() -> Self {
+        RetryPolicy {
+            budget: Arc::new(TpsBudget::default()),
+            idempotent: false,
+            left: 3,
+        }
+    }
+
+    /// Whether requests of idempotent methods (RFC 9110, 9.2.2: GET, HEAD, PUT,
+    /// DELETE, OPTIONS, TRACE) are retried when they were cut off, though the
+    /// peer may have done them. Default `false`.
+    pub fn idempotent(mut self, retry: bool) -> Self {
+        self.idempotent = retry;
+        self
+    }
+
+    /// How often one request is retried. Default 3.
+    pub fn retries(mut self, most: usize) -> Self {
+        self.left = most;
+        self
+    }
+
+    /// What retries draw on. Default tower's `TpsBudget::default()`.
+    pub fn budget(mut self, budget: Arc<dyn Budget + Send + Sync>) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    fn allows<B>(&self, request: &Request<B>, error: &(dyn Error + 'static)) -> bool {
+        let again = self.idempotent && request.method().is_idempotent();
+        is_retryable(error) || (again && is_lost(error))
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy::new()
+    }
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicy")
+            .field("idempotent", &self.idempotent)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B, R, E> Policy<Request<B>, Response<R>, E> for RetryPolicy
+where
+    B: Clone,
+    E: Error + 'static,
+{
+    type Future = Ready<()>;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<B>,
+        result: &mut Result<Response<R>, E>,
+    ) -> Option<Ready<()>> {
+        let error = match result {
+            Ok(_) => {
+                self.budget.deposit();
+                return None;
+            }
+            Err(error) => error,
+        };
+        if self.left == 0 || !self.allows(request, error) || !self.budget.withdraw() {
+            return None;
+        }
+        self.left -= 1;
+        Some(ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
+        Some(request.clone())
+    }
+}

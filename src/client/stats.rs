@@ -1,0 +1,23 @@
+use http::uri::{Authority, Scheme};
+
+use crate::proto::Stats;
+
+/// What the pool of one target has done and how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TargetStats {
+    /// The target's scheme.
+    pub scheme: Option<Scheme>,
+    /// The target's host and port.
+    pub authority: Option<Authority>,
+    /// The connections that may get channels. Those that drain are not counted.
+    pub connections: Vec<Stats>,
+    /// Dials under way, with those that wait for their time.
+    pub dialling: usize,
+    /// Callers that wait for a channel.
+    pub waiting: usize,
+    /// Dials so far.
+    pub dials: u64,
+    /// Dials that failed, and connections that ended before the peer answered.
+    pub failed: u64,
+}

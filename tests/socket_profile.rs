@@ -1,0 +1,80 @@
+//! TCP sockets get the options of the profile, on both sides.
+
+use std::net::SocketAddr;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use socket2::SockRef;
+use tcpchan::client::Multiplex;
+use tcpchan::{Config, SocketProfile};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+use tower::service_fn;
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(addr), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+#[tokio::test]
+async fn the_default_profile_sends_small_frames_at_once_and_limits_what_is_unsent() {
+    let (stream, _far) = pair().await;
+    SocketProfile::default().apply(&stream).unwrap();
+    let socket = SockRef::from(&stream);
+    assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+    #[cfg(target_os = "linux")]
+    assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 << 10);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_congestion_control_that_the_system_has_is_chosen_per_socket() {
+    let profile = SocketProfile::default().congestion("reno").unwrap();
+    let (stream, _far) = pair().await;
+    profile.apply(&stream).unwrap();
+    let name = SockRef::from(&stream).tcp_congestion().unwrap();
+    assert!(name.starts_with(b"reno"));
+}
+
+#[test]
+fn a_congestion_control_that_the_system_lacks_is_an_error_where_it_is_set() {
+    assert!(SocketProfile::default().congestion("nosuch").is_err());
+}
+
+/// A raw descriptor would be unsafe to look at: the connector keeps a second
+/// handle of the socket that it hands out.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_of_hypers_connector_gets_the_profile() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    let (sender, mut handles) = mpsc::unbounded_channel();
+    let connector = service_fn(move |uri| {
+        let sender = sender.clone();
+        async move {
+            let io: TokioIo<TcpStream> = HttpConnector::new().oneshot(uri).await?;
+            let handle = SockRef::from(io.inner()).try_clone();
+            let _ = sender.send(handle);
+            Ok::<_, tower::BoxError>(io)
+        }
+    });
+    let profile = SocketProfile::default().unsent(Some(54_321));
+    let config = Config::default().socket(profile);
+    let client: Client<_, Empty<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(Multiplex::new(connector).with_config(config));
+    let request = client.get(format!("http://{addr}/").parse().unwrap());
+    let accept = async {
+        let (_stream, _) = listener.accept().await.unwrap();
+        let socket = handles.recv().await.unwrap().unwrap();
+        while socket.tcp_notsent_lowat().unwrap() != 54_321 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { _ = request => panic!("nobody answers"), () = accept => {} }
+}
