@@ -168,9 +168,9 @@ impl Connection {
         }
     }
 
-    /// Ids rise by two; a count above the limit is a violation.
+    /// Ids rise by two, up to 2^31 - 1; a count above the limit is a violation.
     fn on_open(&mut self, id: u32) -> Result<(), ConnectionError> {
-        if id != self.remote.next {
+        if id != self.remote.next || id > i32::MAX as u32 {
             let text = format!("channel {id} was opened out of order");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
