@@ -229,7 +229,10 @@ impl Connection {
         }
         match self.liveness.due(self.owed.ping, now) {
             Due::Nothing => {}
-            Due::Ping => self.owed.ping = true,
+            Due::Ping => {
+                self.owed.ping = true;
+                self.spare.clear(); // nothing has come for a while
+            }
             Due::Suspect => self.events.push_back(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
