@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::Peer;
 use super::works::sample;
@@ -27,9 +27,7 @@ pub async fn link(peer: &Peer) -> Result<()> {
         vec![start.elapsed().as_secs_f64()],
         start,
         bytes,
-    )?;
-    sleep(Duration::from_millis(200)).await;
-    datagrams().await
+    )
 }
 
 /// One datagram there and back, again and again.
@@ -67,7 +65,7 @@ async fn connects() -> Result<()> {
 }
 
 /// Many, ten each millisecond; those that come back have a latency.
-async fn datagrams() -> Result<()> {
+pub async fn datagrams() -> Result<()> {
     let (socket, start) = (socket().await?, Instant::now());
     let mut latencies = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_millis(1));

@@ -7,12 +7,14 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::link::link;
+use super::link::{datagrams, link};
 use super::{Event, Peer, Sample, tell};
 use crate::scenario::{SMALL, Work};
 
-/// Repeats of a work on connections that are open.
-const WARM: usize = 5;
+/// Repeats of a work on connections that are open; fewer of a long one.
+fn repeats(bytes: u64) -> usize {
+    if bytes > 2 << 20 { 2 } else { 5 }
+}
 
 pub async fn round(work: Work, peer: Peer) -> Result<()> {
     match work {
@@ -23,6 +25,7 @@ pub async fn round(work: Work, peer: Peer) -> Result<()> {
         Work::BothWays { bytes } => both_ways(&peer, bytes).await,
         Work::Recovers { loss } => recovers(&peer, loss).await,
         Work::Link => link(&peer).await,
+        Work::Datagrams => datagrams().await,
     }
 }
 
@@ -31,7 +34,7 @@ where
     F: Future<Output = Result<()>> + Send + 'static,
 {
     burst("cold", count, bytes, &work).await?;
-    for _ in 0..WARM {
+    for _ in 0..repeats(count as u64 * bytes) {
         burst("warm", count, bytes, &work).await?;
     }
     Ok(())

@@ -125,7 +125,7 @@ impl Phase {
 
     /// The share of the datagrams, and of their echoes, that were lost.
     fn datagrams_lost(&self) -> f64 {
-        1.0 - self.requests as f64 / DATAGRAMS as f64
+        1.0 - self.requests as f64 / (DATAGRAMS * self.rounds) as f64
     }
 }
 
