@@ -130,7 +130,8 @@ async fn recovers(peer: &Peer, loss: f64) -> Result<()> {
     Ok(())
 }
 
-fn every(milliseconds: u64) -> tokio::time::Interval {
+/// Ticks that are late make the later ones late too, so that none come in a heap.
+pub fn every(milliseconds: u64) -> tokio::time::Interval {
     let mut tick = interval(Duration::from_millis(milliseconds));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick
