@@ -13,8 +13,8 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// One byte stream of a connection, with the behaviour of a TCP connection.
 ///
 /// Shutting down the writer sends a FIN, the only clean end of file. A reset,
-/// a peer that let go and a lost connection are errors, whose source is a
-/// [`proto::ChannelError`](crate::proto::ChannelError).
+/// a peer that let go and a lost connection are errors of `io`,
+/// whose `get_ref` is a [`proto::ChannelError`](crate::proto::ChannelError).
 ///
 /// Dropping a channel that was not shut down resets it, and asks the peer to
 /// stop sending. What was written before a shutdown still arrives after the
@@ -83,7 +83,9 @@ impl Channel {
         match inner.core.read_with(self.key, most, now, sink) {
             Ok(Read::Bytes(_)) => {}
             Ok(Read::Blocked) if most > 0 => {
-                inner.register_reader(self.key, cx);
+                let old = inner.register_reader(self.key, cx);
+                drop(inner);
+                drop(old);
                 return Poll::Pending;
             }
             Ok(_) => return Poll::Ready(Ok(())),
@@ -107,7 +109,7 @@ impl Channel {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.handle.0.write(|inner, mut out| {
+        let (poll, old) = self.handle.0.write(|inner, mut out| {
             let mut total = 0;
             for slice in slices.iter().filter(|slice| !slice.is_empty()) {
                 let written = match &mut out {
@@ -120,16 +122,19 @@ impl Channel {
                         break;
                     }
                     Ok(n) => total += n,
-                    Err(error) if total == 0 => return Poll::Ready(Err(channel_error(error))),
+                    Err(error) if total == 0 => {
+                        return (Poll::Ready(Err(channel_error(error))), None);
+                    }
                     Err(_) => break,
                 }
             }
             if total == 0 {
-                inner.register_writer(self.key, cx);
-                return Poll::Pending;
+                return (Poll::Pending, inner.register_writer(self.key, cx));
             }
-            Poll::Ready(Ok(total))
-        })
+            (Poll::Ready(Ok(total)), None)
+        });
+        drop(old);
+        poll
     }
 
     /// FIN follows what was written. Ending twice, or after the peer's STOP,

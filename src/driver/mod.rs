@@ -4,6 +4,7 @@
 mod channel;
 mod connection;
 mod error;
+mod farewell;
 #[cfg(feature = "hyper")]
 mod hyper_io;
 mod shared;

@@ -31,6 +31,10 @@ impl Connection {
                 let error = ConnectionError::violation(code, text.clone());
                 self.go_away(code, &text, error);
             }
+            Err(ConnectionError::Version(text)) if self.hello.received => {
+                let error = ConnectionError::violation(code::PROTOCOL, text.clone());
+                self.go_away(code::PROTOCOL, &text, error);
+            }
             Err(error) => {
                 // Whatever version the peer speaks, a hello it understands.
                 let mismatch = matches!(error, ConnectionError::Version(_));

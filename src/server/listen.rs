@@ -100,13 +100,10 @@ impl Listener {
 /// Hands a connection's channels on until it ends or the acceptor is gone.
 async fn feed(from: &Connection, connection: u64, addr: SocketAddr, to: Sender) {
     loop {
-        let permit = match to.reserve().await {
-            Ok(permit) => permit,
-            Err(_) => return retire(from).await,
-        };
         let accepted = tokio::select! {
+            biased;
+            () = to.closed() => break,
             accepted = from.accept() => accepted,
-            () = to.closed() => return retire(from).await,
         };
         let Some(accepted) = accepted else { return };
         let channel = accepted.id();
@@ -115,8 +112,14 @@ async fn feed(from: &Connection, connection: u64, addr: SocketAddr, to: Sender) 
             connection,
             channel,
         };
-        permit.send((accepted, info));
+        // One that comes as the acceptor goes is given back.
+        if let Err(mpsc::error::SendError((channel, _))) = to.send((accepted, info)).await {
+            channel.refuse();
+            break;
+        }
     }
+    drop(to); // what still waits there goes with the last sender
+    retire(from).await;
 }
 
 /// Lets a connection's channels come to their end, and takes no more.

@@ -6,9 +6,9 @@ mod raw;
 
 use std::time::{Duration, Instant};
 
-use raw::{Raw, settings};
+use raw::Raw;
 use tcpchan::proto::{Connection, ConnectionError, Event, Key, Read, Role};
-use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
+use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Version};
 use tcpchan::{Config, wire};
 
 fn encode(version: Version, control: Control) -> Vec<u8> {
@@ -96,54 +96,6 @@ fn quiet_channels_do_not_starve_a_stream() {
         }
     }
     assert!(sent[5] > 5 << 20, "{} of 64 MiB", sent[5]);
-}
-
-/// flow.rs: windows shrink only while a channel is read, so channels that a
-/// pool keeps idle hold the whole budget, and all others stay at 64 KiB.
-#[test]
-fn idle_channels_give_the_budget_back() {
-    let mut raw = Raw::silent(Role::Server)
-        .say(Control::Hello {
-            magic: DEFAULT_MAGIC,
-        })
-        .say(settings(&Settings::default().encode()));
-    let pong = |mut raw: Raw| {
-        for control in raw.hear() {
-            if let Control::Ping { token } = control {
-                raw.now += Duration::from_millis(100);
-                raw = raw.say(Control::Pong { token });
-            }
-        }
-        raw
-    };
-    raw = pong(raw);
-    assert_eq!(raw.core.rtt(), Some(Duration::from_millis(100)));
-    let mut buf = vec![0; 1 << 20];
-    for channel in [1, 3, 5, 7] {
-        raw = raw.accepted(channel);
-        let key = raw.key();
-        let (mut limit, mut sent) = (64 << 10, 0u64);
-        while limit - sent <= 12 << 20 && raw.core.stats().budget_left > 0 {
-            raw = raw.data(channel, (limit - sent) as usize);
-            sent = limit;
-            raw.now += Duration::from_millis(1);
-            while let Read::Bytes(_) = raw.core.read(key, &mut buf, raw.now).unwrap() {}
-            for control in raw.hear() {
-                if let Control::Window { limit: new, .. } = control {
-                    limit = new;
-                }
-            }
-        }
-    }
-    let busy = raw.core.stats().budget_left;
-    for _ in 0..360 {
-        raw.now += Duration::from_secs(10);
-        raw.core.handle_timeout(raw.now);
-        raw = pong(raw);
-    }
-    assert_eq!(raw.core.error(), None);
-    let idle = raw.core.stats().budget_left;
-    assert!(idle > 32 << 20, "busy {busy}, idle for an hour {idle}");
 }
 
 /// table: channels that the application finished and let go of stay, each with

