@@ -1,5 +1,6 @@
 //! The connections of one target: which to use, when to dial, what to retire.
 
+use std::cmp::Reverse;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -74,7 +75,7 @@ impl State {
         let mut channel = None;
         for i in by_load(&views) {
             // Where it fails, the peer takes no more or the watcher removes it.
-            if let Ok(opened) = self.slots[i].connection.try_open() {
+            if let Ok(opened) = self.slots[i].open(now) {
                 channel = Some(opened);
                 busy = !views.iter().any(is_free);
                 break;
@@ -235,12 +236,16 @@ impl State {
     }
 }
 
-/// The usable connections, the least loaded and quickest first. Looking at all
-/// of them is better than at two by chance, and as cheap with so few.
+/// The usable connections, the least loaded and quickest first, and of those
+/// alike the one that was heard last. Looking at all of them is better than at
+/// two by chance, and as cheap with so few.
 fn by_load(views: &[View]) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
     let mut order: Vec<usize> = (0..views.len()).filter(|i| views[*i].usable).collect();
-    order.sort_by_key(|i| (views[*i].retiring, views[*i].load(quickest)));
+    order.sort_by_key(|i| {
+        let view = &views[*i];
+        (view.retiring, view.load(quickest), Reverse(view.heard))
+    });
     order
 }
