@@ -27,7 +27,10 @@ pub(super) struct State {
     pub dials: u64,
     /// Dials that failed, and connections that ended without an answer.
     pub failed: u64,
-    pub last_error: Option<ConnectError>,
+    /// Those of them that callers who waited are told. A dial that took too
+    /// long is not: its callers have their own time, and late ones dial again.
+    pub verdicts: u64,
+    last_error: Option<ConnectError>,
     pub waiting: usize,
     backoff: Backoff,
     /// When a caller last asked for a channel, or had one.
@@ -56,6 +59,7 @@ impl State {
             dialling: 0,
             dials: 0,
             failed: 0,
+            verdicts: 0,
             last_error: None,
             waiting: 0,
             backoff: Backoff::default(),
@@ -155,6 +159,7 @@ impl State {
 
     fn dial_failed(&mut self, error: ConnectError, now: Instant) {
         self.failed += 1;
+        self.verdicts += u64::from(!error.is_timeout());
         self.last_error = Some(error);
         // Dials that began together fail as one.
         if self.dialling == 0 || self.backoff.is_clear() {
@@ -220,6 +225,12 @@ impl State {
         } else if slot.is_young(now) {
             self.backoff.pause(now);
         }
+    }
+
+    /// What went wrong last, if nothing went well since.
+    pub fn error(&self) -> Option<ConnectError> {
+        let failing = !self.backoff.is_clear();
+        self.last_error.clone().filter(|_| failing)
     }
 
     fn is_quiet(&self, used: Instant, now: Instant) -> bool {
