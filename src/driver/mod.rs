@@ -10,6 +10,7 @@ mod shared;
 mod split;
 mod task;
 mod transport;
+mod unseen;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;
