@@ -1,4 +1,4 @@
-//! Review: what the acceptor does wrong. Each test fails today.
+//! No peer holds up another at an acceptor, and none is forgotten.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ fn connect(to: &mpsc::UnboundedSender<DuplexStream>) -> Connection {
     Connection::client(near, Config::default())
 }
 
-/// listen.rs:90: each connection holds one of 128 places while it waits for a channel.
+/// Each connection holds one of 128 places while it waits for a channel.
 #[tokio::test(start_paused = true)]
 async fn idle_connections_hold_up_nobody() {
     let (to, mut acceptor) = acceptor();
@@ -55,7 +55,7 @@ async fn idle_connections_hold_up_nobody() {
     );
 }
 
-/// listen.rs:94: of a channel that comes while the acceptor goes, some are neither
+/// Of a channel that comes while the acceptor goes, some are neither
 /// served nor refused.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_comes_as_the_acceptor_goes_is_refused() {

@@ -1,4 +1,4 @@
-//! Review: what the core does wrong. Each test fails today.
+//! Corners of the core that a review found wrong.
 
 #[path = "support/raw.rs"]
 #[allow(dead_code)]
@@ -28,7 +28,7 @@ fn a_budget_without_limit_is_no_overflow() {
     assert!(core.poll_transmit(&mut out, usize::MAX, Instant::now()) > 0);
 }
 
-/// mod.rs:241 and :233: event.rs says of Closed that nothing follows.
+/// Event.rs says of Closed that nothing follows.
 #[test]
 fn nothing_follows_closed() {
     let mut raw = Raw::client();
@@ -41,7 +41,7 @@ fn nothing_follows_closed() {
     assert_eq!(events, [Event::Closed]);
 }
 
-/// error.rs:54: a version byte 0 in the middle of a version 1 connection is a
+/// A version byte 0 in the middle of a version 1 connection is a
 /// violation; it ends without a GOAWAY and tells the user to change Config::protocol.
 #[test]
 fn another_version_in_the_middle_is_a_violation() {
@@ -126,7 +126,7 @@ fn version0(role: Role, protocol: Protocol) -> (Connection, Instant) {
     (Connection::new(role, config, now), now)
 }
 
-/// version0.rs:24: a drain that was asked for before the hello is forgotten
+/// A drain that was asked for before the hello is forgotten
 /// when the peer turns out to speak version 0.
 #[test]
 fn a_drain_before_a_version_0_hello_is_done() {
@@ -143,7 +143,7 @@ fn a_drain_before_a_version_0_hello_is_done() {
     );
 }
 
-/// version0.rs:113: a reset ends the receive half too, and nobody tells its reader.
+/// A reset ends the receive half too, and nobody tells its reader.
 #[test]
 fn a_version_0_reset_tells_the_reader() {
     let (mut core, now) = version0(Role::Client, Protocol::V0);

@@ -1,4 +1,5 @@
-//! Review: what the driver does wrong. Each test fails today.
+//! Nothing that was written is lost at the end of a connection, and nothing is
+//! left behind.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use tcpchan::proto::{ChannelError, ConnectionError};
+use tcpchan::proto::ConnectionError;
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
@@ -73,7 +74,7 @@ async fn slowly(mut io: DuplexStream) -> usize {
     hear(&bytes[..]).await.1
 }
 
-/// task.rs:25 and :149: a channel counts as over once its last bytes are encoded, up to 64 KiB
+/// A channel counts as over once its last bytes are encoded, up to 64 KiB
 /// before they leave. The connection then closes and gives the transport one second for them.
 #[tokio::test(start_paused = true)]
 async fn what_was_written_before_a_shutdown_arrives_after_the_drop() {
@@ -156,7 +157,7 @@ async fn what_the_kernel_still_holds_arrives() {
     assert_eq!(payload, 60_000, "{controls:?}");
 }
 
-/// task.rs:118: what waits for the peer's window is dropped after
+/// What waits for the peer's window is dropped after
 /// `handshake_timeout`, which says nothing of that.
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_gets_what_was_written_before_the_drop() {
@@ -176,7 +177,7 @@ async fn a_slow_reader_gets_what_was_written_before_the_drop() {
     );
 }
 
-/// task.rs:199: where bytes wait at the end, the GOAWAY is never taken from the core.
+/// Where bytes wait at the end, the GOAWAY is never taken from the core.
 #[tokio::test(start_paused = true)]
 async fn the_goaway_follows_bytes_that_wait() {
     let (near, mut far) = duplex(1 << 10);
@@ -197,7 +198,7 @@ async fn the_goaway_follows_bytes_that_wait() {
     assert!(matches!(last, Some(Control::GoAway { .. })), "{controls:?}");
 }
 
-/// shared.rs:112: a write that goes to the transport directly does not move the task's timer:
+/// A write that goes to the transport directly does not move the task's timer:
 /// `answer_within` promises a second and `suspect_after`.
 #[tokio::test(start_paused = true)]
 async fn a_request_into_a_black_hole_is_noticed_in_time() {
@@ -233,7 +234,7 @@ async fn a_request_into_a_black_hole_is_noticed_in_time() {
     assert!(client.is_suspect());
 }
 
-/// shared.rs:19: the transport lives as long as a handle, however long the connection is over.
+/// The transport lives as long as a handle, however long the connection is over.
 #[tokio::test(start_paused = true)]
 async fn the_socket_is_closed_when_the_connection_is_over() {
     let (near, mut far) = duplex(1 << 20);
@@ -244,7 +245,7 @@ async fn the_socket_is_closed_when_the_connection_is_over() {
     assert!(far.write_all(b"x").await.is_err(), "still open");
 }
 
-/// version0.rs:113, from the driver.
+/// From the driver.
 #[tokio::test(start_paused = true)]
 async fn a_version_0_reader_ends_with_its_writer() {
     let (near, mut far) = duplex(1 << 20);
@@ -296,7 +297,7 @@ fn a_waker_is_not_dropped_under_the_lock() {
     assert!(ended.is_ok(), "a deadlock");
 }
 
-/// task.rs:109: a write that fails is taken for the end of what can be read.
+/// A write that fails is taken for the end of what can be read.
 #[tokio::test(start_paused = true)]
 async fn a_failed_write_does_not_hide_what_was_received() {
     let (near, mut far) = duplex(4 << 20);

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Handle;
 use super::error::channel_error;
 use super::split::{ReadHalf, WriteHalf};
+use super::unseen::Unseen;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
@@ -25,11 +26,23 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 pub struct Channel {
     handle: Arc<Handle>,
     key: Key,
+    unseen: Unseen,
 }
 
 impl Channel {
     pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
-        Channel { handle, key }
+        Channel {
+            handle,
+            key,
+            unseen: Unseen::default(),
+        }
+    }
+
+    /// Until its first byte is read or written, dropping the channel refuses
+    /// it, and the token is held.
+    #[cfg(feature = "server")]
+    pub(crate) fn set_unseen(&self, token: tokio::sync::watch::Receiver<()>) {
+        self.unseen.set(token);
     }
 
     /// The channel's number on its connection: odd if the client opened it,
@@ -88,9 +101,13 @@ impl Channel {
                 drop(old);
                 return Poll::Pending;
             }
-            Ok(_) => return Poll::Ready(Ok(())),
+            Ok(_) => {
+                self.unseen.seen();
+                return Poll::Ready(Ok(()));
+            }
             Err(error) => return Poll::Ready(Err(channel_error(error))),
         }
+        self.unseen.seen();
         let resumes = paused && inner.core.wants_input();
         let tell = resumes || inner.core.owes_window(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
@@ -109,6 +126,7 @@ impl Channel {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
+        self.unseen.seen();
         let (poll, old) = self.handle.0.write(|inner, mut out| {
             let mut total = 0;
             for slice in slices.iter().filter(|slice| !slice.is_empty()) {
@@ -140,6 +158,7 @@ impl Channel {
     /// FIN follows what was written. Ending twice, or after the peer's STOP,
     /// is no error; on a connection that is gone it is.
     pub(super) fn finish(&self) -> io::Result<()> {
+        self.unseen.seen();
         match self.handle.0.change(|inner| inner.core.finish(self.key)) {
             Err(error @ (ChannelError::Connection(_) | ChannelError::Refused(_))) => {
                 Err(channel_error(error))
@@ -194,6 +213,10 @@ impl AsyncWrite for Channel {
 impl Drop for Channel {
     fn drop(&mut self) {
         let wakers = self.handle.0.change(|inner| {
+            if self.unseen.is() {
+                inner.core.reset(self.key, REFUSED);
+                inner.core.stop(self.key, REFUSED);
+            }
             inner.core.release(self.key);
             inner.unregister(self.key)
         });

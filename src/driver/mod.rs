@@ -11,6 +11,7 @@ mod shared;
 mod split;
 mod task;
 mod transport;
+mod unseen;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;

@@ -88,9 +88,10 @@ impl Listener {
         let connection = Connection::server(io, self.config.clone());
         let (number, to) = (self.connections, self.to.clone());
         let member = self.member.clone();
+        let mark = member.mark();
         tokio::spawn(async move {
             tokio::select! {
-                () = feed(&connection, number, addr, to) => {}
+                () = feed(&connection, number, addr, to, mark) => {}
                 () = member.obey(&connection) => {}
             }
         });
@@ -98,7 +99,13 @@ impl Listener {
 }
 
 /// Hands a connection's channels on until it ends or the acceptor is gone.
-async fn feed(from: &Connection, connection: u64, addr: SocketAddr, to: Sender) {
+async fn feed(
+    from: &Connection,
+    connection: u64,
+    addr: SocketAddr,
+    to: Sender,
+    mark: impl Fn(&Channel),
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -106,6 +113,7 @@ async fn feed(from: &Connection, connection: u64, addr: SocketAddr, to: Sender) 
             accepted = from.accept() => accepted,
         };
         let Some(accepted) = accepted else { return };
+        mark(&accepted);
         let channel = accepted.id();
         let info = PeerInfo {
             addr,
