@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -26,11 +26,13 @@ fn running() -> (Child, BufReader<std::process::ChildStderr>) {
     (bench, errors)
 }
 
-/// The network namespaces of all processes.
-fn namespaces() -> BTreeSet<PathBuf> {
+/// The network namespaces of the processes whose program it is.
+fn namespaces(of: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes
-        .filter_map(|process| fs::read_link(process.path().join("ns/net")).ok())
+        .map(|process| process.path())
+        .filter(|process| fs::read_link(process.join("exe")).is_ok_and(|program| of(&program)))
+        .filter_map(|process| fs::read_link(process.join("ns/net")).ok())
         .collect()
 }
 
@@ -48,14 +50,23 @@ fn wait_for_all(errors: BufReader<std::process::ChildStderr>) {
 }
 
 fn nothing_is_left_after(signal: Signal) {
-    let (before, around) = (namespaces(), outside());
+    let around = outside();
     let (mut bench, errors) = running();
+    let ours = fs::read_link("/proc/self/ns/net").unwrap();
+    let is_bench = |program: &Path| program == Path::new(env!("CARGO_BIN_EXE_wan"));
+    let mut inside = BTreeSet::new();
+    while inside.is_empty() {
+        assert!(bench.try_wait().unwrap().is_none(), "it ended too early");
+        inside = namespaces(is_bench);
+        inside.remove(&ours);
+    }
     assert_eq!(outside(), around);
     kill(Pid::from_raw(bench.id() as i32), signal).unwrap();
     assert!(!bench.wait().unwrap().success());
     wait_for_all(errors);
     assert_eq!(outside(), around);
-    let left: Vec<_> = namespaces().difference(&before).cloned().collect();
+    let all = namespaces(|_| true);
+    let left: Vec<_> = all.intersection(&inside).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
