@@ -16,6 +16,8 @@ mod slot;
 mod state;
 mod stats;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use self::config::PoolConfig;
 pub use self::error::ConnectError;
@@ -25,3 +27,5 @@ pub use self::retry::{is_lost, is_retryable};
 #[cfg(feature = "retry")]
 pub use self::retry_policy::RetryPolicy;
 pub use self::stats::TargetStats;
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsConnector, TlsIo};

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 
 use super::drain::DrainHandle;
 use super::listen::{Incoming, Listener};
+#[cfg(feature = "tls")]
+use super::tls::Identity;
 use crate::config::Config;
 use crate::driver::Channel;
 
@@ -33,7 +35,7 @@ pub struct Acceptor {
 }
 
 /// Where a channel comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
     /// The peer's address.
@@ -42,6 +44,40 @@ pub struct PeerInfo {
     pub connection: u64,
     /// The channel's number on its connection.
     pub channel: u32,
+    /// The certificates by which a TLS peer has proven who it is, if it was
+    /// asked for them.
+    #[cfg(feature = "tls")]
+    pub identity: Option<Identity>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub addr: SocketAddr,
+    #[cfg(feature = "tls")]
+    pub identity: Option<Identity>,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        Peer {
+            addr,
+            #[cfg(feature = "tls")]
+            identity: None,
+        }
+    }
+}
+
+impl Peer {
+    pub fn info(&self, connection: u64, channel: u32) -> PeerInfo {
+        PeerInfo {
+            addr: self.addr,
+            connection,
+            channel,
+            #[cfg(feature = "tls")]
+            identity: self.identity.clone(),
+        }
+    }
 }
 
 impl Acceptor {
@@ -53,8 +89,7 @@ impl Acceptor {
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, config: Config) -> Self {
         let local_addr = listener.local_addr().ok();
-        let profile = config.socket.clone();
-        Acceptor::start(Incoming { listener, profile }, config, local_addr)
+        Acceptor::start(Incoming::new(listener, &config), config, local_addr)
     }
 
     /// An acceptor of the connections that a stream yields, each with its
@@ -72,9 +107,14 @@ impl Acceptor {
         Acceptor::start(incoming, config, None)
     }
 
-    fn start<S, T>(incoming: S, config: Config, local_addr: Option<SocketAddr>) -> Self
+    pub(super) fn start<S, T, P>(
+        incoming: S,
+        config: Config,
+        local_addr: Option<SocketAddr>,
+    ) -> Self
     where
-        S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+        S: Stream<Item = io::Result<(T, P)>> + Send + 'static,
+        P: Into<Peer> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(BACKLOG);

@@ -4,7 +4,14 @@ mod acceptor;
 #[cfg(feature = "axum")]
 mod axum;
 mod drain;
+mod handshake;
 mod listen;
+mod shared_port;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use self::acceptor::{Acceptor, PeerInfo};
 pub use self::drain::DrainHandle;
+pub use self::shared_port::{SharedIo, SharedPort};
+#[cfg(feature = "tls")]
+pub use self::tls::{Identity, Tls};
