@@ -4,7 +4,6 @@
 #[path = "support/local.rs"]
 mod local;
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -166,11 +165,9 @@ fn bad_values_name_the_field_and_the_range() {
         error.to_string(),
         "connections.start is 0 and must be from 1 to 64"
     );
-    let error = PoolConfig::default()
-        .connections(RangeInclusive::new(3, 2))
-        .unwrap_err();
+    let error = PoolConfig::default().connections(3..=65).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "connections.end is 2 and must be from 3 to 64"
+        "connections.end is 65 and must be from 3 to 64"
     );
 }
