@@ -1,5 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -153,6 +155,16 @@ impl Acceptor {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.local_addr
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+/// Never ends. For servers that take a stream, such as tonic's
+/// `serve_with_incoming`.
+impl Stream for Acceptor {
+    type Item = (Channel, PeerInfo);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx)
     }
 }
 
