@@ -4,6 +4,7 @@
 //! is one itself, so it goes where the connector went.
 
 mod config;
+mod connection;
 mod dial;
 mod error;
 mod layer;

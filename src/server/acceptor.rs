@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -119,9 +120,20 @@ impl Acceptor {
         P: Into<Peer> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
+        Acceptor::with(config, local_addr, |listener| listener.run(incoming))
+    }
+
+    pub(super) fn with<R>(
+        config: Config,
+        local_addr: Option<SocketAddr>,
+        run: impl FnOnce(Listener) -> R,
+    ) -> Self
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let (drain, member) = DrainHandle::new();
-        tokio::spawn(Listener::new(config, sender.clone(), member).run(incoming));
+        tokio::spawn(run(Listener::new(config, sender.clone(), member)));
         Acceptor {
             local_addr,
             _sender: sender,
