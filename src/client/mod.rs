@@ -17,6 +17,7 @@
 //! next request on it, for which no error can say whether it was done.
 
 mod config;
+mod connection;
 mod dial;
 mod error;
 mod layer;

@@ -1,5 +1,8 @@
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -117,9 +120,20 @@ impl Acceptor {
         P: Into<Peer> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
+        Acceptor::with(config, local_addr, |listener| listener.run(incoming))
+    }
+
+    pub(super) fn with<R>(
+        config: Config,
+        local_addr: Option<SocketAddr>,
+        run: impl FnOnce(Listener) -> R,
+    ) -> Self
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let (drain, member) = DrainHandle::new();
-        tokio::spawn(Listener::new(config, sender.clone(), member).run(incoming));
+        tokio::spawn(run(Listener::new(config, sender.clone(), member)));
         Acceptor {
             local_addr,
             _sender: sender,
@@ -156,6 +170,16 @@ impl Acceptor {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.local_addr
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+/// Never ends. For servers that take a stream, such as tonic's
+/// `serve_with_incoming`.
+impl Stream for Acceptor {
+    type Item = (Channel, PeerInfo);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx)
     }
 }
 

@@ -51,9 +51,9 @@ impl Stream for Incoming {
 type Sender = mpsc::Sender<(Channel, PeerInfo)>;
 
 pub(super) struct Listener {
-    config: Config,
-    to: Sender,
-    member: Membership,
+    pub config: Config,
+    pub to: Sender,
+    pub member: Membership,
     connections: u64,
 }
 
@@ -83,7 +83,10 @@ impl Listener {
                 _ = self.member.asked() => return,
             };
             match next {
-                Some(Ok((io, peer))) => self.serve(io, peer.into()),
+                Some(Ok((io, peer))) => {
+                    let connection = Connection::server(io, self.config.clone());
+                    self.serve(connection, peer.into());
+                }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(_)) => tokio::time::sleep(RETRY).await,
                 None => return,
@@ -91,9 +94,9 @@ impl Listener {
         }
     }
 
-    fn serve(&mut self, io: impl AsyncRead + AsyncWrite + Send + 'static, peer: Peer) {
+    /// Takes the connection's channels until its end.
+    pub fn serve(&mut self, connection: Connection, peer: Peer) {
         self.connections += 1;
-        let connection = Connection::server(io, self.config.clone());
         let (number, to) = (self.connections, self.to.clone());
         let member = self.member.clone();
         let mark = member.mark();

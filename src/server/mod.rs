@@ -3,6 +3,7 @@
 mod acceptor;
 #[cfg(feature = "axum")]
 mod axum;
+mod dialling;
 mod drain;
 mod handshake;
 mod listen;
