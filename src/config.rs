@@ -8,9 +8,13 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 
 /// The configuration of one connection; always valid.
 ///
-/// The most that a peer can make one connection hold for its channels is
-/// `max_channels * initial_window + receive_budget` bytes: 128 MiB by default.
-/// What the application writes is bounded by `send_buffer` a channel.
+/// What a peer can make one connection hold is bounded: `initial_window` bytes
+/// for each channel, `receive_budget` bytes for all of them together, and about
+/// 200 bytes for each channel's state. A peer may have `max_channels` of its
+/// own; how many this side opens is its own choice. With the defaults and no
+/// channels of this side's that is 128 MiB of bytes; a queue that grows may take
+/// up to twice its bytes of memory. What the application writes is bounded by
+/// `send_buffer` a channel.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) magic: u32,
