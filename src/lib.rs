@@ -16,7 +16,14 @@
 //! the crate depends on `bytes` and `slab`. Who comes from the Python package
 //! `tcpchan` finds its names in the [`guide`].
 //!
-//! The feature `axum` makes [`server::Acceptor`] an `axum::serve::Listener`.
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `client`, `server` (default) | the connector, the acceptor |
+//! | `axum` | `axum::serve(acceptor, app)` |
+//! | `tls` | TLS by rustls on both sides |
+//! | `retry` | a policy for tower's retry layer |
 #![warn(missing_docs)]
 
 #[cfg(feature = "client")]
@@ -30,6 +37,8 @@ pub mod proto;
 pub mod server;
 #[cfg(feature = "net")]
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod wire;
 
 pub use self::config::{Config, ConfigError};
@@ -37,6 +46,8 @@ pub use self::config::{Config, ConfigError};
 pub use self::driver::{Channel, Connection, ReadHalf, WriteHalf};
 #[cfg(feature = "net")]
 pub use self::socket::SocketProfile;
+#[cfg(feature = "tls")]
+pub use self::tls::ALPN;
 pub use self::wire::Protocol;
 
 #[cfg(all(doctest, feature = "axum"))]

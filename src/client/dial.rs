@@ -55,10 +55,19 @@ where
 /// Gives a TCP socket the options of its profile, if it isn't hidden in
 /// another type.
 fn set_up(io: &dyn Any, config: &Config) -> Result<(), ConnectError> {
-    match io.downcast_ref::<TokioIo<TcpStream>>() {
-        Some(tcp) => config.socket.apply(tcp.inner()).map_err(ConnectError::dial),
+    match tcp(io) {
+        Some(tcp) => config.socket.apply(tcp).map_err(ConnectError::dial),
         None => Ok(()),
     }
+}
+
+fn tcp(io: &dyn Any) -> Option<&TcpStream> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = io.downcast_ref::<super::TlsIo<TokioIo<TcpStream>>>() {
+        let (tcp, _) = tls.inner().get_ref();
+        return Some(tcp.inner().inner());
+    }
+    Some(io.downcast_ref::<TokioIo<TcpStream>>()?.inner())
 }
 
 /// The place of a dial at its target, which learns of its end however it ends.

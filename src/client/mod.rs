@@ -17,6 +17,7 @@
 //! next request on it, for which no error can say whether it was done.
 
 mod config;
+mod connection;
 mod dial;
 mod error;
 mod layer;
@@ -29,6 +30,8 @@ mod slot;
 mod state;
 mod stats;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use self::config::PoolConfig;
 pub use self::error::ConnectError;
@@ -38,3 +41,5 @@ pub use self::retry::{is_lost, is_retryable};
 #[cfg(feature = "retry")]
 pub use self::retry_policy::RetryPolicy;
 pub use self::stats::TargetStats;
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsConnector, TlsIo};

@@ -113,6 +113,19 @@ impl Connection {
         }
     }
 
+    /// Waits until no more channels can be opened: the connection has ended, or
+    /// one side drains it. Cancel safe.
+    #[cfg(feature = "server")]
+    pub(crate) async fn closed_to_channels(&self) {
+        loop {
+            let changed = self.changed();
+            if !self.is_open() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits for the end of the connection. Cancel safe.
     #[cfg(feature = "client")]
     pub(crate) async fn ended(&self) {

@@ -14,6 +14,7 @@ pub(super) struct Unseen {
 }
 
 impl Unseen {
+    #[cfg(feature = "server")]
     pub fn set(&self, token: watch::Receiver<()>) {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         self.is.store(true, Relaxed);

@@ -31,7 +31,7 @@ impl Connection {
                 let error = ConnectionError::violation(code, text.clone());
                 self.go_away(code, &text, error);
             }
-            Err(ConnectionError::Version(text)) if self.hello.received => {
+            Err(ConnectionError::Version(text)) if self.hello.received && !self.is_v0() => {
                 let error = ConnectionError::violation(code::PROTOCOL, text.clone());
                 self.go_away(code::PROTOCOL, &text, error);
             }

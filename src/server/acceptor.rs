@@ -1,5 +1,8 @@
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -8,6 +11,8 @@ use tokio::sync::mpsc;
 
 use super::drain::DrainHandle;
 use super::listen::{Incoming, Listener};
+#[cfg(feature = "tls")]
+use super::tls::Identity;
 use crate::config::Config;
 use crate::driver::Channel;
 
@@ -33,7 +38,7 @@ pub struct Acceptor {
 }
 
 /// Where a channel comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
     /// The peer's address.
@@ -42,6 +47,40 @@ pub struct PeerInfo {
     pub connection: u64,
     /// The channel's number on its connection.
     pub channel: u32,
+    /// The certificates by which a TLS peer has proven who it is, if it was
+    /// asked for them.
+    #[cfg(feature = "tls")]
+    pub identity: Option<Identity>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub addr: SocketAddr,
+    #[cfg(feature = "tls")]
+    pub identity: Option<Identity>,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        Peer {
+            addr,
+            #[cfg(feature = "tls")]
+            identity: None,
+        }
+    }
+}
+
+impl Peer {
+    pub fn info(&self, connection: u64, channel: u32) -> PeerInfo {
+        PeerInfo {
+            addr: self.addr,
+            connection,
+            channel,
+            #[cfg(feature = "tls")]
+            identity: self.identity.clone(),
+        }
+    }
 }
 
 impl Acceptor {
@@ -53,8 +92,7 @@ impl Acceptor {
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, config: Config) -> Self {
         let local_addr = listener.local_addr().ok();
-        let profile = config.socket.clone();
-        Acceptor::start(Incoming { listener, profile }, config, local_addr)
+        Acceptor::start(Incoming::new(listener, &config), config, local_addr)
     }
 
     /// An acceptor of the connections that a stream yields, each with its
@@ -72,14 +110,30 @@ impl Acceptor {
         Acceptor::start(incoming, config, None)
     }
 
-    fn start<S, T>(incoming: S, config: Config, local_addr: Option<SocketAddr>) -> Self
+    pub(super) fn start<S, T, P>(
+        incoming: S,
+        config: Config,
+        local_addr: Option<SocketAddr>,
+    ) -> Self
     where
-        S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+        S: Stream<Item = io::Result<(T, P)>> + Send + 'static,
+        P: Into<Peer> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        Acceptor::with(config, local_addr, |listener| listener.run(incoming))
+    }
+
+    pub(super) fn with<R>(
+        config: Config,
+        local_addr: Option<SocketAddr>,
+        run: impl FnOnce(Listener) -> R,
+    ) -> Self
+    where
+        R: Future<Output = ()> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let (drain, member) = DrainHandle::new();
-        tokio::spawn(Listener::new(config, sender.clone(), member).run(incoming));
+        tokio::spawn(run(Listener::new(config, sender.clone(), member)));
         Acceptor {
             local_addr,
             _sender: sender,
@@ -116,6 +170,16 @@ impl Acceptor {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.local_addr
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+/// Never ends. For servers that take a stream, such as tonic's
+/// `serve_with_incoming`.
+impl Stream for Acceptor {
+    type Item = (Channel, PeerInfo);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx)
     }
 }
 

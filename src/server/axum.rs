@@ -5,7 +5,8 @@ use std::io;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 
-use super::{Acceptor, PeerInfo};
+use super::acceptor::{Acceptor, Peer, PeerInfo};
+use super::shared_port::{SharedIo, SharedPort};
 use crate::driver::Channel;
 
 impl Listener for Acceptor {
@@ -19,16 +20,33 @@ impl Listener for Acceptor {
     /// The listener's address; connection and channel are 0.
     fn local_addr(&self) -> io::Result<PeerInfo> {
         let addr = Acceptor::local_addr(self)?;
-        Ok(PeerInfo {
-            addr,
-            connection: 0,
-            channel: 0,
-        })
+        Ok(Peer::from(addr).info(0, 0))
+    }
+}
+
+impl Listener for SharedPort {
+    type Io = SharedIo;
+    type Addr = PeerInfo;
+
+    async fn accept(&mut self) -> (SharedIo, PeerInfo) {
+        SharedPort::accept(self).await
+    }
+
+    /// The listener's address; connection and channel are 0.
+    fn local_addr(&self) -> io::Result<PeerInfo> {
+        let addr = SharedPort::local_addr(self)?;
+        Ok(Peer::from(addr).info(0, 0))
     }
 }
 
 impl Connected<IncomingStream<'_, Acceptor>> for PeerInfo {
     fn connect_info(stream: IncomingStream<'_, Acceptor>) -> Self {
-        *stream.remote_addr()
+        stream.remote_addr().clone()
+    }
+}
+
+impl Connected<IncomingStream<'_, SharedPort>> for PeerInfo {
+    fn connect_info(stream: IncomingStream<'_, SharedPort>) -> Self {
+        stream.remote_addr().clone()
     }
 }

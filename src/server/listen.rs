@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::PeerInfo;
+use super::acceptor::{Peer, PeerInfo};
 use super::drain::Membership;
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
@@ -24,8 +24,15 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A TCP listener as a stream.
 pub(super) struct Incoming {
-    pub listener: TcpListener,
-    pub profile: SocketProfile,
+    listener: TcpListener,
+    profile: SocketProfile,
+}
+
+impl Incoming {
+    pub fn new(listener: TcpListener, config: &Config) -> Self {
+        let profile = config.socket.clone();
+        Incoming { listener, profile }
+    }
 }
 
 impl Stream for Incoming {
@@ -44,9 +51,9 @@ impl Stream for Incoming {
 type Sender = mpsc::Sender<(Channel, PeerInfo)>;
 
 pub(super) struct Listener {
-    config: Config,
-    to: Sender,
-    member: Membership,
+    pub config: Config,
+    pub to: Sender,
+    pub member: Membership,
     connections: u64,
 }
 
@@ -61,9 +68,10 @@ impl Listener {
     }
 
     /// Takes connections until the acceptor is gone or drains.
-    pub async fn run<S, T>(mut self, incoming: S)
+    pub async fn run<S, T, P>(mut self, incoming: S)
     where
-        S: Stream<Item = io::Result<(T, SocketAddr)>>,
+        S: Stream<Item = io::Result<(T, P)>>,
+        P: Into<Peer>,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let mut incoming = pin!(incoming);
@@ -75,7 +83,10 @@ impl Listener {
                 _ = self.member.asked() => return,
             };
             match next {
-                Some(Ok((io, addr))) => self.serve(io, addr),
+                Some(Ok((io, peer))) => {
+                    let connection = Connection::server(io, self.config.clone());
+                    self.serve(connection, peer.into());
+                }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(_)) => tokio::time::sleep(RETRY).await,
                 None => return,
@@ -83,15 +94,15 @@ impl Listener {
         }
     }
 
-    fn serve(&mut self, io: impl AsyncRead + AsyncWrite + Send + 'static, addr: SocketAddr) {
+    /// Takes the connection's channels until its end.
+    pub fn serve(&mut self, connection: Connection, peer: Peer) {
         self.connections += 1;
-        let connection = Connection::server(io, self.config.clone());
         let (number, to) = (self.connections, self.to.clone());
         let member = self.member.clone();
         let mark = member.mark();
         tokio::spawn(async move {
             tokio::select! {
-                () = feed(&connection, number, addr, to, mark) => {}
+                () = feed(&connection, number, peer, to, mark) => {}
                 () = member.obey(&connection) => {}
             }
         });
@@ -99,13 +110,7 @@ impl Listener {
 }
 
 /// Hands a connection's channels on until it ends or the acceptor is gone.
-async fn feed(
-    from: &Connection,
-    connection: u64,
-    addr: SocketAddr,
-    to: Sender,
-    mark: impl Fn(&Channel),
-) {
+async fn feed(from: &Connection, connection: u64, peer: Peer, to: Sender, mark: impl Fn(&Channel)) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -114,12 +119,7 @@ async fn feed(
         };
         let Some(accepted) = accepted else { return };
         mark(&accepted);
-        let channel = accepted.id();
-        let info = PeerInfo {
-            addr,
-            connection,
-            channel,
-        };
+        let info = peer.info(connection, accepted.id());
         // One that comes as the acceptor goes is given back.
         if let Err(mpsc::error::SendError((channel, _))) = to.send((accepted, info)).await {
             channel.refuse();

@@ -3,8 +3,16 @@
 mod acceptor;
 #[cfg(feature = "axum")]
 mod axum;
+mod dialling;
 mod drain;
+mod handshake;
 mod listen;
+mod shared_port;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use self::acceptor::{Acceptor, PeerInfo};
 pub use self::drain::DrainHandle;
+pub use self::shared_port::{SharedIo, SharedPort};
+#[cfg(feature = "tls")]
+pub use self::tls::{Identity, Tls};

@@ -113,19 +113,24 @@ async fn beside_transfers(peer: &Peer, bytes: u64, transfers: Vec<(&str, Transfe
     Ok(())
 }
 
+/// The link changes at its time, whatever requests are still on their way; a
+/// request belongs to the phase in which it started.
 async fn recovers(peer: &Peer, loss: f64) -> Result<()> {
     get(peer, 16 << 10).await?;
+    let start = Instant::now();
+    let mut phases = Vec::new();
+    let mut tick = every(25);
     for (phase, loss) in [("before", 0.0), ("lossy", loss), ("after", 0.0)] {
         tell(Event::Loss(loss))?;
-        let start = Instant::now();
         let mut tasks = JoinSet::new();
-        let mut tick = every(25);
         for _ in 0..120 {
             tick.tick().await;
             tasks.spawn(timed(Instant::now(), get(peer, 16 << 10)));
         }
-        let tasks = all(tasks);
-        sample(phase, tasks.await?, start, 120 << 14)?;
+        phases.push((phase, tasks));
+    }
+    for (phase, tasks) in phases {
+        sample(phase, all(tasks).await?, start, 0)?;
     }
     Ok(())
 }

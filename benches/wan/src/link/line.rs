@@ -9,6 +9,9 @@ use rand::{RngExt, SeedableRng};
 
 use crate::conditions::Conditions;
 
+/// The most lateness that is told apart, in microseconds: a minute.
+const LATEST: u64 = 60_000_000;
+
 /// A delay line behind a rate limiter with a tail-drop queue, behind a lossy
 /// hop. Packets are never reordered.
 pub struct Line {
@@ -51,7 +54,7 @@ impl Line {
                 queue_drops: 0,
                 delivered: 0,
                 refused: 0,
-                lateness: Histogram::new(3)?,
+                lateness: Histogram::new_with_max(LATEST, 3)?,
             },
         })
     }
@@ -98,7 +101,8 @@ impl Line {
         now: Instant,
         mut send: impl FnMut(&[u8]) -> bool,
     ) -> Option<Instant> {
-        while let Some((due, packet)) = self.waiting.pop_front_if(|(due, _)| *due <= now) {
+        let due_now = self.waiting.partition_point(|(due, _)| *due <= now);
+        for (due, packet) in self.waiting.drain(..due_now) {
             match send(&packet) {
                 true => self.counts.delivered += 1,
                 false => self.counts.refused += 1,
@@ -154,6 +158,18 @@ mod tests {
         let due = start + clean().delay();
         assert_eq!(delivered(&mut line, due - Duration::from_nanos(1)), 0);
         assert_eq!(delivered(&mut line, due), 1);
+    }
+
+    #[test]
+    fn a_packet_that_leaves_late_counts_with_all_its_lateness() {
+        let (mut line, start) = line(clean());
+        line.push(start, &[0; 100]);
+        delivered(
+            &mut line,
+            start + clean().delay() + Duration::from_millis(500),
+        );
+        let latest = line.counts().lateness.max();
+        assert!((499_000..501_000).contains(&latest), "{latest}");
     }
 
     #[test]

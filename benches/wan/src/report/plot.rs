@@ -45,8 +45,8 @@ fn panel(runs: &[Run], area: &Area) -> Result<(), Box<dyn std::error::Error>> {
         .x_label_area_size(32)
         .y_label_area_size(110)
         .build_cartesian_2d(
-            (0.9..most * 1.3).log_scale(),
-            (0..runs.len()).into_segmented(),
+            (0.9..most * 2.0).log_scale(),
+            (0..runs.len() - 1).into_segmented(),
         )?;
     chart
         .configure_mesh()
@@ -59,7 +59,8 @@ fn panel(runs: &[Run], area: &Area) -> Result<(), Box<dyn std::error::Error>> {
             }
             .unwrap_or_default()
         })
-        .x_label_formatter(&|trips| format!("{trips:.3}").trim_end_matches(['0', '.']).into())
+        .x_label_formatter(&|trips| ((trips * 100.0).round() / 100.0).to_string())
+        .light_line_style(TRANSPARENT)
         .x_desc("round trips, p50 to p99")
         .draw()?;
     for (name, colour) in names(runs).into_iter().zip(COLOURS.iter().cycle()) {

@@ -1,0 +1,121 @@
+//! TLS over any connector.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tower_service::Service;
+
+use super::error::BoxError;
+use crate::tls::ALPN;
+
+/// TLS over a TCP connection that a connector made.
+pub type TlsIo<T> = TokioIo<TlsStream<TokioIo<T>>>;
+
+/// A connector that speaks TLS and asks for [`ALPN`] over the connections of
+/// another, whatever the URI's scheme.
+///
+/// ```no_run
+/// # fn make(config: tokio_rustls::rustls::ClientConfig) {
+/// use tcpchan::client::{Multiplex, TlsConnector};
+///
+/// let connector = Multiplex::new(TlsConnector::new(config));
+/// # }
+/// ```
+///
+/// Client certificates are given by rustls's `with_client_auth_cert`.
+///
+/// A [`Multiplex`](super::Multiplex) takes other TLS connectors too, such as
+/// hyper-rustls's `HttpsConnector::from((http, config))`, where the ALPN is
+/// that of its configuration: `config.alpn_protocols = vec![ALPN.to_vec()]`.
+#[derive(Clone)]
+pub struct TlsConnector<C = HttpConnector> {
+    inner: C,
+    tls: tokio_rustls::TlsConnector,
+    name: Option<ServerName<'static>>,
+}
+
+impl TlsConnector {
+    /// Over TCP, with a configuration of rustls, whose crypto provider is
+    /// yours to choose.
+    pub fn new(config: impl Into<Arc<ClientConfig>>) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        TlsConnector::over(http, config)
+    }
+}
+
+impl<C> TlsConnector<C> {
+    /// Over another connector, which must take the URI's scheme.
+    pub fn over(inner: C, config: impl Into<Arc<ClientConfig>>) -> Self {
+        let mut config = Arc::unwrap_or_clone(config.into());
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        TlsConnector {
+            inner,
+            tls: Arc::new(config).into(),
+            name: None,
+        }
+    }
+
+    /// The name that the server's certificate must be for, instead of the
+    /// URI's host.
+    pub fn server_name(mut self, name: ServerName<'static>) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    fn name_for(&self, uri: &Uri) -> io::Result<ServerName<'static>> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        ServerName::try_from(host.to_owned()).map_err(io::Error::other)
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for TlsConnector<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConnector")
+            .field("inner", &self.inner)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> Service<Uri> for TlsConnector<C>
+where
+    C: Service<Uri>,
+    C::Response: Read + Write + Send + Unpin + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = TlsIo<C::Response>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (tls, name) = (self.tls.clone(), self.name_for(&uri));
+        let connecting = self.inner.call(uri);
+        Box::pin(async move {
+            let name = name?;
+            let io = connecting.await.map_err(Into::into)?;
+            Ok(TokioIo::new(tls.connect(name, TokioIo::new(io)).await?))
+        })
+    }
+}

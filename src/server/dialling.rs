@@ -1,0 +1,103 @@
+//! A server that dials out: for an app behind NAT, which its peer calls over
+//! the connection that the app made.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::acceptor::Acceptor;
+use super::listen::Listener;
+use crate::config::Config;
+use crate::driver::Connection;
+
+/// The wait before a second dial: doubled after each failure, and between half
+/// and all of that by chance, so that servers don't come back together.
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(5);
+
+impl Acceptor {
+    /// An acceptor of the channels that the peer opens on a connection that
+    /// this side dials. It keeps one: where that has ended, or its peer drains,
+    /// it dials again, after failures with growing waits of up to 5 s. A dial
+    /// may take as long as [`Config::handshake_timeout`].
+    ///
+    /// `dial` yields the connection and its peer's address, such as a
+    /// `TcpStream` (whose options are its own to set, by
+    /// [`SocketProfile::apply`](crate::SocketProfile::apply)) or TLS over one.
+    ///
+    /// ```no_run
+    /// # async fn run(app: axum::Router) -> std::io::Result<()> {
+    /// let dial = || async {
+    ///     let tcp = tokio::net::TcpStream::connect("hub.example:3000").await?;
+    ///     tcpchan::SocketProfile::default().apply(&tcp)?;
+    ///     let addr = tcp.peer_addr()?;
+    ///     Ok((tcp, addr))
+    /// };
+    /// let acceptor = tcpchan::server::Acceptor::dialling(dial, tcpchan::Config::default());
+    /// axum::serve(acceptor, app).await
+    /// # }
+    /// ```
+    ///
+    /// The other side accepts the connection ([`Connection::server`]) and opens
+    /// channels on it ([`Connection::open`]); with the feature `client` its
+    /// [`Connection`] is a connector for hyper-util's client.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time enabled.
+    pub fn dialling<F, D, T>(dial: F, config: Config) -> Self
+    where
+        F: FnMut() -> D + Send + 'static,
+        D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        Acceptor::with(config, None, |listener| run(listener, dial))
+    }
+}
+
+/// Keeps a connection until the acceptor is gone or drains.
+async fn run<F, D, T>(mut listener: Listener, mut dial: F)
+where
+    F: FnMut() -> D,
+    D: Future<Output = io::Result<(T, SocketAddr)>>,
+    T: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (to, mut member) = (listener.to.clone(), listener.member.clone());
+    let keep = async {
+        let mut wait = FIRST;
+        loop {
+            if serve_one(&mut listener, dial()).await {
+                wait = FIRST;
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            wait = LONGEST.min(2 * wait);
+        }
+    };
+    tokio::select! {
+        () = keep => {}
+        () = to.closed() => {}
+        _ = member.asked() => {}
+    }
+}
+
+/// Dials and serves; returns when another connection is needed, and whether
+/// the peer of this one had answered.
+async fn serve_one<T>(
+    listener: &mut Listener,
+    dial: impl Future<Output = io::Result<(T, SocketAddr)>>,
+) -> bool
+where
+    T: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let within = listener.config.handshake_timeout;
+    let Ok(Ok((io, addr))) = tokio::time::timeout(within, dial).await else {
+        return false;
+    };
+    let connection = Connection::client(io, listener.config.clone());
+    listener.serve(connection.clone(), addr.into());
+    connection.closed_to_channels().await;
+    connection.rtt().is_some()
+}

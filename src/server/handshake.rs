@@ -1,0 +1,78 @@
+//! What a connection goes through before its first frame, in a task of its own:
+//! few at a time, each within a time.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::listen::Incoming;
+
+/// Handshakes at a time. More connections wait in the system's backlog.
+pub(super) const AT_ONCE: usize = 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub within: Duration,
+    pub at_once: usize,
+}
+
+/// The connections of a listener whose handshake has ended well.
+pub(super) struct Handshakes<F, T> {
+    incoming: Incoming,
+    shake: F,
+    limits: Limits,
+    tasks: JoinSet<io::Result<Option<T>>>,
+}
+
+impl<F, T: 'static> Handshakes<F, T> {
+    /// `shake` yields what is to be served, or nothing if it is elsewhere.
+    pub fn new(incoming: Incoming, limits: Limits, shake: F) -> Self {
+        let tasks = JoinSet::new();
+        Handshakes {
+            incoming,
+            shake,
+            limits,
+            tasks,
+        }
+    }
+}
+
+impl<F, T: 'static> Unpin for Handshakes<F, T> {}
+
+impl<F, S, T> Stream for Handshakes<F, T>
+where
+    F: Fn(TcpStream, SocketAddr) -> S,
+    S: Future<Output = io::Result<Option<T>>> + Send + 'static,
+    T: Send + 'static,
+{
+    type Item = io::Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
+        let this = &mut *self;
+        loop {
+            if this.tasks.len() < this.limits.at_once
+                && let Poll::Ready(next) = Pin::new(&mut this.incoming).poll_next(cx)
+            {
+                let Some((tcp, addr)) = next.transpose()? else {
+                    return Poll::Ready(None);
+                };
+                let shake = tokio::time::timeout(this.limits.within, (this.shake)(tcp, addr));
+                this.tasks.spawn(async { shake.await? });
+                continue;
+            }
+            match this.tasks.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Ok(Some(io))))) => return Poll::Ready(Some(Ok(io))),
+                // A handshake that fails is its peer's loss alone.
+                Poll::Ready(Some(_)) => {}
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

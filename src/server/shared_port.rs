@@ -1,0 +1,218 @@
+//! tcpchan and HTTP on one port.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::acceptor::{Acceptor, Peer, PeerInfo};
+use super::drain::DrainHandle;
+use super::handshake::{AT_ONCE, Handshakes, Limits};
+use super::listen::Incoming;
+#[cfg(feature = "tls")]
+use super::tls::{Tls, shake};
+use crate::config::Config;
+use crate::driver::Channel;
+
+/// HTTP connections that wait for [`SharedPort::accept`].
+const BACKLOG: usize = 128;
+
+/// Takes both, channels and plain HTTP connections, on one port, so that
+/// clients can move to tcpchan one by one and back.
+///
+/// With the feature `axum` it is an `axum::serve::Listener` as the
+/// [`Acceptor`] is, whose [`PeerInfo`] has connection and channel 0 for an
+/// HTTP connection:
+///
+/// ```no_run
+/// # async fn run(app: axum::Router) -> std::io::Result<()> {
+/// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+/// let port = tcpchan::server::SharedPort::plain(listener, tcpchan::Config::default());
+/// axum::serve(port, app).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SharedPort {
+    acceptor: Acceptor,
+    http: mpsc::Receiver<(SharedIo, PeerInfo)>,
+}
+
+/// What a [`SharedPort`] takes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SharedIo {
+    /// A channel.
+    Channel(Channel),
+    /// A connection without TLS that is not tcpchan's, and should be HTTP's.
+    Tcp(TcpStream),
+    /// The same with TLS.
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+impl SharedPort {
+    /// Without TLS: the first byte tells tcpchan (0 or 1) from HTTP (a
+    /// letter). A connection that says nothing is closed after
+    /// [`Config::handshake_timeout`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub fn plain(listener: TcpListener, config: Config) -> Self {
+        let limits = Limits {
+            within: config.handshake_timeout,
+            at_once: AT_ONCE,
+        };
+        SharedPort::start(listener, config, limits, |tcp, addr| async move {
+            let mut first = [0];
+            if tcp.peek(&mut first).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let is_tcpchan = first[0] <= 1;
+            Ok((is_tcpchan, SharedIo::Tcp(tcp), Peer::from(addr)))
+        })
+    }
+
+    /// With TLS: a client that asks for [`ALPN`](crate::ALPN) gets tcpchan,
+    /// one that asks for another protocol of rustls's configuration
+    /// (`http/1.1` if that has none) or for none gets HTTP.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time and I/O enabled.
+    #[cfg(feature = "tls")]
+    pub fn tls(listener: TcpListener, tls: Tls, config: Config) -> Self {
+        use crate::tls::ALPN;
+
+        let limits = tls.limits;
+        let mut alpn = tls.config.alpn_protocols.clone();
+        if alpn.is_empty() {
+            alpn.push(b"http/1.1".to_vec());
+        }
+        alpn.retain(|protocol| protocol != ALPN);
+        alpn.insert(0, ALPN.to_vec());
+        let acceptor = tls.acceptor(alpn);
+        SharedPort::start(listener, config, limits, move |tcp, addr| {
+            let shake = shake(acceptor.clone(), tcp, addr);
+            async {
+                let (stream, peer) = shake.await?;
+                let is_tcpchan = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+                Ok((is_tcpchan, SharedIo::Tls(Box::new(stream)), peer))
+            }
+        })
+    }
+
+    /// `sort` tells whether a connection is tcpchan's.
+    fn start<F, S>(listener: TcpListener, config: Config, limits: Limits, sort: F) -> Self
+    where
+        F: Fn(TcpStream, SocketAddr) -> S + Send + 'static,
+        S: Future<Output = io::Result<(bool, SharedIo, Peer)>> + Send + 'static,
+    {
+        let (sender, http) = mpsc::channel(BACKLOG);
+        let local_addr = listener.local_addr().ok();
+        let incoming = Incoming::new(listener, &config);
+        let sorted = Handshakes::new(incoming, limits, move |tcp, addr| {
+            let (sorted, sender) = (sort(tcp, addr), sender.clone());
+            async move {
+                let (is_tcpchan, io, peer) = sorted.await?;
+                if is_tcpchan {
+                    return Ok(Some((io, peer)));
+                }
+                // If it fails, nobody serves HTTP any more.
+                let _ = sender.send((io, peer.info(0, 0))).await;
+                Ok(None)
+            }
+        });
+        SharedPort {
+            acceptor: Acceptor::start(sorted, config, local_addr),
+            http,
+        }
+    }
+
+    /// The next channel or HTTP connection. It never fails, and waits for ever
+    /// if no more can come. Cancel safe.
+    pub async fn accept(&mut self) -> (SharedIo, PeerInfo) {
+        tokio::select! {
+            (channel, peer) = self.acceptor.accept() => (SharedIo::Channel(channel), peer),
+            Some((io, peer)) = self.http.recv() => (io, peer),
+        }
+    }
+
+    /// The address that the listener is bound to.
+    ///
+    /// # Errors
+    ///
+    /// `AddrNotAvailable` if it is not known.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.acceptor.local_addr()
+    }
+
+    /// What drains the tcpchan connections, as [`Acceptor::drain_handle`]. No
+    /// HTTP connections are taken from then on either; those that are there
+    /// are for their server to end.
+    pub fn drain_handle(&self) -> DrainHandle {
+        self.acceptor.drain_handle()
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! delegate {
+    ($self:ident, $method:ident($($argument:ident),*)) => {
+        match $self.get_mut() {
+            SharedIo::Channel(io) => Pin::new(io).$method($($argument),*),
+            SharedIo::Tcp(io) => Pin::new(io).$method($($argument),*),
+            #[cfg(feature = "tls")]
+            SharedIo::Tls(io) => Pin::new(io).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for SharedIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        delegate!(self, poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for SharedIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            SharedIo::Channel(io) => io.is_write_vectored(),
+            SharedIo::Tcp(io) => io.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            SharedIo::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,126 @@
+//! TLS in front of an acceptor.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::server::TlsStream;
+
+use super::acceptor::{Acceptor, Peer};
+use super::handshake::{AT_ONCE, Handshakes, Limits};
+use super::listen::Incoming;
+use crate::config::{Config, ConfigError, check};
+use crate::tls::ALPN;
+
+/// How a server speaks TLS: rustls's configuration, and limits of handshakes.
+///
+/// Client certificates are asked for by rustls's `with_client_cert_verifier`.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub(super) config: ServerConfig,
+    pub(super) limits: Limits,
+}
+
+impl Tls {
+    /// With a configuration of rustls, whose crypto provider is yours to
+    /// choose. Its ALPN is set by who takes it.
+    pub fn new(config: impl Into<Arc<ServerConfig>>) -> Self {
+        Tls {
+            config: Arc::unwrap_or_clone(config.into()),
+            limits: Limits {
+                within: Duration::from_secs(10),
+                at_once: AT_ONCE,
+            },
+        }
+    }
+
+    /// How long a handshake may take. Default 10 s: three of TCP's segments
+    /// may be lost.
+    ///
+    /// # Errors
+    ///
+    /// Below 1 ms or above an hour (the error counts milliseconds).
+    pub fn handshake_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        check("handshake_timeout", time.as_millis(), 1..=3_600_000)?;
+        self.limits.within = time;
+        Ok(self)
+    }
+
+    /// Handshakes at a time; further connections wait in the system's backlog.
+    /// Default 1,024.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn max_handshakes(mut self, count: usize) -> Result<Self, ConfigError> {
+        check("max_handshakes", count as u128, 1..=i32::MAX as u128)?;
+        self.limits.at_once = count;
+        Ok(self)
+    }
+
+    pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>) -> TlsAcceptor {
+        self.config.alpn_protocols = alpn;
+        Arc::new(self.config).into()
+    }
+}
+
+/// The certificates that a TLS peer has proven to own, its own first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity(Arc<[CertificateDer<'static>]>);
+
+impl Identity {
+    /// The certificate chain: never empty, the peer's own certificate first.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0
+    }
+}
+
+/// A handshake, and whom it was with.
+pub(super) async fn shake(
+    tls: TlsAcceptor,
+    tcp: TcpStream,
+    addr: SocketAddr,
+) -> io::Result<(TlsStream<TcpStream>, Peer)> {
+    let stream = tls.accept(tcp).await?;
+    let chain = stream.get_ref().1.peer_certificates();
+    let chain = chain.filter(|chain| !chain.is_empty());
+    let identity = chain.map(|chain| Identity(chain.iter().cloned().collect()));
+    Ok((stream, Peer { addr, identity }))
+}
+
+impl Acceptor {
+    /// An acceptor of the listener's connections, over TLS. One handshake
+    /// carries all channels of a connection; handshakes run in tasks of their
+    /// own. Clients that name protocols in ALPN must name
+    /// [`ALPN`](crate::ALPN).
+    ///
+    /// ```no_run
+    /// # async fn run(config: tokio_rustls::rustls::ServerConfig, app: axum::Router) -> std::io::Result<()> {
+    /// use tcpchan::server::{Acceptor, Tls};
+    ///
+    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3443").await?;
+    /// let acceptor = Acceptor::tls(listener, Tls::new(config), tcpchan::Config::default());
+    /// axum::serve(acceptor, app).await
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub fn tls(listener: TcpListener, tls: Tls, config: Config) -> Self {
+        let local_addr = listener.local_addr().ok();
+        let incoming = Incoming::new(listener, &config);
+        let limits = tls.limits;
+        let acceptor = tls.acceptor(vec![ALPN.to_vec()]);
+        let shake = move |tcp, addr| {
+            let shake = shake(acceptor.clone(), tcp, addr);
+            async { shake.await.map(Some) }
+        };
+        Acceptor::start(Handshakes::new(incoming, limits, shake), config, local_addr)
+    }
+}

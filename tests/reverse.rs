@@ -1,0 +1,148 @@
+//! An axum app on a connection that it dialled: the side that took the
+//! connection calls it.
+#![cfg(all(feature = "axum", feature = "client"))]
+
+#[path = "support/guard.rs"]
+mod guard;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tcpchan::server::{Acceptor, PeerInfo};
+use tcpchan::{Config, Connection};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use guard::within;
+
+/// Where apps dial in.
+struct Hub(TcpListener);
+
+impl Hub {
+    async fn new() -> Self {
+        Hub(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    async fn accept(&self) -> Connection {
+        let (tcp, _) = within(self.0.accept()).await.unwrap();
+        Connection::server(tcp, Config::default())
+    }
+}
+
+async fn dial(hub: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    let tcp = TcpStream::connect(hub).await?;
+    Ok((tcp, hub))
+}
+
+fn serve(acceptor: Acceptor, app: Router) -> JoinHandle<io::Result<()>> {
+    let service = app.into_make_service_with_connect_info::<PeerInfo>();
+    tokio::spawn(async { axum::serve(acceptor, service).await })
+}
+
+fn dialling(hub: SocketAddr) -> Acceptor {
+    Acceptor::dialling(move || dial(hub), Config::default())
+}
+
+fn app() -> Router {
+    let peer = |ConnectInfo(peer): ConnectInfo<PeerInfo>| async move {
+        format!("{} {} {}", peer.addr, peer.connection, peer.channel)
+    };
+    Router::new().route("/", get(peer))
+}
+
+async fn call(app: &Connection) -> String {
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(app.clone());
+    let response = within(client.get("http://app/".parse().unwrap()));
+    let body = response.await.unwrap().into_body().collect().await;
+    String::from_utf8(body.unwrap().to_bytes().into()).unwrap()
+}
+
+#[tokio::test]
+async fn an_app_is_called_over_the_connection_that_it_dialled() {
+    let hub = Hub::new().await;
+    serve(dialling(hub.addr()), app());
+    let connection = hub.accept().await;
+    assert_eq!(call(&connection).await, format!("{} 1 2", hub.addr()));
+    assert_eq!(call(&connection).await, format!("{} 1 4", hub.addr()));
+}
+
+#[tokio::test]
+async fn it_dials_again_when_the_connection_is_lost() {
+    let hub = Hub::new().await;
+    serve(dialling(hub.addr()), app());
+    hub.accept().await.close("lost");
+    let second = hub.accept().await;
+    assert_eq!(call(&second).await, format!("{} 2 2", hub.addr()));
+}
+
+#[tokio::test]
+async fn it_dials_again_when_a_dial_fails() {
+    let hub = Hub::new().await;
+    let (addr, dials) = (hub.addr(), AtomicUsize::new(0));
+    let flaky = move || {
+        let fails = dials.fetch_add(1, SeqCst) < 2;
+        async move {
+            match fails {
+                true => Err(io::ErrorKind::NetworkUnreachable.into()),
+                false => dial(addr).await,
+            }
+        }
+    };
+    serve(Acceptor::dialling(flaky, Config::default()), app());
+    let connection = hub.accept().await;
+    assert_eq!(call(&connection).await, format!("{} 1 2", hub.addr()));
+}
+
+#[tokio::test]
+async fn a_hub_that_drains_gets_another_connection_and_its_answers() {
+    let hub = Hub::new().await;
+    let (started, finish) = <(Arc<Notify>, Arc<Notify>)>::default();
+    let (begun, end) = (started.clone(), finish.clone());
+    let slow = || async move {
+        begun.notify_one();
+        end.notified().await;
+        "done"
+    };
+    let app = Router::new().route("/", get(slow));
+    serve(dialling(hub.addr()), app);
+    let first = hub.accept().await;
+    let answer = tokio::spawn({
+        let first = first.clone();
+        async move { call(&first).await }
+    });
+    within(started.notified()).await;
+    first.drain();
+    let _second = hub.accept().await;
+    finish.notify_one();
+    assert_eq!(within(answer).await.unwrap(), "done");
+}
+
+#[tokio::test]
+async fn an_app_that_stops_dials_no_more_and_lets_go() {
+    let hub = Hub::new().await;
+    let acceptor = dialling(hub.addr());
+    let drain = acceptor.drain_handle();
+    let served = serve(acceptor, app());
+    let connection = hub.accept().await;
+    call(&connection).await;
+    served.abort();
+    within(drain.closed()).await;
+    assert!(connection.open().await.is_err());
+    let again = std::time::Duration::from_millis(200);
+    let again = tokio::time::timeout(again, hub.0.accept()).await;
+    assert!(again.is_err(), "it dialled again");
+}

@@ -1,0 +1,134 @@
+//! tcpchan and HTTP on one port.
+#![cfg(all(feature = "axum", feature = "tls"))]
+
+#[path = "support/certs.rs"]
+mod certs;
+#[path = "support/guard.rs"]
+mod guard;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Uri;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use tcpchan::client::{Multiplex, TlsConnector};
+use tcpchan::server::{PeerInfo, SharedPort, Tls};
+use tcpchan::{Config, Protocol};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::ClientConfig;
+
+use certs::Authority;
+use guard::within;
+
+/// An app that says on which channel a request came.
+fn serve(port: SharedPort) -> SocketAddr {
+    let channel = |ConnectInfo(peer): ConnectInfo<PeerInfo>| async move {
+        format!("{} {}", peer.connection, peer.channel)
+    };
+    let app = Router::new().route("/", get(channel));
+    let addr = port.local_addr().unwrap();
+    let service = app.into_make_service_with_connect_info::<PeerInfo>();
+    tokio::spawn(async { axum::serve(port, service).await });
+    addr
+}
+
+async fn plain(config: Config) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve(SharedPort::plain(listener, config))
+}
+
+async fn tls(authority: &Authority) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = Tls::new(authority.server());
+    serve(SharedPort::tls(listener, tls, Config::default()))
+}
+
+async fn get_from<C>(connector: C, uri: String) -> Bytes
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let uri: Uri = uri.parse().unwrap();
+    let response = within(client.get(uri)).await.unwrap();
+    within(response.into_body().collect())
+        .await
+        .unwrap()
+        .to_bytes()
+}
+
+fn https(config: ClientConfig) -> HttpsConnector<HttpConnector> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    HttpsConnector::from((http, config))
+}
+
+const CHANNEL: &str = "1 1";
+const HTTP: &str = "0 0";
+
+#[tokio::test]
+async fn the_first_byte_tells_tcpchan_from_http() {
+    let addr = plain(Config::default()).await;
+    let uri = || format!("http://{addr}/");
+    assert_eq!(get_from(HttpConnector::new(), uri()).await, HTTP);
+    let connector = Multiplex::new(HttpConnector::new());
+    assert_eq!(get_from(connector, uri()).await, CHANNEL);
+}
+
+#[tokio::test]
+async fn version_0_is_told_from_http_too() {
+    let addr = plain(Config::default().protocol(Protocol::Auto)).await;
+    let config = Config::default().protocol(Protocol::V0);
+    let connector = Multiplex::new(HttpConnector::new()).with_config(config);
+    let body = get_from(connector, format!("http://{addr}/")).await;
+    assert!(body.starts_with(b"1 "), "{body:?}");
+}
+
+#[tokio::test]
+async fn http_2_with_prior_knowledge_is_http() {
+    let addr = plain(Config::default()).await;
+    let mut client = Client::builder(TokioExecutor::new());
+    let client = client
+        .http2_only(true)
+        .build::<_, Empty<Bytes>>(HttpConnector::new());
+    let uri: Uri = format!("http://{addr}/").parse().unwrap();
+    let response = within(client.get(uri)).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, HTTP);
+}
+
+#[tokio::test]
+async fn alpn_tells_tcpchan_from_https() {
+    let authority = Authority::new();
+    let addr = tls(&authority).await;
+    let uri = || format!("https://{addr}/");
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    assert_eq!(get_from(connector, uri()).await, CHANNEL);
+    let mut config = authority.client();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    assert_eq!(get_from(https(config), uri()).await, HTTP);
+}
+
+#[tokio::test]
+async fn a_tls_client_without_alpn_is_http() {
+    let authority = Authority::new();
+    let addr = tls(&authority).await;
+    let connector = https(authority.client());
+    assert_eq!(get_from(connector, format!("https://{addr}/")).await, HTTP);
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let time = Duration::from_millis(100);
+    let addr = plain(Config::default().handshake_timeout(time).unwrap()).await;
+    let mut silent = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(within(silent.read(&mut [0])).await.unwrap(), 0);
+}

@@ -1,0 +1,205 @@
+//! tcpchan over TLS, with real rustls, hyper and axum.
+#![cfg(all(feature = "axum", feature = "tls"))]
+
+#[path = "support/certs.rs"]
+mod certs;
+#[path = "support/guard.rs"]
+mod guard;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Uri;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::TokioExecutor;
+use tcpchan::client::{Multiplex, TlsConnector};
+use tcpchan::server::{Acceptor, PeerInfo, Tls};
+use tcpchan::{ALPN, Config};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+use certs::Authority;
+use guard::within;
+
+/// An app that says on which connection a request came, and by whose
+/// certificate.
+async fn serve(tls: Tls) -> SocketAddr {
+    let connection =
+        |ConnectInfo(peer): ConnectInfo<PeerInfo>| async move { peer.connection.to_string() };
+    let identity = |ConnectInfo(peer): ConnectInfo<PeerInfo>| async move {
+        let identity = peer.identity.expect("a certificate");
+        identity.certificates()[0].to_vec()
+    };
+    let app = Router::new()
+        .route("/connection", get(connection))
+        .route("/identity", get(identity));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let acceptor = Acceptor::tls(listener, tls, Config::default());
+    let addr = acceptor.local_addr().unwrap();
+    let service = app.into_make_service_with_connect_info::<PeerInfo>();
+    tokio::spawn(async { axum::serve(acceptor, service).await });
+    addr
+}
+
+async fn call<C>(connector: C, addr: SocketAddr, path: &str) -> Result<Bytes, Error>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let uri: Uri = format!("https://{addr}{path}").parse().unwrap();
+    let response = within(client.get(uri)).await?;
+    Ok(response.into_body().collect().await.unwrap().to_bytes())
+}
+
+/// Counts the handshakes.
+#[derive(Debug)]
+struct Counting(Arc<dyn ResolvesServerCert>, AtomicUsize);
+
+impl ResolvesServerCert for Counting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.1.fetch_add(1, Relaxed);
+        self.0.resolve(hello)
+    }
+}
+
+#[tokio::test]
+async fn one_handshake_carries_all_channels() {
+    let authority = Authority::new();
+    let mut config: ServerConfig = authority.server();
+    let counting = Arc::new(Counting(config.cert_resolver, AtomicUsize::new(0)));
+    config.cert_resolver = counting.clone();
+    let addr = serve(Tls::new(config)).await;
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    let mut calls = JoinSet::new();
+    for _ in 0..200 {
+        // A client each, so that none reuses another's channel.
+        let connector = connector.clone();
+        calls.spawn(async move { call(connector, addr, "/connection").await.unwrap() });
+    }
+    assert!(calls.join_all().await.iter().all(|body| body == "1"));
+    assert_eq!(counting.1.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn hyper_rustls_goes_inside() {
+    let authority = Authority::new();
+    let addr = serve(Tls::new(authority.server())).await;
+    let mut config = authority.client();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let connector = Multiplex::new(HttpsConnector::from((http, config)));
+    assert_eq!(call(connector, addr, "/connection").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_the_peers_identity() {
+    let authority = Authority::new();
+    let addr = serve(Tls::new(authority.server_for_known_clients())).await;
+    let certified = authority.certify("a client");
+    let certificate = certified.0.clone();
+    let connector = TlsConnector::new(authority.client_with(certified));
+    let identity = call(Multiplex::new(connector), addr, "/identity").await;
+    assert_eq!(identity.unwrap(), certificate.as_ref());
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_that_is_asked_for_is_refused() {
+    let authority = Authority::new();
+    let addr = serve(Tls::new(authority.server_for_known_clients())).await;
+    let connector = TlsConnector::new(authority.client());
+    call(Multiplex::new(connector), addr, "/connection")
+        .await
+        .unwrap_err();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_refused() {
+    let addr = serve(Tls::new(Authority::new().server())).await;
+    let connector = TlsConnector::new(Authority::new().client());
+    let error = call(Multiplex::new(connector), addr, "/connection").await;
+    let error = format!("{:?}", error.unwrap_err());
+    assert!(error.contains("InvalidCertificate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_other_protocols_is_refused() {
+    let authority = Authority::new();
+    let addr = serve(Tls::new(authority.server())).await;
+    let mut config = authority.client();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let error = call(HttpsConnector::from((http, config)), addr, "/").await;
+    let error = format!("{:?}", error.unwrap_err());
+    assert!(error.contains("NoApplicationProtocol"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_may_be_given_for_the_certificate() {
+    let authority = Authority::new();
+    let addr = serve(Tls::new(authority.server())).await;
+    let name = |name: &'static str| {
+        let connector = TlsConnector::new(authority.client());
+        Multiplex::new(connector.server_name(name.try_into().unwrap()))
+    };
+    assert!(call(name("127.0.0.1"), addr, "/connection").await.is_ok());
+    assert!(call(name("else.where"), addr, "/connection").await.is_err());
+}
+
+#[tokio::test]
+async fn peers_that_are_stuck_in_their_handshake_hold_up_no_other() {
+    let authority = Authority::new();
+    let hour = Duration::from_secs(3600);
+    let tls = Tls::new(authority.server()).handshake_timeout(hour);
+    let addr = serve(tls.unwrap()).await;
+    let mut stuck = Vec::new();
+    for _ in 0..50 {
+        stuck.push(TcpStream::connect(addr).await.unwrap());
+    }
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    assert!(call(connector, addr, "/connection").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_handshake_has_its_time_and_then_leaves_its_place_to_another() {
+    let authority = Authority::new();
+    let tls = Tls::new(authority.server())
+        .handshake_timeout(Duration::from_millis(100))
+        .and_then(|tls| tls.max_handshakes(1));
+    let addr = serve(tls.unwrap()).await;
+    let mut stuck = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(within(stuck.read(&mut [0])).await.unwrap(), 0);
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    assert!(call(connector, addr, "/connection").await.is_ok());
+}
+
+#[tokio::test]
+async fn no_more_handshakes_run_than_there_may() {
+    let authority = Authority::new();
+    let hour = Duration::from_secs(3600);
+    let tls = Tls::new(authority.server())
+        .handshake_timeout(hour)
+        .and_then(|tls| tls.max_handshakes(1));
+    let addr = serve(tls.unwrap()).await;
+    let stuck = TcpStream::connect(addr).await.unwrap();
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    let mut waiting = Box::pin(call(connector, addr, "/connection"));
+    let short = Duration::from_millis(200);
+    assert!(tokio::time::timeout(short, &mut waiting).await.is_err());
+    drop(stuck);
+    assert!(waiting.await.is_ok());
+}
