@@ -126,7 +126,9 @@ async fn restarts(first: bool, policy: RetryPolicy) -> (usize, usize) {
     within(server.served.wait_for(|n| *n >= EACH))
         .await
         .unwrap();
-    (done.load(SeqCst), failed.load(SeqCst))
+    let counted = (done.load(SeqCst), failed.load(SeqCst));
+    workers.shutdown().await; // they would spin in a runtime that shuts down
+    counted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
