@@ -58,13 +58,19 @@ struct Options {
     /// How long each row of each way is measured, in each round.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
+    /// How often to repeat a measurement that other programs have disturbed.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
     /// Count system calls (by `perf stat`) and allocations too, in runs of their own.
     #[arg(long)]
     count: bool,
 }
 
-fn results() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
+/// The directory of the results, which may not be there yet.
+fn results() -> anyhow::Result<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    std::fs::create_dir_all(&path)?;
+    Ok(path)
 }
 
 fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
@@ -72,6 +78,7 @@ fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
         ways,
         rounds,
         seconds,
+        repeats,
         count,
     } = options;
     let plan = Plan {
@@ -79,6 +86,7 @@ fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
         ways,
         rounds,
         seconds,
+        repeats,
     };
     Ok(Results {
         machine: machine::describe(),
@@ -90,9 +98,9 @@ fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
 
 fn write(results_of: &Results) -> anyhow::Result<()> {
     let table = report::tables(results_of);
-    std::fs::write(results().join("table.md"), &table)?;
+    std::fs::write(results()?.join("table.md"), &table)?;
     println!("{table}");
-    plot::draw(results_of, &results().join("plot.svg"))
+    plot::draw(results_of, &results()?.join("plot.svg"))
 }
 
 /// The program; `allocations` counts them, where the allocator can.
@@ -105,7 +113,7 @@ pub fn main(allocations: Option<fn() -> u64>) -> anyhow::Result<()> {
             let count = true;
             let all = run(ROWS.iter().collect(), Options { count, ..options })?;
             let raw = serde_json::to_string(&all)?;
-            std::fs::write(results().join("measurements.json"), raw)?;
+            std::fs::write(results()?.join("measurements.json"), raw)?;
             write(&all)
         }
         Command::Row { rows, options } => {
@@ -113,10 +121,10 @@ pub fn main(allocations: Option<fn() -> u64>) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Instructions { save, check } => {
-            instructions::run(&results().join("instructions.json"), save, check)
+            instructions::run(&results()?.join("instructions.json"), save, check)
         }
         Command::Report => {
-            let raw = std::fs::read_to_string(results().join("measurements.json"))?;
+            let raw = std::fs::read_to_string(results()?.join("measurements.json"))?;
             write(&serde_json::from_str(&raw)?)
         }
         Command::Measure { row, way, seconds } => {

@@ -37,6 +37,8 @@ pub struct Measured {
     pub allocations: Option<f64>,
     /// Resident bytes for each idle stream, in the memory rows.
     pub bytes: Option<f64>,
+    /// Cores that other programs used meanwhile.
+    pub others: f64,
     /// Operations from start to end, for counts made from outside.
     pub total: u64,
     pub hung: bool,
@@ -45,6 +47,7 @@ pub struct Measured {
 struct Snapshot {
     at: Instant,
     cpu: Duration,
+    machine: Duration,
     operations: u64,
     allocations: Option<u64>,
 }
@@ -55,10 +58,22 @@ impl Snapshot {
         Snapshot {
             at: Instant::now(),
             cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
+            machine: machine(),
             operations: OPERATIONS.load(Ordering::Relaxed),
             allocations: ALLOCATIONS.get().map(|counter| counter()),
         }
     }
+}
+
+/// CPU time of the whole machine since it started.
+fn machine() -> Duration {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.split_whitespace().skip(1).take(8);
+    let ticks = fields.enumerate().filter(|(i, _)| ![3, 4].contains(i)); // idle, waiting
+    let ticks: u64 = ticks
+        .filter_map(|(_, field)| field.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// Waits until the traffic runs, warms up and measures for `time`.
@@ -73,13 +88,25 @@ pub fn traffic(time: Duration) -> Measured {
     thread::sleep(time / 2);
     let end = Snapshot::take();
     let operations = (end.operations - start.operations) as f64;
+    let seconds = (end.at - start.at).as_secs_f64();
+    let cpu = (end.cpu - start.cpu).as_secs_f64();
+    let machine = (end.machine - start.machine).as_secs_f64();
+    let hung = end.operations == middle.operations;
+    if hung {
+        return Measured {
+            hung,
+            total: end.operations,
+            ..Measured::default()
+        };
+    }
     let allocations = end.allocations.zip(start.allocations);
     Measured {
-        rate: operations / (end.at - start.at).as_secs_f64(),
-        cpu: (end.cpu - start.cpu).as_secs_f64() * 1e6 / operations,
+        rate: operations / seconds,
+        cpu: cpu * 1e6 / operations,
         allocations: allocations.map(|(end, start)| (end - start) as f64 / operations),
         bytes: None,
+        others: ((machine - cpu) / seconds).max(0.0),
         total: end.operations,
-        hung: end.operations == middle.operations,
+        hung,
     }
 }

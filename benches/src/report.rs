@@ -114,21 +114,22 @@ impl Tables<'_> {
             .iter()
             .map(|entry| entry.round + 1)
             .max();
+        let others = self.results.others();
         let _ = writeln!(
             self.text,
-            "{}\n\nMedians of {} rounds of {} s for each row and way.",
+            "{}\n\nMedians of {} rounds of {} s for each row and way. Other programs used \
+             {:.2} cores meanwhile, at most {:.2}.",
             self.results.machine,
             rounds.unwrap_or(0),
             self.results.seconds,
+            others.map_or(0.0, |others| others.median),
+            others.map_or(0.0, |others| others.most),
         );
     }
 
     fn times_tcp(&mut self) {
-        let rows = self
-            .rows()
-            .into_iter()
-            .filter(|row| !row.is_memory())
-            .collect();
+        let compared = |row: &&Row| row.runs(Way::Tcp) && !row.is_memory();
+        let rows = self.rows().into_iter().filter(compared).collect();
         let cell = |results: &Results, row: &Row, way| {
             let ratio = results.ratio((row.name, way), (row.name, Way::Tcp), rate);
             match ratio {

@@ -44,6 +44,19 @@ pub struct Plan {
     pub ways: Vec<Way>,
     pub rounds: usize,
     pub seconds: f64,
+    /// How often to repeat what other programs have disturbed.
+    pub repeats: usize,
+}
+
+/// Cores in use by other programs from which on a measurement is disturbed: on
+/// a busy machine both ends wait for a core, and what batches looks better.
+const DISTURBED: f64 = 0.15;
+
+fn disturbance(outcome: &Outcome) -> f64 {
+    match outcome {
+        Outcome::Measured(measured) => measured.others,
+        _ => 0.0, // it isn't the others' fault
+    }
 }
 
 impl Plan {
@@ -60,13 +73,13 @@ impl Plan {
     /// them. A way that has hung or failed in a row is not tried again.
     pub fn measure(&self) -> anyhow::Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
-        let program = std::env::current_exe()?;
+        let program = this_program();
         for rows in self.rows.chunk_by(|a, b| a.is_scale() && b.is_scale()) {
             let mut pairs = self.pairs(rows);
             for round in 0..self.rounds {
                 eprintln!("round {} of {}: {}", round + 1, self.rounds, names(rows));
                 pairs.retain(|&(row, way)| {
-                    let outcome = run(Command::new(&program), row, way, self.seconds);
+                    let outcome = self.quietly(&program, row, way);
                     let good = matches!(outcome, Outcome::Measured(_));
                     let row = row.name.to_owned();
                     entries.push(Entry {
@@ -82,6 +95,21 @@ impl Plan {
         Ok(entries)
     }
 
+    /// Measures again when other programs were in the way; the quietest counts.
+    fn quietly(&self, program: &Path, row: &Row, way: Way) -> Outcome {
+        let mut best = run(Command::new(program), row, way, self.seconds);
+        for _ in 0..self.repeats {
+            if disturbance(&best) <= DISTURBED {
+                break;
+            }
+            let again = run(Command::new(program), row, way, self.seconds);
+            if disturbance(&again) < disturbance(&best) {
+                best = again;
+            }
+        }
+        best
+    }
+
     /// Allocations and system calls for each operation.
     pub fn count(&self) -> anyhow::Result<Vec<Counts>> {
         let rows: Vec<_> = self
@@ -90,7 +118,7 @@ impl Plan {
             .copied()
             .filter(|row| row.is_counted())
             .collect();
-        let program = std::env::current_exe()?;
+        let program = this_program();
         let counting = build("tcpchan-bench-allocations")?;
         let count = |(row, way): (&'static Row, Way)| {
             eprintln!("counting {} {}", row.name, way);
@@ -114,6 +142,11 @@ fn names(rows: &[&Row]) -> String {
         .map(|row| row.name)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The running binary itself, also after a build has put another in its place.
+fn this_program() -> PathBuf {
+    format!("/proc/{}/exe", std::process::id()).into()
 }
 
 /// Builds another binary of this package and tells where it is.

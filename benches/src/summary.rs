@@ -49,6 +49,15 @@ impl Results {
         })
     }
 
+    /// Cores that other programs used.
+    pub fn others(&self) -> Option<Spread> {
+        let others = |entry: &Entry| match &entry.outcome {
+            Outcome::Measured(measured) => Some(measured.others),
+            _ => None,
+        };
+        spread(self.entries.iter().filter_map(others).collect())
+    }
+
     /// Why there is no figure.
     pub fn missing(&self, row: &str, way: Way) -> &'static str {
         let found = |entry: &&Entry| entry.row == row && entry.way == way;

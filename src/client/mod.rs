@@ -2,6 +2,19 @@
 //!
 //! [`Multiplex`] wraps any connector, such as hyper-util's `HttpConnector`, and
 //! is one itself, so it goes where the connector went.
+//!
+//! Its connections heal. For each target it keeps as few as carry the load
+//! ([`PoolConfig`]), gives each new channel to the one with the least work and
+//! the shortest round trip, and dials a replacement when one is late, drains,
+//! has reached its age or has ended; after failures it waits in between, at
+//! most 5 s. A caller whose dial failed gets the dial's own error.
+//!
+//! What is on a connection that dies fails. [`is_retryable`] tells which of it
+//! was provably not done, [`is_lost`] which was cut off; with the feature
+//! `retry`, `RetryPolicy` does the rest. One channel for each request
+//! (`pool_max_idle_per_host(0)` on a hyper client) costs no round trip, and
+//! avoids HTTP/1's race between the last moment of an idle connection and the
+//! next request on it, for which no error can say whether it was done.
 
 mod config;
 mod connection;

@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::config::PoolConfig;
-use crate::driver::Connection;
-use crate::proto::Stats;
+use crate::driver::{Channel, Connection};
+use crate::proto::{OpenError, Stats};
 use crate::wire::Version;
 
 /// Below it, differences between round-trip times are chance.
@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub retiring: bool,
     /// The peer has answered: the dial was a success.
     pub proven: bool,
+    /// When it got the first channel since the peer was heard.
+    asked: Option<Instant>,
     expires: Option<Instant>,
     most_opened: u64,
     /// Ends the slot's watcher when it is dropped.
@@ -39,14 +41,19 @@ pub(super) struct View {
     pub retiring: bool,
     pub channels: usize,
     pub rtt: Option<Duration>,
+    /// When the peer was last heard.
+    pub heard: Instant,
+    /// How long it has said nothing since it got a channel.
+    owes: Duration,
     /// The peer has answered for the first time.
     pub proves: bool,
 }
 
 impl View {
-    /// The work that the connection has, in time; the least is chosen.
+    /// The work that the connection has, in time; the least is chosen. A peer
+    /// that is silent counts as that slow already before it is suspect.
     pub fn load(&self, quickest: Duration) -> u128 {
-        let rtt = self.rtt.unwrap_or(quickest).max(FLOOR);
+        let rtt = self.rtt.unwrap_or(quickest).max(self.owes).max(FLOOR);
         (self.channels as u128 + 1) * rtt.as_nanos()
     }
 
@@ -71,6 +78,7 @@ impl Slot {
             used: now,
             retiring: false,
             proven: false,
+            asked: None,
             expires: age.and_then(|age| now.checked_add(age)),
             most_opened: (f64::from(pool.max_opened) * some_chance()).max(1.0) as u64,
             _watched: watched,
@@ -86,6 +94,8 @@ impl Slot {
         }
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= stats.opened >= self.most_opened;
+        let heard = stats.heard.into();
+        self.asked = self.asked.filter(|asked| *asked > heard);
         let silent = stats.bytes_received == 0 && now >= self.since + late;
         let answers = self.answers(&stats, now);
         View {
@@ -93,8 +103,16 @@ impl Slot {
             retiring: self.retiring,
             channels: stats.channels,
             rtt: stats.rtt,
+            heard,
+            owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
             proves: answers && !std::mem::replace(&mut self.proven, true),
         }
+    }
+
+    pub fn open(&mut self, now: Instant) -> Result<Channel, OpenError> {
+        let channel = self.connection.try_open()?;
+        self.asked.get_or_insert(now);
+        Ok(channel)
     }
 
     /// Whether the peer has answered. Version 0 knows no ping; it counts when

@@ -1,5 +1,6 @@
 //! The connections of one target: which to use, when to dial, what to retire.
 
+use std::cmp::Reverse;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -26,7 +27,10 @@ pub(super) struct State {
     pub dials: u64,
     /// Dials that failed, and connections that ended without an answer.
     pub failed: u64,
-    pub last_error: Option<ConnectError>,
+    /// Those of them that callers who waited are told. A dial that took too
+    /// long is not: its callers have their own time, and late ones dial again.
+    pub verdicts: u64,
+    last_error: Option<ConnectError>,
     pub waiting: usize,
     backoff: Backoff,
     /// When a caller last asked for a channel, or had one.
@@ -55,6 +59,7 @@ impl State {
             dialling: 0,
             dials: 0,
             failed: 0,
+            verdicts: 0,
             last_error: None,
             waiting: 0,
             backoff: Backoff::default(),
@@ -74,7 +79,7 @@ impl State {
         let mut channel = None;
         for i in by_load(&views) {
             // Where it fails, the peer takes no more or the watcher removes it.
-            if let Ok(opened) = self.slots[i].connection.try_open() {
+            if let Ok(opened) = self.slots[i].open(now) {
                 channel = Some(opened);
                 busy = !views.iter().any(is_free);
                 break;
@@ -154,6 +159,7 @@ impl State {
 
     fn dial_failed(&mut self, error: ConnectError, now: Instant) {
         self.failed += 1;
+        self.verdicts += u64::from(!error.is_timeout());
         self.last_error = Some(error);
         // Dials that began together fail as one.
         if self.dialling == 0 || self.backoff.is_clear() {
@@ -221,6 +227,12 @@ impl State {
         }
     }
 
+    /// What went wrong last, if nothing went well since.
+    pub fn error(&self) -> Option<ConnectError> {
+        let failing = !self.backoff.is_clear();
+        self.last_error.clone().filter(|_| failing)
+    }
+
     fn is_quiet(&self, used: Instant, now: Instant) -> bool {
         now >= used + self.settings.pool.idle_timeout
     }
@@ -235,12 +247,16 @@ impl State {
     }
 }
 
-/// The usable connections, the least loaded and quickest first. Looking at all
-/// of them is better than at two by chance, and as cheap with so few.
+/// The usable connections, the least loaded and quickest first, and of those
+/// alike the one that was heard last. Looking at all of them is better than at
+/// two by chance, and as cheap with so few.
 fn by_load(views: &[View]) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
     let mut order: Vec<usize> = (0..views.len()).filter(|i| views[*i].usable).collect();
-    order.sort_by_key(|i| (views[*i].retiring, views[*i].load(quickest)));
+    order.sort_by_key(|i| {
+        let view = &views[*i];
+        (view.retiring, view.load(quickest), Reverse(view.heard))
+    });
     order
 }

@@ -60,7 +60,10 @@ impl Target {
         let within = self.settings.pool.open_timeout;
         match tokio::time::timeout(within, waiter.wait()).await {
             Ok(result) => result,
-            Err(_) => Err(ConnectError::timeout(within, waiter.last_error())),
+            Err(_) => Err(ConnectError::timeout(
+                within,
+                self.with(|state| state.error()),
+            )),
         }
     }
 
@@ -100,9 +103,7 @@ impl Target {
 struct Waiter<'a> {
     target: &'a Target,
     queued: bool,
-    /// Failures that were counted when it came.
-    seen: u64,
-    /// Failures after which every dial that it waited for has failed.
+    /// Verdicts after which every dial that it waited for has failed.
     patience: Option<u64>,
 }
 
@@ -111,7 +112,6 @@ impl<'a> Waiter<'a> {
         Waiter {
             target,
             queued: false,
-            seen: target.with(|state| state.failed),
             patience: None,
         }
     }
@@ -120,9 +120,10 @@ impl<'a> Waiter<'a> {
         let target = self.target;
         target.with(|state| {
             if let Some(patience) = self.patience
-                && state.failed >= patience
+                && state.verdicts >= patience
+                && let Some(error) = state.error()
             {
-                return state.last_error.clone().map(Err);
+                return Some(Err(error));
             }
             if let Some(channel) = state.open(Instant::now()) {
                 return Some(Ok(channel));
@@ -135,7 +136,7 @@ impl<'a> Waiter<'a> {
                 self.queued = true;
             }
             if self.patience.is_none() && state.dialling > 0 {
-                self.patience = Some(state.failed + state.dialling as u64);
+                self.patience = Some(state.verdicts + state.dialling as u64);
             }
             None
         })
@@ -149,13 +150,6 @@ impl<'a> Waiter<'a> {
             }
             changed.await;
         }
-    }
-
-    /// What went wrong while it waited.
-    fn last_error(&self) -> Option<ConnectError> {
-        let failed = |state: &mut State| state.failed > self.seen;
-        self.target
-            .with(|state| failed(state).then(|| state.last_error.clone()).flatten())
     }
 }
 

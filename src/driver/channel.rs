@@ -8,13 +8,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Handle;
 use super::error::channel_error;
 use super::split::{ReadHalf, WriteHalf};
+use super::unseen::Unseen;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
 ///
 /// Shutting down the writer sends a FIN, the only clean end of file. A reset,
-/// a peer that let go and a lost connection are errors, whose source is a
-/// [`proto::ChannelError`](crate::proto::ChannelError).
+/// a peer that let go and a lost connection are errors of `io`,
+/// whose `get_ref` is a [`proto::ChannelError`](crate::proto::ChannelError).
 ///
 /// Dropping a channel that was not shut down resets it, and asks the peer to
 /// stop sending. What was written before a shutdown still arrives after the
@@ -25,11 +26,23 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 pub struct Channel {
     handle: Arc<Handle>,
     key: Key,
+    unseen: Unseen,
 }
 
 impl Channel {
     pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
-        Channel { handle, key }
+        Channel {
+            handle,
+            key,
+            unseen: Unseen::default(),
+        }
+    }
+
+    /// Until its first byte is read or written, dropping the channel refuses
+    /// it, and the token is held.
+    #[cfg(feature = "server")]
+    pub(crate) fn set_unseen(&self, token: tokio::sync::watch::Receiver<()>) {
+        self.unseen.set(token);
     }
 
     /// The channel's number on its connection: odd if the client opened it,
@@ -83,12 +96,18 @@ impl Channel {
         match inner.core.read_with(self.key, most, now, sink) {
             Ok(Read::Bytes(_)) => {}
             Ok(Read::Blocked) if most > 0 => {
-                inner.register_reader(self.key, cx);
+                let old = inner.register_reader(self.key, cx);
+                drop(inner);
+                drop(old);
                 return Poll::Pending;
             }
-            Ok(_) => return Poll::Ready(Ok(())),
+            Ok(_) => {
+                self.unseen.seen();
+                return Poll::Ready(Ok(()));
+            }
             Err(error) => return Poll::Ready(Err(channel_error(error))),
         }
+        self.unseen.seen();
         let resumes = paused && inner.core.wants_input();
         let tell = resumes || inner.core.owes_window(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
@@ -107,7 +126,8 @@ impl Channel {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.handle.0.write(|inner, mut out| {
+        self.unseen.seen();
+        let (poll, old) = self.handle.0.write(|inner, mut out| {
             let mut total = 0;
             for slice in slices.iter().filter(|slice| !slice.is_empty()) {
                 let written = match &mut out {
@@ -120,21 +140,25 @@ impl Channel {
                         break;
                     }
                     Ok(n) => total += n,
-                    Err(error) if total == 0 => return Poll::Ready(Err(channel_error(error))),
+                    Err(error) if total == 0 => {
+                        return (Poll::Ready(Err(channel_error(error))), None);
+                    }
                     Err(_) => break,
                 }
             }
             if total == 0 {
-                inner.register_writer(self.key, cx);
-                return Poll::Pending;
+                return (Poll::Pending, inner.register_writer(self.key, cx));
             }
-            Poll::Ready(Ok(total))
-        })
+            (Poll::Ready(Ok(total)), None)
+        });
+        drop(old);
+        poll
     }
 
     /// FIN follows what was written. Ending twice, or after the peer's STOP,
     /// is no error; on a connection that is gone it is.
     pub(super) fn finish(&self) -> io::Result<()> {
+        self.unseen.seen();
         match self.handle.0.change(|inner| inner.core.finish(self.key)) {
             Err(error @ (ChannelError::Connection(_) | ChannelError::Refused(_))) => {
                 Err(channel_error(error))
@@ -189,6 +213,10 @@ impl AsyncWrite for Channel {
 impl Drop for Channel {
     fn drop(&mut self) {
         let wakers = self.handle.0.change(|inner| {
+            if self.unseen.is() {
+                inner.core.reset(self.key, REFUSED);
+                inner.core.stop(self.key, REFUSED);
+            }
             inner.core.release(self.key);
             inner.unregister(self.key)
         });

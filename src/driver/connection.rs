@@ -60,10 +60,10 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let linger = config.handshake_timeout;
+        let patience = config.dead_after;
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, Transport::new(io)));
-        tokio::spawn(Task::new(shared.clone(), linger));
+        tokio::spawn(Task::new(shared.clone(), patience));
         let handle = Arc::new(Handle(shared));
         Connection { handle }
     }
@@ -73,7 +73,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the connection has ended, or drains (`NotConnected`). The source is
+    /// When the connection has ended, or drains (`NotConnected`). `get_ref` gives
     /// a [`proto::OpenError`].
     pub async fn open(&self) -> io::Result<Channel> {
         loop {

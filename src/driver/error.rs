@@ -1,5 +1,5 @@
 //! The fixed mapping from the core's errors to `io::ErrorKind`. The core's
-//! error is the source, so that `downcast_ref` finds it.
+//! error is what `io::Error::get_ref` gives.
 
 use std::io::{self, ErrorKind};
 

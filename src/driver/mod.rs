@@ -4,12 +4,14 @@
 mod channel;
 mod connection;
 mod error;
+mod farewell;
 #[cfg(feature = "hyper")]
 mod hyper_io;
 mod shared;
 mod split;
 mod task;
 mod transport;
+mod unseen;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;

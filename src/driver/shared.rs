@@ -28,6 +28,8 @@ pub(super) struct Inner {
     /// When the task last read: precise enough to judge how fast windows are
     /// used, and spares a look at the clock for every read.
     pub clock: Instant,
+    /// When the task looks at the time next.
+    pub armed: Instant,
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
@@ -58,6 +60,7 @@ impl Shared {
             inner: Mutex::new(Inner {
                 core,
                 clock: now(),
+                armed: now(),
                 closing: false,
                 task: None,
                 woken: false,
@@ -125,7 +128,7 @@ impl Shared {
         transport.fill(&mut inner.core, now);
         let mut wake = Wake::default();
         inner.dispatch(&mut wake);
-        let more = inner.core.wants_transmit();
+        let more = inner.core.wants_transmit() || inner.is_due_sooner();
         drop(inner);
         let failed = transport
             .poll_write(&mut Context::from_waker(&task))
@@ -194,6 +197,12 @@ impl Inner {
         }
     }
 
+    /// Whether what was sent asks for an answer before the task looks again.
+    fn is_due_sooner(&self) -> bool {
+        let due = self.core.poll_timeout();
+        due.is_some_and(|due| due < self.armed)
+    }
+
     fn dispatch_all(&mut self, wake: &mut Wake) {
         for slot in &mut self.wakers {
             wake.wakers.extend(slot.reader.take());
@@ -210,12 +219,16 @@ impl Inner {
         &mut self.wakers[index]
     }
 
-    pub fn register_reader(&mut self, key: Key, cx: &Context<'_>) {
-        register(&mut self.slot(key).reader, cx.waker());
+    /// Notes who reads; what it returns is to be dropped without the lock.
+    #[must_use]
+    pub fn register_reader(&mut self, key: Key, cx: &Context<'_>) -> Option<Waker> {
+        register(&mut self.slot(key).reader, cx.waker())
     }
 
-    pub fn register_writer(&mut self, key: Key, cx: &Context<'_>) {
-        register(&mut self.slot(key).writer, cx.waker());
+    /// Notes who writes; what it returns is to be dropped without the lock.
+    #[must_use]
+    pub fn register_writer(&mut self, key: Key, cx: &Context<'_>) -> Option<Waker> {
+        register(&mut self.slot(key).writer, cx.waker())
     }
 
     /// Forgets who waits for a channel; the caller drops it without the lock.
@@ -224,9 +237,11 @@ impl Inner {
         std::mem::take(self.slot(key))
     }
 
-    pub fn register_task(&mut self, waker: &Waker) {
-        register(&mut self.task, waker);
+    /// Notes the task; what it returns is to be dropped without the lock.
+    #[must_use]
+    pub fn register_task(&mut self, waker: &Waker) -> Option<Waker> {
         self.woken = false;
+        register(&mut self.task, waker)
     }
 
     /// The task's waker, unless it was woken already.
@@ -238,11 +253,11 @@ impl Inner {
     }
 }
 
-/// Keeps a waker without cloning one that is there already.
-fn register(place: &mut Option<Waker>, waker: &Waker) {
+/// Keeps a waker without cloning one that is there already; the one before.
+fn register(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
     match place {
-        Some(there) => there.clone_from(waker),
-        None => *place = Some(waker.clone()),
+        Some(there) if there.will_wake(waker) => None,
+        _ => place.replace(waker.clone()),
     }
 }
 

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::farewell::Farewell;
 use super::shared::{Shared, Wake};
 
 /// How often others are let run before a write, so that theirs goes with it:
@@ -19,41 +20,30 @@ const LAZY_YIELDS: u8 = 4;
 /// Rounds of reading and writing before the task lets others run.
 const ROUNDS: usize = 16;
 
-/// How long the last bytes may take to leave, and the peer to close: less
-/// time would cost it the GOAWAY, as unread bytes turn a close into a TCP reset.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a transport that takes no more is still read.
+const LAST_READ: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     shared: Arc<Shared>,
     sleep: Pin<Box<Sleep>>,
-    /// How long to wait for channels to end once all handles are gone.
-    linger: Duration,
-    until: Option<Instant>,
+    /// The transport takes no more; until when it is still read.
+    broken: Option<Instant>,
     wake: Wake,
     /// How often others were let run since the last write.
     yields: u8,
-    end: End,
-}
-
-/// How far the end of the connection has come.
-enum End {
-    No,
-    Writing,
-    ShuttingDown,
-    /// Reading what the peer still sends.
-    Draining,
+    farewell: Farewell,
 }
 
 impl Task {
-    pub fn new(shared: Arc<Shared>, linger: Duration) -> Self {
+    /// `patience` is how long a peer may be silent at an orderly end.
+    pub fn new(shared: Arc<Shared>, patience: Duration) -> Self {
         Task {
             shared,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            linger,
-            until: None,
+            broken: None,
             wake: Wake::default(),
             yields: 0,
-            end: End::No,
+            farewell: Farewell::new(patience),
         }
     }
 
@@ -103,6 +93,9 @@ impl Task {
 
     /// Sends until nothing is owed or the transport is full.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.broken.is_some() {
+            return false;
+        }
         let mut transport = self.shared.transport();
         let mut any = false;
         let failed = loop {
@@ -124,9 +117,9 @@ impl Task {
         };
         drop(transport);
         if failed {
-            let mut inner = self.shared.lock();
-            inner.core.handle_eof();
-            inner.dispatch(&mut self.wake);
+            // What was received before may still be read.
+            self.broken = Some(now + LAST_READ);
+            cx.waker().wake_by_ref();
         }
         self.wake = self.shared.wake(std::mem::take(&mut self.wake));
         any
@@ -134,22 +127,24 @@ impl Task {
 
     /// Tells the core the time, and closes what nobody holds any more.
     fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let sent = self.shared.transport().is_idle();
         let mut inner = self.shared.lock();
-        let idle = inner.core.channels() == 0;
-        if inner.closing && inner.core.error().is_none() {
-            let until = *self.until.get_or_insert(now + self.linger);
-            if idle || until <= now {
-                inner.core.close("");
-            }
+        let over = sent && inner.core.channels() == 0 && !inner.core.wants_transmit();
+        if over && inner.closing {
+            inner.core.close("");
         }
-        if idle && inner.core.is_drained() {
+        if over && inner.core.is_drained() {
             inner.core.close("drained");
         }
+        if self.broken.is_some_and(|until| until <= now) {
+            inner.core.handle_eof();
+        }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
-        drop(inner);
-        let Some(deadline) = deadline.into_iter().chain(self.until).min() else {
+        let Some(deadline) = deadline.into_iter().chain(self.broken).min() else {
             return;
         };
+        inner.armed = deadline.min(self.sleep.deadline()).into();
+        drop(inner);
         // A deadline moves with each input; the timer follows when it fires.
         if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(deadline);
@@ -165,48 +160,12 @@ impl Task {
         }
     }
 
-    /// The last bytes, the shutdown, and the peer's last bytes, for
-    /// [`FAREWELL`] at most.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.end, End::No) {
-            self.sleep.as_mut().reset(Instant::now() + FAREWELL);
-            self.end = End::Writing;
-            let mut inner = self.shared.lock();
-            inner.dispatch(&mut self.wake);
-            drop(inner);
-            self.wake = self.shared.wake(std::mem::take(&mut self.wake));
-        }
-        if self.sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let mut transport = self.shared.transport();
-        loop {
-            match self.end {
-                End::No | End::Writing => {
-                    if transport.is_idle() {
-                        let mut inner = self.shared.lock();
-                        transport.fill(&mut inner.core, Instant::now().into());
-                    }
-                    match transport.poll_write(cx) {
-                        Ok(Poll::Ready(())) if transport.is_idle() => {
-                            self.end = End::ShuttingDown;
-                        }
-                        Ok(Poll::Ready(())) => {}
-                        Ok(Poll::Pending) => return Poll::Pending,
-                        Err(_) => return Poll::Ready(()),
-                    }
-                }
-                End::ShuttingDown => match ready!(transport.poll_shutdown(cx)) {
-                    Ok(()) => self.end = End::Draining,
-                    Err(_) => return Poll::Ready(()),
-                },
-                End::Draining => {
-                    if !ready!(transport.poll_read(cx, |bytes| bytes.is_some())) {
-                        return Poll::Ready(());
-                    }
-                }
-            }
-        }
+        let mut inner = self.shared.lock();
+        inner.dispatch(&mut self.wake);
+        drop(inner);
+        self.wake = self.shared.wake(std::mem::take(&mut self.wake));
+        self.farewell.poll(cx, &self.shared, self.sleep.as_mut())
     }
 
     fn has_ended(&self) -> bool {
@@ -219,7 +178,8 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.shared.lock().register_task(cx.waker());
+        let old = this.shared.lock().register_task(cx.waker());
+        drop(old);
         for _ in 0..ROUNDS {
             if this.has_ended() {
                 return this.poll_end(cx);
@@ -241,5 +201,7 @@ impl Drop for Task {
         inner.dispatch(&mut self.wake);
         drop(inner);
         self.shared.wake(std::mem::take(&mut self.wake));
+        let io = self.shared.transport().take();
+        drop(io);
     }
 }

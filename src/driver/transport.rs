@@ -34,7 +34,9 @@ const LEAST_WRITE: usize = 64 * 1024;
 const MOST_WRITE: usize = 256 * 1024;
 
 pub(super) struct Transport {
-    io: Pin<Box<dyn Io>>,
+    /// None once the connection is over, so that whoever still holds a handle
+    /// holds no socket.
+    io: Option<Pin<Box<dyn Io>>>,
     output: Vec<u8>,
     written: usize,
     /// Bytes to take from the core at once.
@@ -58,7 +60,7 @@ impl fmt::Debug for Transport {
 impl Transport {
     pub fn new(io: impl Io + 'static) -> Self {
         Transport {
-            io: Box::pin(io),
+            io: Some(Box::pin(io)),
             output: Vec::new(),
             written: 0,
             piece: LEAST_WRITE,
@@ -73,9 +75,9 @@ impl Transport {
         std::mem::take(&mut self.resumed)
     }
 
-    /// Whether nothing waits to be written.
+    /// Whether nothing waits to be written and more could be.
     pub fn is_idle(&self) -> bool {
-        self.written == self.output.len() && !self.unflushed
+        self.written == self.output.len() && !self.unflushed && self.io.is_some()
     }
 
     /// Takes from the core what it owes, up to a piece for one system call.
@@ -102,10 +104,13 @@ impl Transport {
         cx: &mut Context<'_>,
         sink: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Poll<R> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(sink(None));
+        };
         let mut input = INPUT.take();
         input.resize(READ, 0);
         let mut buf = ReadBuf::new(&mut input);
-        let read = self.io.as_mut().poll_read(cx, &mut buf).map(|result| {
+        let read = io.as_mut().poll_read(cx, &mut buf).map(|result| {
             let some = result.is_ok() && !buf.filled().is_empty();
             sink(some.then_some(buf.filled()))
         });
@@ -116,9 +121,12 @@ impl Transport {
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
     /// woken when more can go.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let Some(io) = &mut self.io else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         while self.written < self.output.len() {
             let bytes = &self.output[self.written..];
-            match self.io.as_mut().poll_write(cx, bytes)? {
+            match io.as_mut().poll_write(cx, bytes)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(n) => {
                     self.written += n;
@@ -139,7 +147,7 @@ impl Transport {
         self.written = 0;
         OUTPUT.set(std::mem::take(&mut self.output));
         if self.unflushed {
-            if self.io.as_mut().poll_flush(cx)?.is_pending() {
+            if io.as_mut().poll_flush(cx)?.is_pending() {
                 return Ok(Poll::Pending);
             }
             self.unflushed = false;
@@ -148,6 +156,14 @@ impl Transport {
     }
 
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_shutdown(cx)
+        match &mut self.io {
+            Some(io) => io.as_mut().poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Gives the I/O object away, to be dropped without a lock.
+    pub fn take(&mut self) -> Option<impl Sized + use<>> {
+        self.io.take()
     }
 }

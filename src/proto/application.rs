@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use super::channel::{Cause, Half, State};
 use super::error::{REFUSED, code};
-use super::{ChannelError, Connection, ConnectionError, Drain, Event, Key, OpenError};
+use super::{
+    ChannelError, Connection, ConnectionError, Drain, Event, Key, MOST_ENDING, MOST_TAKEN,
+    OpenError,
+};
 use crate::wire::Version;
 
 /// What a read found.
@@ -266,9 +269,19 @@ impl Connection {
             return;
         }
         state.release(code);
+        self.budget.release(&mut state.recv.credit);
+        self.ending += 1;
         self.release_v0(key);
         self.queue_control(key);
         self.forget_if_over(key);
+        if self.ending > MOST_ENDING + self.peer.max_channels.min(MOST_TAKEN) as usize {
+            let text = "channels that were given up are not ended";
+            self.go_away(
+                code::LIMIT,
+                text,
+                ConnectionError::violation(code::LIMIT, text),
+            );
+        }
     }
 
     fn living(&mut self, key: Key) -> Option<&mut State> {

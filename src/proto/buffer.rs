@@ -44,7 +44,9 @@ impl Buffer {
         }
         if first + second == buffer.len() {
             buffer.clear();
-            spare.keep(self.0.take());
+            if let Some(empty) = self.0.take() {
+                spare.keep(empty);
+            }
         } else {
             buffer.drain(..first + second);
         }
@@ -59,22 +61,38 @@ impl Buffer {
 /// Emptied buffers that the next channel with bytes takes, so that a busy
 /// channel allocates nothing.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Vec<Box<VecDeque<u8>>>);
+pub(super) struct Spare {
+    buffers: Vec<Box<VecDeque<u8>>>,
+    /// Bytes of memory that they hold.
+    held: usize,
+}
 
-/// Spare buffers of one connection.
-const COUNT: usize = 64;
+/// Bytes of memory that the spare buffers of one connection hold at most.
+const MOST: usize = 1 << 20;
 
-/// Bytes of memory up to which a buffer is kept: 1 MiB in all.
-const CAPACITY: usize = 16 << 10;
+/// Bytes of a buffer, with its own words and what an allocator adds.
+fn memory(buffer: &VecDeque<u8>) -> usize {
+    buffer.capacity() + 64
+}
 
 impl Spare {
     fn take(&mut self) -> Box<VecDeque<u8>> {
-        self.0.pop().unwrap_or_default()
+        let Some(buffer) = self.buffers.pop() else {
+            return Box::default();
+        };
+        self.held -= memory(&buffer);
+        buffer
     }
 
-    fn keep(&mut self, buffer: Option<Box<VecDeque<u8>>>) {
-        if self.0.len() < COUNT {
-            self.0.extend(buffer.filter(|b| b.capacity() <= CAPACITY));
+    fn keep(&mut self, buffer: Box<VecDeque<u8>>) {
+        if self.held + memory(&buffer) <= MOST {
+            self.held += memory(&buffer);
+            self.buffers.push(buffer);
         }
+    }
+
+    /// Gives the memory back.
+    pub fn clear(&mut self) {
+        *self = Spare::default();
     }
 }

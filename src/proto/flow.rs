@@ -55,9 +55,10 @@ impl Budget {
         self.initial + extra
     }
 
-    /// Gives back what a channel's credit took.
-    pub fn release(&mut self, credit: &Credit) {
-        self.left += u64::from(credit.window) - self.initial;
+    /// Gives back what a channel's credit took: nothing of it is kept any more.
+    pub fn release(&mut self, credit: &mut Credit) {
+        self.left += u64::from(credit.window).saturating_sub(self.initial);
+        credit.window = credit.window.min(self.initial as u32);
     }
 }
 
@@ -118,7 +119,8 @@ impl Credit {
     fn grow(&mut self, budget: &mut Budget) {
         let window = u64::from(self.window);
         let room = budget.max_window.saturating_sub(window);
-        let extra = window.min(room).min(budget.left);
+        // Never all that is left: credit that was given can't be taken back.
+        let extra = window.min(room).min(budget.left / 2);
         budget.left -= extra;
         self.window += extra as u32;
         budget.learned = budget.learned.max(window + extra);

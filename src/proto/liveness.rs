@@ -70,6 +70,10 @@ impl Liveness {
         self.min_rtt
     }
 
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
     pub fn is_suspect(&self) -> bool {
         self.suspect
     }

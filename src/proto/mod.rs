@@ -33,6 +33,12 @@ use self::table::Table;
 use crate::config::Config;
 use crate::wire::{Control, Decoder, Protocol, Settings, Version};
 
+/// Channels that may wait for the peer to end them, beside as many as it says
+/// it takes at a time, of which [`MOST_TAKEN`] are believed. An honest peer
+/// takes no more before it has ended those.
+const MOST_ENDING: usize = 8_192;
+const MOST_TAKEN: u32 = 1 << 17;
+
 /// The most bytes that a client sends before it knows the peer's version (W8).
 const FIRST_FLIGHT: usize = 64 * 1024;
 
@@ -64,6 +70,8 @@ pub struct Connection {
     peer: Settings,
     /// The channel whose DATA frame is being received.
     receiving: Option<Key>,
+    /// Channels that the application let go of and that are not over.
+    ending: usize,
     /// Received bytes that wait to be read.
     buffered: u64,
     local: Opener,
@@ -155,6 +163,7 @@ impl Connection {
             hello: Hello::default(),
             peer: assumed,
             receiving: None,
+            ending: 0,
             buffered: 0,
             local: opener(mine, assumed.max_channels),
             remote: opener(theirs, config.settings.max_channels),
@@ -229,7 +238,10 @@ impl Connection {
         }
         match self.liveness.due(self.owed.ping, now) {
             Due::Nothing => {}
-            Due::Ping => self.owed.ping = true,
+            Due::Ping => {
+                self.owed.ping = true;
+                self.spare.clear(); // nothing has come for a while
+            }
             Due::Suspect => self.events.push_back(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
@@ -357,7 +369,7 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
-        self.budget.release(&state.recv.credit);
+        self.ending -= 1;
         match (state.ours, self.is_v0()) {
             (true, true) => {
                 self.local.opened -= 1;

@@ -31,6 +31,10 @@ impl Connection {
                 let error = ConnectionError::violation(code, text.clone());
                 self.go_away(code, &text, error);
             }
+            Err(ConnectionError::Version(text)) if self.hello.received && !self.is_v0() => {
+                let error = ConnectionError::violation(code::PROTOCOL, text.clone());
+                self.go_away(code::PROTOCOL, &text, error);
+            }
             Err(error) => {
                 // Whatever version the peer speaks, a hello it understands.
                 let mismatch = matches!(error, ConnectionError::Version(_));
@@ -168,9 +172,9 @@ impl Connection {
         }
     }
 
-    /// Ids rise by two; a count above the limit is a violation.
+    /// Ids rise by two, up to 2^31 - 1; a count above the limit is a violation.
     fn on_open(&mut self, id: u32) -> Result<(), ConnectionError> {
-        if id != self.remote.next {
+        if id != self.remote.next || id > i32::MAX as u32 {
             let text = format!("channel {id} was opened out of order");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }

@@ -17,7 +17,7 @@ const QUANTUM: usize = crate::wire::MAX_DATA;
 pub(super) struct Share {
     left: u16,
     /// The turn at which it gets a quantum again.
-    renewed_at: u64,
+    renewed_at: u32,
 }
 
 impl Share {
@@ -34,14 +34,15 @@ impl Share {
 pub(super) struct Scheduler {
     quiet: VecDeque<Key>,
     streaming: VecDeque<Key>,
-    /// Turns that streaming channels have had.
-    turns: u64,
+    /// Turns that streaming channels have had. It wraps: a channel that rested
+    /// for 2^31 turns may have to wait for one.
+    turns: u32,
 }
 
 impl Scheduler {
     /// Adds a channel that has something to send and is in no queue.
     pub fn add(&mut self, key: Key, share: &mut Share) {
-        if self.turns >= share.renewed_at {
+        if self.turns.wrapping_sub(share.renewed_at) <= i32::MAX as u32 {
             self.renew(share);
         }
         match share.left {
@@ -58,7 +59,7 @@ impl Scheduler {
     pub fn next(&mut self) -> Option<Key> {
         self.quiet.pop_front().or_else(|| {
             let key = self.streaming.pop_front()?;
-            self.turns += 1;
+            self.turns = self.turns.wrapping_add(1);
             Some(key)
         })
     }
@@ -77,6 +78,6 @@ impl Scheduler {
 
     fn renew(&self, share: &mut Share) {
         share.left = QUANTUM as u16;
-        share.renewed_at = self.turns + self.streaming.len() as u64;
+        share.renewed_at = self.turns.wrapping_add(self.streaming.len() as u32);
     }
 }

@@ -10,6 +10,8 @@ use crate::wire::Version;
 pub struct Stats {
     /// When the connection began.
     pub since: Instant,
+    /// When the peer was last heard, or else when the connection began.
+    pub heard: Instant,
     /// The version that both sides speak, once it is known.
     pub version: Option<Version>,
     /// The smoothed round-trip time.
@@ -94,6 +96,7 @@ impl Connection {
         let counters = &self.counters;
         Stats {
             since: self.since,
+            heard: self.liveness.heard(),
             version: self.version,
             rtt: self.liveness.rtt(),
             min_rtt: self.liveness.min_rtt(),

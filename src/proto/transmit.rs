@@ -26,15 +26,18 @@ impl Connection {
             self.hello(out);
             let end = start.saturating_add(budget);
             self.opens(out, end);
+            let opened = out.len() - start;
             self.connection_control(out, now);
+            let before = out.len();
             self.channel_control(out, end);
             self.data(out, end);
+            // A pong asks for no answer, or two idle peers would keep asking.
+            if opened > 0 || out.len() > before {
+                self.liveness.on_sent();
+            }
         }
         let appended = out.len() - start;
-        if appended > 0 {
-            self.counters.sent += appended as u64;
-            self.liveness.on_sent();
-        }
+        self.counters.sent += appended as u64;
         appended
     }
 

@@ -148,9 +148,12 @@ impl Acceptor {
         self.drain.clone()
     }
 
-    /// The next channel of any connection. It never fails, and waits for ever
-    /// if no more can come. Cancel safe: a call that is dropped takes no
-    /// channel.
+    /// The next channel of any connection. One that is dropped before anything
+    /// was read from it or written to it is refused: the peer may try again
+    /// elsewhere what it was for.
+    ///
+    /// It never fails, and waits for ever if no more can come. Cancel safe: a
+    /// call that is dropped takes no channel.
     pub async fn accept(&mut self) -> (Channel, PeerInfo) {
         match self.receiver.recv().await {
             Some(accepted) => accepted,

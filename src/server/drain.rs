@@ -1,12 +1,15 @@
 //! The end of an acceptor: peers open no more, channels end, connections close.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::driver::Connection;
+use crate::driver::{Channel, Connection};
+
+/// How long a peer may take between the open of a channel and its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// Drains the connections of an [`Acceptor`](super::Acceptor), which may be
 /// elsewhere or gone.
@@ -34,6 +37,8 @@ struct Control {
     deadline: watch::Sender<Option<Instant>>,
     /// Has a receiver for each peer that may open channels.
     open: watch::Sender<()>,
+    /// Has a receiver for each channel of which nothing was read yet.
+    unseen: watch::Sender<()>,
     /// Has a receiver for each connection that has not ended.
     live: watch::Sender<()>,
 }
@@ -43,6 +48,7 @@ struct Control {
 pub(super) struct Membership {
     deadline: watch::Receiver<Option<Instant>>,
     open: watch::Receiver<()>,
+    control: Weak<Control>,
     _live: watch::Receiver<()>,
 }
 
@@ -54,11 +60,13 @@ impl DrainHandle {
         let handle = DrainHandle(Arc::new(Control {
             deadline,
             open,
+            unseen: watch::channel(()).0,
             live,
         }));
         let member = Membership {
             deadline: asked,
             open: is_open,
+            control: Arc::downgrade(&handle.0),
             _live: is_live,
         };
         (handle, member)
@@ -78,10 +86,13 @@ impl DrainHandle {
         });
     }
 
-    /// Waits until no peer can open a channel any more: one round trip after
-    /// [`drain`](Self::drain). Cancel safe.
+    /// Waits until no peer can open a channel any more, which is one round trip
+    /// after [`drain`](Self::drain), and those that were opened have been read
+    /// from; a peer that then sends nothing is waited for a second. A server
+    /// that shuts down after that refuses nobody. Cancel safe.
     pub async fn drained(&self) {
         self.0.open.closed().await;
+        let _ = tokio::time::timeout(FIRST_BYTE, self.0.unseen.closed()).await;
     }
 
     /// Waits until every connection has ended, after [`drain`](Self::drain) or
@@ -92,6 +103,16 @@ impl DrainHandle {
 }
 
 impl Membership {
+    /// What makes a drain wait for the first read of a channel.
+    pub fn mark(&self) -> impl Fn(&Channel) + Send + Sync + use<> {
+        let control = self.control.clone();
+        move |channel| {
+            if let Some(control) = control.upgrade() {
+                channel.set_unseen(control.unseen.subscribe());
+            }
+        }
+    }
+
     /// Waits for the call to drain, for ever if none can come.
     pub async fn asked(&mut self) -> Instant {
         let asked = self.deadline.wait_for(Option::is_some).await;

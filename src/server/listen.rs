@@ -99,9 +99,10 @@ impl Listener {
         self.connections += 1;
         let (number, to) = (self.connections, self.to.clone());
         let member = self.member.clone();
+        let mark = member.mark();
         tokio::spawn(async move {
             tokio::select! {
-                () = feed(&connection, number, peer, to) => {}
+                () = feed(&connection, number, peer, to, mark) => {}
                 () = member.obey(&connection) => {}
             }
         });
@@ -109,20 +110,24 @@ impl Listener {
 }
 
 /// Hands a connection's channels on until it ends or the acceptor is gone.
-async fn feed(from: &Connection, connection: u64, peer: Peer, to: Sender) {
+async fn feed(from: &Connection, connection: u64, peer: Peer, to: Sender, mark: impl Fn(&Channel)) {
     loop {
-        let permit = match to.reserve().await {
-            Ok(permit) => permit,
-            Err(_) => return retire(from).await,
-        };
         let accepted = tokio::select! {
+            biased;
+            () = to.closed() => break,
             accepted = from.accept() => accepted,
-            () = to.closed() => return retire(from).await,
         };
         let Some(accepted) = accepted else { return };
+        mark(&accepted);
         let info = peer.info(connection, accepted.id());
-        permit.send((accepted, info));
+        // One that comes as the acceptor goes is given back.
+        if let Err(mpsc::error::SendError((channel, _))) = to.send((accepted, info)).await {
+            channel.refuse();
+            break;
+        }
     }
+    drop(to); // what still waits there goes with the last sender
+    retire(from).await;
 }
 
 /// Lets a connection's channels come to their end, and takes no more.

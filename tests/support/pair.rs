@@ -49,7 +49,7 @@ impl Wire {
     /// Takes what the sender owes; whether there was anything.
     fn send(&mut self, from: &mut Connection, now: Instant) -> bool {
         let mut any = false;
-        while !self.stalled && self.flying.iter().map(|(_, b)| b.len()).sum::<usize>() < CAPACITY {
+        while !self.is_full() {
             let mut bytes = Vec::new();
             let wanted = from.wants_transmit();
             if from.poll_transmit(&mut bytes, 64 << 10, now) == 0 {
@@ -79,6 +79,11 @@ impl Wire {
             any = true;
         }
         any
+    }
+
+    fn is_full(&self) -> bool {
+        let flying: usize = self.flying.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.stalled || flying >= CAPACITY
     }
 
     fn arrival(&self) -> Option<Instant> {
@@ -167,8 +172,13 @@ impl Pair {
         self.server.handle_timeout(self.now);
     }
 
+    /// Whether bytes are on their way, or about to be.
+    pub fn is_busy(&mut self) -> bool {
+        self.exchange() || self.arrival().is_some()
+    }
+
     /// When the next bytes arrive.
-    pub fn arrival(&self) -> Option<Instant> {
+    fn arrival(&self) -> Option<Instant> {
         self.up
             .arrival()
             .into_iter()
@@ -187,6 +197,26 @@ impl Pair {
         self.down.flying.clear();
         self.client.handle_eof();
         self.server.handle_eof();
+    }
+
+    /// Writes as a driver does whose transport takes bytes now.
+    pub fn write_through(
+        &mut self,
+        role: Role,
+        key: Key,
+        bytes: &[u8],
+    ) -> Result<usize, ChannelError> {
+        let (core, wire) = match role {
+            Role::Client => (&mut self.client, &mut self.up),
+            Role::Server => (&mut self.server, &mut self.down),
+        };
+        if wire.is_full() {
+            return core.write(key, bytes);
+        }
+        let mut out = Vec::new();
+        let result = core.write_through(key, bytes, &mut out, 64 << 10);
+        wire.flying.push_back((self.now + wire.delay, out));
+        result
     }
 
     /// Everything that a side can read of a channel now, and what came then.

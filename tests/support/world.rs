@@ -213,7 +213,10 @@ impl World {
             ..
         } = self.app(role).held[i];
         let bytes = pattern(id, self.stream(id, role).written, n);
-        let result = self.pair.core(role).write(key, bytes);
+        let result = match n % 2 {
+            0 => self.pair.write_through(role, key, bytes),
+            _ => self.pair.core(role).write(key, bytes),
+        };
         let lazy = self.app(role).lazy;
         assert!(
             !writer_sleeps || lazy || result == Ok(0),
@@ -396,7 +399,7 @@ impl World {
         }
         let until = self.pair.now + BOUND;
         self.check();
-        while !self.finish_all() {
+        while !self.finish_all() || self.pair.is_busy() {
             assert!(self.pair.now < until, "stuck: {self:#?}");
             self.pair.wait(Duration::from_millis(50));
             self.check();
@@ -431,7 +434,6 @@ impl World {
 
     /// Nothing is left: no bytes, no credit that is lost, nothing to send.
     fn conserved(&mut self) {
-        self.pair.run();
         for (role, (_, budget)) in ROLES.into_iter().zip(self.limits) {
             let core: &Connection = self.pair.core(role);
             assert!(!core.wants_transmit());

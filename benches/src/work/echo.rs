@@ -1,6 +1,9 @@
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::run_all;
 use crate::measure::{self, count};
@@ -9,14 +12,62 @@ use crate::way::{ByteStream, Way};
 pub const PAYLOAD: usize = 100;
 
 /// Sends back what comes, until the end.
-pub async fn serve<S: ByteStream>(mut stream: S) {
-    let mut buf = [0; 2 * PAYLOAD];
-    while let Ok(n @ 1..) = stream.read(&mut buf).await {
-        if stream.write_all(&buf[..n]).await.is_err() || stream.flush().await.is_err() {
-            return;
-        }
+pub fn serve<S: ByteStream>(stream: S) -> Serve<S> {
+    Serve {
+        stream,
+        owed: Vec::new(),
+        flush: false,
+        ended: false,
     }
-    let _ = stream.shutdown().await;
+}
+
+/// The future of [`serve`]. While it waits for bytes it keeps no buffer, so that
+/// the memory of an idle stream is the stream's.
+pub struct Serve<S> {
+    stream: S,
+    /// What was read and not taken yet.
+    owed: Vec<u8>,
+    flush: bool,
+    ended: bool,
+}
+
+impl<S: ByteStream> Serve<S> {
+    fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = Pin::new(&mut self.stream);
+        while !self.ended {
+            while !self.owed.is_empty() {
+                let n = ready!(stream.as_mut().poll_write(cx, &self.owed))?;
+                self.owed.drain(..n);
+            }
+            if self.flush {
+                ready!(stream.as_mut().poll_flush(cx))?;
+                self.flush = false;
+            }
+            let mut buf = [0; 2 * PAYLOAD];
+            let mut buf = ReadBuf::new(&mut buf);
+            ready!(stream.as_mut().poll_read(cx, &mut buf))?;
+            let bytes = buf.filled();
+            if bytes.is_empty() {
+                self.ended = true;
+                break;
+            }
+            let n = match stream.as_mut().poll_write(cx, bytes)? {
+                Poll::Ready(n) => n,
+                Poll::Pending => 0,
+            };
+            self.owed = bytes[n..].to_vec();
+            self.flush = true;
+        }
+        stream.poll_shutdown(cx)
+    }
+}
+
+impl<S: ByteStream> Future for Serve<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_echo(cx).map(drop)
+    }
 }
 
 pub async fn once<S: ByteStream>(stream: &mut S) -> anyhow::Result<()> {

@@ -1,0 +1,179 @@
+//! One round of each kind of work.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::link::{datagrams, link};
+use super::{Event, Peer, Sample, tell};
+use crate::scenario::{SMALL, Work};
+
+/// Repeats of a work on connections that are open; fewer of a long one.
+fn repeats(bytes: u64) -> usize {
+    if bytes > 2 << 20 { 2 } else { 5 }
+}
+
+pub async fn round(work: Work, peer: Peer) -> Result<()> {
+    match work {
+        Work::Gets { count, bytes } => cold_and_warm(count, bytes, || get(&peer, bytes)).await,
+        Work::Puts { count, bytes } => cold_and_warm(count, bytes, || put(&peer, bytes)).await,
+        Work::Idle { bytes, seconds } => idle(&peer, bytes, seconds).await,
+        Work::Beside { bytes } => beside(&peer, bytes).await,
+        Work::BothWays { bytes } => both_ways(&peer, bytes).await,
+        Work::Recovers { loss } => recovers(&peer, loss).await,
+        Work::Link => link(&peer).await,
+        Work::Datagrams => datagrams().await,
+    }
+}
+
+async fn cold_and_warm<F>(count: usize, bytes: u64, work: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    burst("cold", count, bytes, &work).await?;
+    for _ in 0..repeats(count as u64 * bytes) {
+        burst("warm", count, bytes, &work).await?;
+    }
+    Ok(())
+}
+
+/// All at once; each latency counts from the burst's start.
+async fn burst<F>(phase: &str, count: usize, bytes: u64, work: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        tasks.spawn(timed(start, work()));
+    }
+    let latencies = all(tasks).await?;
+    sample(phase, latencies, start, count as u64 * bytes)
+}
+
+async fn idle(peer: &Peer, bytes: u64, seconds: u64) -> Result<()> {
+    burst("cold", 1, bytes, || get(peer, bytes)).await?;
+    burst("warm", 1, bytes, || get(peer, bytes)).await?;
+    sleep(Duration::from_secs(seconds)).await;
+    burst(&format!("after {seconds} s"), 1, bytes, || get(peer, bytes)).await
+}
+
+async fn beside(peer: &Peer, bytes: u64) -> Result<()> {
+    burst("warm-up", 1, bytes, || get(peer, bytes)).await?;
+    burst("transfer alone", 1, bytes, || get(peer, bytes)).await?;
+    beside_transfers(
+        peer,
+        bytes,
+        vec![("transfer", tokio::spawn(get_timed(peer, bytes)))],
+    )
+    .await
+}
+
+async fn both_ways(peer: &Peer, bytes: u64) -> Result<()> {
+    burst("warm-up", 1, bytes, || get(peer, bytes)).await?;
+    let start = Instant::now();
+    let transfers = vec![
+        ("download", tokio::spawn(get_timed(peer, bytes))),
+        ("upload", tokio::spawn(timed(start, put(peer, bytes)))),
+    ];
+    beside_transfers(peer, bytes, transfers).await
+}
+
+type Transfer = tokio::task::JoinHandle<Result<f64>>;
+
+/// Small GETs from the time when the transfers fill the link until the first
+/// of them is over.
+async fn beside_transfers(peer: &Peer, bytes: u64, transfers: Vec<(&str, Transfer)>) -> Result<()> {
+    let start = Instant::now();
+    let running = || {
+        transfers
+            .iter()
+            .all(|(_, transfer)| !transfer.is_finished())
+    };
+    let mut tasks = JoinSet::new();
+    let mut tick = every(20);
+    sleep(Duration::from_millis(400)).await;
+    while running() {
+        tasks.spawn(timed(Instant::now(), get(peer, SMALL)));
+        tick.tick().await;
+    }
+    sample("small GETs", all(tasks).await?, start, 0)?;
+    for (name, transfer) in transfers {
+        let wall = transfer.await??;
+        tell(Event::Sample(Sample {
+            phase: name.into(),
+            latencies: vec![wall],
+            wall,
+            bytes,
+        }))?;
+    }
+    Ok(())
+}
+
+/// The link changes at its time, whatever requests are still on their way; a
+/// request belongs to the phase in which it started.
+async fn recovers(peer: &Peer, loss: f64) -> Result<()> {
+    get(peer, 16 << 10).await?;
+    let start = Instant::now();
+    let mut phases = Vec::new();
+    let mut tick = every(25);
+    for (phase, loss) in [("before", 0.0), ("lossy", loss), ("after", 0.0)] {
+        tell(Event::Loss(loss))?;
+        let mut tasks = JoinSet::new();
+        for _ in 0..120 {
+            tick.tick().await;
+            tasks.spawn(timed(Instant::now(), get(peer, 16 << 10)));
+        }
+        phases.push((phase, tasks));
+    }
+    for (phase, tasks) in phases {
+        sample(phase, all(tasks).await?, start, 0)?;
+    }
+    Ok(())
+}
+
+/// Ticks that are late make the later ones late too, so that none come in a heap.
+pub fn every(milliseconds: u64) -> tokio::time::Interval {
+    let mut tick = interval(Duration::from_millis(milliseconds));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+fn get(peer: &Peer, bytes: u64) -> impl Future<Output = Result<()>> + Send + 'static {
+    let peer = peer.clone();
+    async move { peer.get(bytes).await }
+}
+
+fn put(peer: &Peer, bytes: u64) -> impl Future<Output = Result<()>> + Send + 'static {
+    let peer = peer.clone();
+    async move { peer.put(bytes).await }
+}
+
+fn get_timed(peer: &Peer, bytes: u64) -> impl Future<Output = Result<f64>> + Send + 'static {
+    timed(Instant::now(), get(peer, bytes))
+}
+
+async fn timed(start: Instant, work: impl Future<Output = Result<()>>) -> Result<f64> {
+    work.await?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+async fn all(mut tasks: JoinSet<Result<f64>>) -> Result<Vec<f64>> {
+    let mut latencies = Vec::new();
+    while let Some(latency) = tasks.join_next().await {
+        latencies.push(latency??);
+    }
+    Ok(latencies)
+}
+
+pub fn sample(phase: &str, latencies: Vec<f64>, start: Instant, bytes: u64) -> Result<()> {
+    tell(Event::Sample(Sample {
+        phase: phase.into(),
+        latencies,
+        wall: start.elapsed().as_secs_f64(),
+        bytes,
+    }))
+}

@@ -1,0 +1,176 @@
+//! tcpchan and its peers over an emulated long link. See README.md.
+
+mod client;
+mod conditions;
+mod link;
+mod netns;
+mod payload;
+mod quic;
+mod report;
+mod run;
+mod scenario;
+mod server;
+mod tls;
+mod way;
+
+use std::fs;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use self::conditions::{Conditions, Congestion};
+use self::report::Report;
+use self::scenario::{SCENARIOS, Scenario};
+use self::way::Way;
+
+/// Measures tcpchan and its peers over an emulated long link
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Options {
+    #[command(subcommand)]
+    process: Option<Process>,
+    #[command(flatten)]
+    bench: Bench,
+}
+
+/// The processes that the bench starts in its namespaces
+#[derive(Subcommand)]
+enum Process {
+    #[command(hide = true)]
+    Server(server::Options),
+    #[command(hide = true)]
+    Client(client::Options),
+}
+
+#[derive(clap::Args)]
+struct Bench {
+    /// Scenarios to run; all, if none is named
+    #[arg(value_parser = scenario::find)]
+    scenarios: Vec<&'static Scenario>,
+    /// Ways to run, such as tcpchan,h1-pool,h2+tls
+    #[arg(long, value_delimiter = ',')]
+    ways: Vec<Way>,
+    /// Congestion control; both, if none is named
+    #[arg(long, value_enum)]
+    cc: Option<Congestion>,
+    /// The share of packets lost in each direction, instead of the scenario's
+    #[arg(long)]
+    loss: Option<f64>,
+    /// Rounds of each scenario, instead of its own
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Round trip, in milliseconds
+    #[arg(long, default_value_t = 80)]
+    rtt: u64,
+    /// Rate in each direction, in Mbit/s; 0 is no limit
+    #[arg(long, default_value_t = 200)]
+    rate: u64,
+    /// Queue before the rate limiter, in milliseconds
+    #[arg(long, default_value_t = 40)]
+    queue: u64,
+    /// Of the loss and the jitter
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write all figures as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write the table, that is printed, to a file too
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Write a plot, as SVG
+    #[arg(long)]
+    plot: Option<PathBuf>,
+    /// Name the scenarios and the ways, and run nothing
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    match options.process {
+        Some(Process::Server(options)) => process(server::run(options)),
+        Some(Process::Client(options)) => process(client::run(options)),
+        None if options.bench.list => list(),
+        None => bench(&options.bench),
+    }
+}
+
+/// Runs one of the bench's processes, with as many sockets as it may have.
+fn process(work: impl Future<Output = Result<()>>) -> Result<()> {
+    run::end_with_standard_input();
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    tokio::runtime::Runtime::new()?.block_on(work)
+}
+
+fn list() -> Result<()> {
+    for scenario in SCENARIOS {
+        println!("{:<14} {}", scenario.name, scenario.about);
+    }
+    let ways: Vec<_> = Way::all().map(|way| way.to_string()).collect();
+    println!("ways: {}", ways.join(" "));
+    Ok(())
+}
+
+fn bench(options: &Bench) -> Result<()> {
+    netns::become_root()?;
+    let mut report = Report::default();
+    let all: Vec<_> = SCENARIOS.iter().collect();
+    let scenarios = match options.scenarios.as_slice() {
+        [] => &all,
+        some => some,
+    };
+    for scenario in scenarios {
+        for conditions in options.conditions(scenario) {
+            for way in scenario.ways(&options.ways) {
+                let rounds = options.rounds.unwrap_or(scenario.rounds);
+                report.add(run::measure(scenario, way, conditions.clone(), rounds)?);
+            }
+        }
+    }
+    options.write(&report)
+}
+
+impl Bench {
+    fn conditions(&self, scenario: &Scenario) -> Vec<Conditions> {
+        let losses = match &self.loss {
+            Some(loss) => std::slice::from_ref(loss),
+            None => scenario.losses,
+        };
+        let mut all = Vec::new();
+        for congestion in Congestion::value_variants() {
+            if self.cc.is_some_and(|only| only != *congestion) {
+                continue;
+            }
+            all.extend(losses.iter().map(|loss| Conditions {
+                round_trip: Duration::from_millis(self.rtt),
+                jitter: Duration::from_millis(scenario.jitter_ms),
+                rate: self.rate * 1_000_000,
+                queue: Duration::from_millis(self.queue),
+                loss: *loss,
+                congestion: *congestion,
+                seed: self.seed,
+            }));
+        }
+        all
+    }
+
+    fn write(&self, report: &Report) -> Result<()> {
+        let markdown = report.markdown();
+        println!("{markdown}");
+        if let Some(path) = &self.markdown {
+            fs::write(path, markdown)?;
+        }
+        if let Some(path) = &self.json {
+            fs::write(path, serde_json::to_string_pretty(&report.rows())?)?;
+        }
+        if let Some(path) = &self.plot {
+            report.plot(path)?;
+        }
+        Ok(())
+    }
+}

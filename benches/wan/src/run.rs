@@ -1,0 +1,118 @@
+//! One measurement: a link, a server's process, a client's process.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use crate::client::{Event, Sample};
+use crate::conditions::Conditions;
+use crate::link::{Accuracy, Link};
+use crate::scenario::Scenario;
+use crate::tls::Identity;
+use crate::way::Way;
+
+pub struct Measured {
+    pub scenario: &'static Scenario,
+    pub way: Way,
+    pub conditions: Conditions,
+    pub samples: Vec<Sample>,
+    /// Why there are no more samples than these.
+    pub failure: Option<String>,
+    pub accuracy: Accuracy,
+}
+
+/// Measures on a link of its own, so that each way meets the same one.
+pub fn measure(
+    scenario: &'static Scenario,
+    way: Way,
+    conditions: Conditions,
+    rounds: u32,
+) -> Result<Measured> {
+    let link = Link::new(&conditions)?;
+    let identity = Identity::generate()?;
+    let cc = ["--cc", conditions.congestion.name()];
+    let mut server = link.server.run(|| spawn(&["server"], &cc, &identity))?;
+    listening(&mut server)?;
+    let (way_name, rounds) = (way.to_string(), rounds.to_string());
+    let what = [
+        "--scenario",
+        scenario.name,
+        "--way",
+        &way_name,
+        "--rounds",
+        &rounds,
+    ];
+    let arguments = [&["client"], &what[..]].concat();
+    let mut client = link.client.run(|| spawn(&arguments, &cc, &identity))?;
+    let mut samples = Vec::new();
+    let failure = follow(&mut client, &link, &mut samples).err();
+    client.0.kill()?;
+    Ok(Measured {
+        scenario,
+        way,
+        samples,
+        failure: failure.map(|error| format!("{error:#}")),
+        accuracy: link.finish()?,
+        conditions,
+    })
+}
+
+/// A process that doesn't outlive this one: it ends with its standard input,
+/// and is killed when this is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts this program in the calling thread's namespace.
+fn spawn(arguments: &[&str], more: &[&str], identity: &Identity) -> Result<Process> {
+    let (name, value) = identity.variable()?;
+    let child = Command::new(env::current_exe()?)
+        .args(arguments)
+        .args(more)
+        .env(name, value)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    Ok(Process(child))
+}
+
+/// The other end of that: ends this process when its standard input does.
+pub fn end_with_standard_input() {
+    thread::spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
+}
+
+fn listening(server: &mut Process) -> Result<()> {
+    let output = server.0.stdout.take().context("the server's output")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    match line.trim() {
+        "listening" => Ok(()),
+        _ => bail!("the server did not start"),
+    }
+}
+
+/// Takes what the client tells, until it ends.
+fn follow(client: &mut Process, link: &Link, samples: &mut Vec<Sample>) -> Result<()> {
+    let output = client.0.stdout.take().context("the client's output")?;
+    for line in BufReader::new(output).lines() {
+        match serde_json::from_str(&line?)? {
+            Event::Sample(sample) => samples.push(sample),
+            Event::Loss(loss) => link.set_loss(loss),
+        }
+    }
+    match client.0.wait()? {
+        status if status.success() => Ok(()),
+        status => bail!("the client: {status}"),
+    }
+}

@@ -1,0 +1,188 @@
+//! What is measured.
+
+use anyhow::{Context, Result};
+
+use crate::way::{Kind, Way};
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub work: Work,
+    /// Cold starts, each with its warm repeats.
+    pub rounds: u32,
+    /// The link's losses to run it with.
+    pub losses: &'static [f64],
+    pub jitter_ms: u64,
+    /// Whether the ways over TLS are run unless others are asked for.
+    pub tls: bool,
+}
+
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// So many GETs at once, on no connection and then on those that are open.
+    Gets { count: usize, bytes: u64 },
+    /// The same with uploads.
+    Puts { count: usize, bytes: u64 },
+    /// A GET after so many seconds in which the open connections were idle.
+    Idle { bytes: u64, seconds: u64 },
+    /// Small GETs while a transfer runs, and the transfer alone.
+    Beside { bytes: u64 },
+    /// The same with a download and an upload at once.
+    BothWays { bytes: u64 },
+    /// A stream of requests on a link that turns lossy and recovers.
+    Recovers { loss: f64 },
+    /// The link itself: echoes, connects, one flow.
+    Link,
+    /// The link's loss of datagrams.
+    Datagrams,
+}
+
+/// A small answer: with its headers, 50 of them don't fit the first ten
+/// segments that a server's kernel sends on a cold connection.
+pub const SMALL: u64 = 256;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        tls: true,
+        ..scenario("small", "a GET of 256 bytes", gets(1, SMALL), 10)
+    },
+    Scenario {
+        tls: true,
+        ..scenario("burst-50", "50 small GETs at once", gets(50, SMALL), 8)
+    },
+    scenario("burst-200", "200 small GETs at once", gets(200, SMALL), 6),
+    scenario(
+        "burst-1000",
+        "1,000 small GETs at once",
+        gets(1000, SMALL),
+        3,
+    ),
+    Scenario {
+        tls: true,
+        ..scenario("1mib", "a GET of 1 MiB", gets(1, MIB), 5)
+    },
+    scenario("1mib-idle-2s", "a GET of 1 MiB after 2 s idle", idle(2), 5),
+    scenario(
+        "1mib-idle-30s",
+        "a GET of 1 MiB after 30 s idle",
+        idle(30),
+        1,
+    ),
+    Scenario {
+        losses: &[0.0, 0.001, 0.01],
+        ..scenario("50x64k", "50 GETs of 64 KiB at once", gets(50, 64 * KIB), 4)
+    },
+    scenario("16mib", "a GET of 16 MiB", gets(1, 16 * MIB), 2),
+    scenario(
+        "flow",
+        "a GET of 64 MiB: one flow's throughput",
+        gets(1, 64 * MIB),
+        1,
+    ),
+    scenario("upload-1mib", "an upload of 1 MiB", puts(1, MIB), 4),
+    scenario("upload-16mib", "an upload of 16 MiB", puts(1, 16 * MIB), 2),
+    scenario(
+        "upload-50x64k",
+        "50 uploads of 64 KiB at once",
+        puts(50, 64 * KIB),
+        3,
+    ),
+    scenario(
+        "beside",
+        "small GETs, one each 20 ms, beside a download of 32 MiB",
+        Work::Beside { bytes: 32 * MIB },
+        4,
+    ),
+    scenario(
+        "both-ways",
+        "small GETs, one each 20 ms, beside a download and an upload of 32 MiB",
+        Work::BothWays { bytes: 32 * MIB },
+        3,
+    ),
+    Scenario {
+        jitter_ms: 10,
+        ..scenario(
+            "jitter",
+            "50 small GETs at once, 10 ms of jitter each way",
+            gets(50, SMALL),
+            6,
+        )
+    },
+    scenario(
+        "recovers",
+        "GETs of 16 KiB, one each 25 ms; 2 % loss from 3 s to 6 s",
+        Work::Recovers { loss: 0.02 },
+        2,
+    ),
+    scenario(
+        "link",
+        "the link itself: echoes, connects, a flow of 64 MiB",
+        Work::Link,
+        1,
+    ),
+    Scenario {
+        losses: &[0.01],
+        ..scenario("datagrams", "the link's loss", Work::Datagrams, 1)
+    },
+];
+
+const fn scenario(name: &'static str, about: &'static str, work: Work, rounds: u32) -> Scenario {
+    Scenario {
+        name,
+        about,
+        work,
+        rounds,
+        losses: &[0.0],
+        jitter_ms: 0,
+        tls: false,
+    }
+}
+
+const fn gets(count: usize, bytes: u64) -> Work {
+    Work::Gets { count, bytes }
+}
+
+const fn puts(count: usize, bytes: u64) -> Work {
+    Work::Puts { count, bytes }
+}
+
+const fn idle(seconds: u64) -> Work {
+    Work::Idle {
+        bytes: MIB,
+        seconds,
+    }
+}
+
+impl Scenario {
+    /// The ways that it is run for: of those that were asked for, or of all.
+    pub fn ways<'a>(&'a self, asked: &'a [Way]) -> impl Iterator<Item = Way> + 'a {
+        let is_asked = move |way: &Way| match asked {
+            [] => self.tls || !way.tls,
+            asked => asked.contains(way) || self.is_of_the_link(),
+        };
+        Way::all().filter(move |way| is_asked(way) && self.takes(*way))
+    }
+
+    /// Plain TCP carries one transfer at a time, and only it measures the link.
+    fn takes(&self, way: Way) -> bool {
+        match self.work {
+            Work::Gets { count: 1, bytes } | Work::Puts { count: 1, bytes } => {
+                way.kind != Kind::Tcp || bytes > SMALL
+            }
+            Work::Idle { .. } => true,
+            Work::Link | Work::Datagrams => way.kind == Kind::Tcp,
+            _ => way.kind != Kind::Tcp,
+        }
+    }
+
+    fn is_of_the_link(&self) -> bool {
+        matches!(self.work, Work::Link | Work::Datagrams)
+    }
+}
+
+pub fn find(name: &str) -> Result<&'static Scenario> {
+    let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("no scenario is called {name}"))
+}

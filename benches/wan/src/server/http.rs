@@ -1,0 +1,74 @@
+//! HTTP on TCP: hyper's server, and axum's on tcpchan.
+
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tcpchan::server::Acceptor;
+use tcpchan::{Config, Connection};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Tls, app::app};
+use crate::way::{Kind, LARGE_WINDOW};
+
+pub async fn tcpchan(listener: TcpListener) {
+    let acceptor = Acceptor::new(listener, Config::default());
+    let _ = axum::serve(acceptor, app()).await;
+}
+
+/// HTTP/1 or HTTP/2, as the client starts.
+pub async fn hyper(listener: TcpListener, kind: Kind) {
+    while let Some(stream) = accept(&listener).await {
+        tokio::spawn(serve(TokioIo::new(stream), kind));
+    }
+}
+
+/// The same, and tcpchan, over TLS.
+pub async fn tls(listener: TcpListener, acceptor: Tls, kind: Kind) {
+    while let Some(stream) = accept(&listener).await {
+        let handshake = acceptor.accept(stream);
+        tokio::spawn(async move {
+            let Ok(stream) = handshake.await else { return };
+            let stream = TokioIo::new(stream);
+            match kind {
+                Kind::Tcpchan => {
+                    channels(Connection::server(TokioIo::new(stream), Config::default())).await
+                }
+                _ => serve(stream, kind).await,
+            }
+        });
+    }
+}
+
+async fn channels(connection: Connection) {
+    while let Some(channel) = connection.accept().await {
+        tokio::spawn(serve(channel, Kind::Tcpchan));
+    }
+}
+
+/// A client that goes away is not the server's failure.
+pub async fn serve(io: impl Read + Write + Unpin + Send + 'static, kind: Kind) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    match kind {
+        Kind::H2Large => {
+            let window = Some(LARGE_WINDOW);
+            let mut http2 = builder.http2();
+            http2.initial_stream_window_size(window);
+            http2.initial_connection_window_size(window);
+            http2.max_concurrent_streams(None);
+        }
+        Kind::H2Adaptive => {
+            builder.http2().adaptive_window(true);
+        }
+        _ => {}
+    }
+    let _ = builder
+        .serve_connection(io, TowerToHyperService::new(app()))
+        .await;
+}
+
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    let (stream, _) = listener.accept().await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream)
+}

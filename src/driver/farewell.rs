@@ -1,0 +1,122 @@
+//! The end of a connection: its last bytes, the shutdown, the peer's last bytes.
+//!
+//! A socket that is closed with bytes unread is a TCP reset, which takes with it
+//! what the peer has not read yet. So it is read until the peer closes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::shared::Shared;
+use super::transport::Transport;
+use crate::proto::ConnectionError;
+
+/// How long the end takes at most with a peer that broke the protocol.
+const CURT: Duration = Duration::from_secs(1);
+
+pub(super) struct Farewell {
+    stage: Stage,
+    /// How long a peer may be silent at an orderly end.
+    patience: Duration,
+    orderly: bool,
+}
+
+enum Stage {
+    Start,
+    Writing,
+    ShuttingDown,
+    Reading,
+    Over,
+}
+
+impl Farewell {
+    pub fn new(patience: Duration) -> Self {
+        Farewell {
+            stage: Stage::Start,
+            patience,
+            orderly: false,
+        }
+    }
+
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        mut sleep: Pin<&mut Sleep>,
+    ) -> Poll<()> {
+        if matches!(self.stage, Stage::Start) {
+            let wait = self.start(shared);
+            sleep.as_mut().reset(Instant::now() + wait);
+        }
+        let mut transport = shared.transport();
+        loop {
+            match self.step(cx, shared, &mut transport) {
+                Poll::Ready(()) if matches!(self.stage, Stage::Over) => return Poll::Ready(()),
+                Poll::Ready(()) if self.orderly => {
+                    sleep.as_mut().reset(Instant::now() + self.patience);
+                }
+                Poll::Ready(()) => {}
+                Poll::Pending => return sleep.as_mut().poll(cx),
+            }
+            // Bytes that keep coming must not keep the end from coming.
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// How long it may take.
+    fn start(&mut self, shared: &Shared) -> Duration {
+        let error = shared.lock().core.error().cloned();
+        self.stage = Stage::Writing;
+        match error {
+            Some(ConnectionError::Closed) => {
+                self.orderly = true;
+                self.patience
+            }
+            Some(ConnectionError::Lost | ConnectionError::Dead) => {
+                self.stage = Stage::Over;
+                Duration::ZERO
+            }
+            _ => CURT,
+        }
+    }
+
+    /// One thing done, or nothing to be done now.
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        transport: &mut Transport,
+    ) -> Poll<()> {
+        match self.stage {
+            Stage::Start | Stage::Over => return Poll::Ready(()),
+            Stage::Writing => {
+                transport.fill(&mut shared.lock().core, Instant::now().into());
+                if transport.is_idle() {
+                    self.stage = Stage::ShuttingDown;
+                    return Poll::Ready(());
+                }
+                match transport.poll_write(cx) {
+                    Ok(Poll::Ready(())) => {}
+                    Ok(Poll::Pending) if transport.resumed() => {}
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Err(_) => self.stage = Stage::Over,
+                }
+            }
+            Stage::ShuttingDown => match transport.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.stage = Stage::Reading,
+                Poll::Ready(Err(_)) => self.stage = Stage::Over,
+                Poll::Pending => return Poll::Pending,
+            },
+            Stage::Reading => match transport.poll_read(cx, |bytes| bytes.is_some()) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => self.stage = Stage::Over,
+                Poll::Pending => return Poll::Pending,
+            },
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,88 @@
+//! No peer holds up another at an acceptor, and none is forgotten.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tcpchan::server::Acceptor;
+use tcpchan::{Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+struct Incoming(mpsc::UnboundedReceiver<DuplexStream>);
+
+impl futures_core::Stream for Incoming {
+    type Item = io::Result<(DuplexStream, SocketAddr)>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.0.poll_recv(cx).map(|io| io.map(|io| Ok((io, addr))))
+    }
+}
+
+fn acceptor() -> (mpsc::UnboundedSender<DuplexStream>, Acceptor) {
+    let (sender, incoming) = mpsc::unbounded_channel();
+    (
+        sender,
+        Acceptor::from_incoming(Incoming(incoming), Config::default()),
+    )
+}
+
+fn connect(to: &mpsc::UnboundedSender<DuplexStream>) -> Connection {
+    let (near, far) = duplex(1 << 20);
+    to.send(far).unwrap();
+    Connection::client(near, Config::default())
+}
+
+/// Each connection holds one of 128 places while it waits for a channel.
+#[tokio::test(start_paused = true)]
+async fn idle_connections_hold_up_nobody() {
+    let (to, mut acceptor) = acceptor();
+    let idle: Vec<Connection> = (0..128).map(|_| connect(&to)).collect();
+    sleep(Duration::from_secs(1)).await;
+    let last = connect(&to);
+    let mut channel = last.open().await.unwrap();
+    channel.write_all(b"request").await.unwrap();
+    let accepted = timeout(Duration::from_secs(3600), acceptor.accept()).await;
+    assert!(
+        accepted.is_ok(),
+        "held up by {} idle connections",
+        idle.len()
+    );
+}
+
+/// Of a channel that comes while the acceptor goes, some are neither
+/// served nor refused.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_comes_as_the_acceptor_goes_is_refused() {
+    for yields in 0..6 {
+        for _ in 0..12 {
+            let (to, mut acceptor) = acceptor();
+            let client = connect(&to);
+            let mut first = client.open().await.unwrap();
+            first.write_all(b"first").await.unwrap();
+            drop(acceptor.accept().await);
+            sleep(Duration::from_secs(1)).await;
+            let Ok(mut channel) = client.open().await else {
+                panic!("closed");
+            };
+            let _ = channel.write_all(b"request").await;
+            for _ in 0..yields {
+                yield_now().await;
+            }
+            drop(acceptor);
+            let mut got = Vec::new();
+            let read = timeout(Duration::from_secs(3600), channel.read_to_end(&mut got)).await;
+            let kind = read.map(|read| read.map_err(|error| error.kind()));
+            assert_eq!(
+                kind,
+                Ok(Err(io::ErrorKind::ConnectionRefused)),
+                "after {yields} yields"
+            );
+        }
+    }
+}

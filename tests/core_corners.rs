@@ -1,0 +1,159 @@
+//! Corners of the core that a review found wrong.
+
+#[path = "support/raw.rs"]
+#[allow(dead_code)]
+mod raw;
+
+use std::time::{Duration, Instant};
+
+use raw::Raw;
+use tcpchan::proto::{Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Version};
+use tcpchan::{Config, wire};
+
+fn encode(version: Version, control: Control) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Frame::Control(control).encode(version, &mut bytes);
+    bytes
+}
+
+/// transmit.rs:19: `start + budget` overflows: a panic in debug; in release it wraps, nothing
+/// but the hello ever leaves.
+#[test]
+fn a_budget_without_limit_is_no_overflow() {
+    let mut core = Raw::server().opened().core;
+    let key = core.open().unwrap();
+    core.write(key, b"x").unwrap();
+    let mut out = vec![0];
+    assert!(core.poll_transmit(&mut out, usize::MAX, Instant::now()) > 0);
+}
+
+/// Event.rs says of Closed that nothing follows.
+#[test]
+fn nothing_follows_closed() {
+    let mut raw = Raw::client();
+    raw.core.close("");
+    let later = raw.now + Duration::from_secs(60);
+    raw.core.handle_timeout(later);
+    raw.core.handle_timeout(later + Duration::from_secs(60));
+    raw.core.handle_progress(later);
+    let events: Vec<Event> = std::iter::from_fn(|| raw.core.poll_event()).collect();
+    assert_eq!(events, [Event::Closed]);
+}
+
+/// A version byte 0 in the middle of a version 1 connection is a
+/// violation; it ends without a GOAWAY and tells the user to change Config::protocol.
+#[test]
+fn another_version_in_the_middle_is_a_violation() {
+    let mut raw = Raw::client().open(1).bytes(&[0, 3, 0, 0, 0, 3]);
+    let error = raw.core.error().cloned();
+    let said = raw.hear();
+    assert!(
+        matches!(error, Some(ConnectionError::Violation { .. })),
+        "{error:?}"
+    );
+    assert!(
+        matches!(said.last(), Some(Control::GoAway { .. })),
+        "{said:?}"
+    );
+}
+
+/// scheduler.rs: a channel that empties its buffer each time is "quiet" for
+/// ever. Five that send their next 16 KiB when the last have left fill the connection, and one
+/// that streams gets nothing at all (its fair share is a sixth).
+#[test]
+fn quiet_channels_do_not_starve_a_stream() {
+    let mut raw = Raw::server();
+    let keys: Vec<Key> = (0..6).map(|_| raw.core.open().unwrap()).collect();
+    raw.hear();
+    for key in &keys {
+        let channel = raw.core.id(*key).unwrap();
+        let limit = u64::MAX / 2;
+        raw = raw.say(Control::Window { channel, limit });
+    }
+    let ids: Vec<u32> = keys.iter().map(|k| raw.core.id(*k).unwrap()).collect();
+    let mut decoder = Decoder::new(Protocol::V1);
+    let _ = decoder.decode(&mut &encode(Version::V1, Control::Drain)[..]);
+    let mut sent = [0; 6];
+    for round in 0..1000 {
+        for (i, key) in keys[..5].iter().enumerate() {
+            if round == 0 || sent[i] > 0 {
+                raw.core.write(*key, &[1; 16 << 10]).unwrap();
+            }
+        }
+        raw.core.write(keys[5], &[1; 64 << 10]).unwrap();
+        if round == 1 {
+            sent[5] = 0;
+        }
+        sent[..5].fill(0);
+        let mut out = Vec::new();
+        raw.core.poll_transmit(&mut out, 64 << 10, raw.now);
+        let mut input = &out[..];
+        while let Some(decoded) = decoder.decode(&mut input).unwrap() {
+            if let Decoded::Data { channel, len } = decoded {
+                sent[ids.iter().position(|id| *id == channel).unwrap()] += len;
+            }
+        }
+    }
+    assert!(sent[5] > 5 << 20, "{} of 64 MiB", sent[5]);
+}
+
+/// table: channels that the application finished and let go of stay, each with
+/// its state and its part of the budget, until the peer ends them; a peer that never does, and
+/// that allows many, is limited by nothing.
+#[test]
+fn a_peer_that_ends_nothing_is_limited() {
+    let mut raw = Raw::server().say(Control::MaxChannels { count: 1 << 30 });
+    for _ in 0..50_000 {
+        let Ok(key) = raw.core.open() else { break };
+        raw.core.write(key, b"request").unwrap();
+        raw.core.finish(key).unwrap();
+        raw.core.release(key);
+        raw.hear();
+    }
+    let stats = raw.core.stats();
+    assert!(
+        stats.channels < 10_000,
+        "{} channels that nobody holds, {} of the budget left",
+        stats.channels,
+        stats.budget_left
+    );
+}
+
+fn version0(role: Role, protocol: Protocol) -> (Connection, Instant) {
+    let now = Instant::now();
+    let config = Config::default().protocol(protocol);
+    (Connection::new(role, config, now), now)
+}
+
+/// A drain that was asked for before the hello is forgotten
+/// when the peer turns out to speak version 0.
+#[test]
+fn a_drain_before_a_version_0_hello_is_done() {
+    let (mut core, now) = version0(Role::Server, Protocol::Auto);
+    core.drain();
+    let magic = wire::DEFAULT_MAGIC;
+    core.handle_input(&encode(Version::V0, Control::Hello { magic }), now);
+    let mut out = Vec::new();
+    while core.poll_transmit(&mut out, 64 << 10, now) > 0 {}
+    core.handle_input(&encode(Version::V0, Control::Open { channel: 9 }), now);
+    assert_eq!(
+        (core.is_drained(), core.accept(), core.wants_transmit()),
+        (true, None, true)
+    );
+}
+
+/// A reset ends the receive half too, and nobody tells its reader.
+#[test]
+fn a_version_0_reset_tells_the_reader() {
+    let (mut core, now) = version0(Role::Client, Protocol::V0);
+    let magic = wire::DEFAULT_MAGIC;
+    core.handle_input(&encode(Version::V0, Control::HelloReply { magic }), now);
+    let key = core.open().unwrap();
+    let mut buf = [0; 9];
+    assert_eq!(core.read(key, &mut buf, now), Ok(Read::Blocked));
+    core.reset(key, 0);
+    assert!(core.read(key, &mut buf, now).is_err());
+    let events: Vec<Event> = std::iter::from_fn(|| core.poll_event()).collect();
+    assert!(events.contains(&Event::Readable(key)), "{events:?}");
+}

@@ -1,0 +1,201 @@
+//! Servers restart one after another under load, and no client notices.
+#![cfg(all(feature = "axum", feature = "retry"))]
+
+#[path = "support/guard.rs"]
+mod guard;
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tcpchan::client::{Multiplex, RetryPolicy};
+use tcpchan::server::{Acceptor, DrainHandle};
+use tcpchan::{Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use guard::within;
+use proxy::Proxy;
+
+const AT_ONCE: usize = 100;
+const RESTARTS: usize = 3;
+/// Requests that each server answers before it is replaced.
+const EACH: usize = 1000;
+
+struct Server {
+    addr: SocketAddr,
+    served: watch::Receiver<usize>,
+    stop: Arc<Notify>,
+    drain: DrainHandle,
+    task: JoinHandle<()>,
+}
+
+/// `first`: peers are told before the server stops.
+async fn serve(first: bool) -> Server {
+    let (count, served) = watch::channel(0);
+    let app = Router::new().route(
+        "/",
+        post(move || {
+            count.send_modify(|n| *n += 1);
+            async { "done" }
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let acceptor = Acceptor::new(listener, Config::default());
+    let addr = acceptor.local_addr().unwrap();
+    let (stop, drain) = (Arc::<Notify>::default(), acceptor.drain_handle());
+    let (stopped, handle) = (stop.clone(), drain.clone());
+    let signal = async move {
+        stopped.notified().await;
+        if first {
+            handle.drain(Duration::from_secs(20));
+            handle.drained().await;
+        }
+    };
+    let task = tokio::spawn(async move {
+        let server = axum::serve(acceptor, app).with_graceful_shutdown(signal);
+        server.await.unwrap();
+    });
+    Server {
+        addr,
+        served,
+        stop,
+        drain,
+        task,
+    }
+}
+
+/// 100 requests in flight all the time, while each server is replaced by the
+/// next. How many were answered, and how many not.
+async fn restarts(first: bool, policy: RetryPolicy) -> (usize, usize) {
+    let mut server = serve(first).await;
+    let proxy = Proxy::start(server.addr, None).await;
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(Multiplex::new(HttpConnector::new()));
+    let client = ServiceBuilder::new().retry(policy).service(client);
+    let (done, failed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let mut workers = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (mut client, addr) = (client.clone(), proxy.addr);
+        let (done, failed) = (done.clone(), failed.clone());
+        workers.spawn(async move {
+            loop {
+                let request = Request::post(format!("http://{addr}/"));
+                let request = request.body(Full::default()).unwrap();
+                let answer = async {
+                    let response = client.ready().await?.call(request).await?;
+                    let body = response.into_body().collect().await;
+                    Ok::<_, hyper_util::client::legacy::Error>(body.map(|body| body.to_bytes()))
+                };
+                match answer.await {
+                    Ok(Ok(body)) if body == "done" => done.fetch_add(1, SeqCst),
+                    other => {
+                        eprintln!("{other:?}");
+                        failed.fetch_add(1, SeqCst)
+                    }
+                };
+            }
+        });
+    }
+    for _ in 0..RESTARTS {
+        within(server.served.wait_for(|n| *n >= EACH))
+            .await
+            .unwrap();
+        let next = serve(first).await;
+        proxy.switch(next.addr);
+        let old = std::mem::replace(&mut server, next);
+        old.stop.notify_one();
+        within(old.task).await.unwrap();
+        within(old.drain.closed()).await;
+    }
+    within(server.served.wait_for(|n| *n >= EACH))
+        .await
+        .unwrap();
+    (done.load(SeqCst), failed.load(SeqCst))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_drain_first_restart_without_an_error() {
+    let (done, failed) = restarts(true, RetryPolicy::new().retries(0)).await;
+    assert_eq!(failed, 0);
+    assert!(done >= EACH * RESTARTS);
+}
+
+/// Axum drops its listener at once, so channels on their way are refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_just_stop_restart_without_an_error_if_what_is_refused_is_retried() {
+    let (done, failed) = restarts(false, RetryPolicy::new()).await;
+    assert_eq!(failed, 0);
+    assert!(done >= EACH * RESTARTS);
+}
+
+async fn pair() -> (Acceptor, Connection) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let acceptor = Acceptor::new(listener, Config::default());
+    let stream = TcpStream::connect(acceptor.local_addr().unwrap());
+    let client = Connection::client(stream.await.unwrap(), Config::default());
+    (acceptor, client)
+}
+
+#[tokio::test]
+async fn a_drain_lets_what_is_in_flight_finish_and_then_closes() {
+    let (mut acceptor, client) = pair().await;
+    let mut near = client.open().await.unwrap();
+    let (mut far, _) = within(acceptor.accept()).await;
+    let handle = acceptor.drain_handle();
+    handle.drain(Duration::from_secs(60));
+    within(handle.drained()).await;
+    assert!(client.open().await.is_err());
+    near.write_all(b"late").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut got = Vec::new();
+    within(far.read_to_end(&mut got)).await.unwrap();
+    assert_eq!(got, b"late");
+    far.shutdown().await.unwrap();
+    within(near.read_to_end(&mut got)).await.unwrap();
+    drop((near, far));
+    within(handle.closed()).await;
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_deadline_of_a_drain_is_closed() {
+    let (mut acceptor, client) = pair().await;
+    let mut near = client.open().await.unwrap();
+    let _far = within(acceptor.accept()).await;
+    let handle = acceptor.drain_handle();
+    handle.drain(Duration::from_millis(1));
+    within(handle.closed()).await;
+    let error = within(near.read_u8()).await.unwrap_err();
+    assert!(error.to_string().contains("deadline"), "{error}");
+}
+
+#[tokio::test]
+async fn a_drain_takes_no_more_connections() {
+    let (acceptor, client) = pair().await;
+    let addr = acceptor.local_addr().unwrap();
+    let handle = acceptor.drain_handle();
+    handle.drain(Duration::from_secs(60));
+    within(handle.closed()).await;
+    within(async {
+        while TcpStream::connect(addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(client);
+}

@@ -1,0 +1,144 @@
+//! A TCP proxy that hurts connections: by RST, by FIN, by silence.
+#![allow(dead_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Reset,
+    Fin,
+    Silence,
+}
+
+#[derive(Clone)]
+pub struct Proxy {
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backend: Mutex<SocketAddr>,
+    living: Mutex<Vec<oneshot::Sender<Fault>>>,
+    /// Connections that ended though nobody hurt them.
+    ended: AtomicUsize,
+    accepted: AtomicUsize,
+    /// Flows without a byte for this long are dropped in silence.
+    drops_idle: Option<Duration>,
+}
+
+impl Proxy {
+    pub async fn start(backend: SocketAddr, drops_idle: Option<Duration>) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            backend: Mutex::new(backend),
+            living: Mutex::default(),
+            ended: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
+            drops_idle,
+        });
+        let proxy = Proxy { addr, shared };
+        tokio::spawn(proxy.clone().run(listener));
+        proxy
+    }
+
+    async fn run(self, listener: TcpListener) {
+        while let Ok((client, _)) = listener.accept().await {
+            let backend = *self.shared.backend.lock().unwrap();
+            let Ok(server) = TcpStream::connect(backend).await else {
+                continue;
+            };
+            let (kill, killed) = oneshot::channel();
+            self.shared.accepted.fetch_add(1, SeqCst);
+            self.shared.living.lock().unwrap().push(kill);
+            let proxy = self.clone();
+            tokio::spawn(async move { proxy.carry(client, server, killed).await });
+        }
+    }
+
+    async fn carry(
+        &self,
+        mut client: TcpStream,
+        mut server: TcpStream,
+        killed: oneshot::Receiver<Fault>,
+    ) {
+        let idle = self.shared.drops_idle;
+        let fault = tokio::select! {
+            fault = killed => fault.ok(),
+            () = copy(&mut client, &mut server, idle) => None,
+        };
+        match fault {
+            Some(Fault::Reset) => {
+                for stream in [&client, &server] {
+                    let linger = Some(Duration::ZERO);
+                    SockRef::from(stream).set_linger(linger).unwrap();
+                }
+            }
+            Some(Fault::Fin) => {
+                let _ = client.shutdown().await;
+                let _ = server.shutdown().await;
+            }
+            Some(Fault::Silence) => std::future::pending().await,
+            None => {
+                self.shared.ended.fetch_add(1, SeqCst);
+            }
+        }
+    }
+
+    /// Hurts the oldest connection; whether there was one.
+    pub fn hurt(&self, fault: Fault) -> bool {
+        let mut living = self.shared.living.lock().unwrap();
+        living.retain(|kill| !kill.is_closed());
+        let there = !living.is_empty();
+        there && living.remove(0).send(fault).is_ok()
+    }
+
+    /// New connections go there.
+    pub fn switch(&self, backend: SocketAddr) {
+        *self.shared.backend.lock().unwrap() = backend;
+    }
+
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(SeqCst)
+    }
+
+    pub fn ended(&self) -> usize {
+        self.shared.ended.load(SeqCst)
+    }
+}
+
+/// Until either side ends. A flow that is idle for too long is carried no more
+/// and nobody is told.
+async fn copy(client: &mut TcpStream, server: &mut TcpStream, idle: Option<Duration>) {
+    let (mut a, mut b) = ([0; 16 * 1024], [0; 16 * 1024]);
+    let idle = idle.unwrap_or(Duration::from_secs(3600));
+    loop {
+        let step = async {
+            tokio::select! {
+                n = client.read(&mut a) => pass(n, &a, server).await,
+                n = server.read(&mut b) => pass(n, &b, client).await,
+            }
+        };
+        match tokio::time::timeout(idle, step).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+async fn pass(n: io::Result<usize>, from: &[u8], to: &mut TcpStream) -> io::Result<()> {
+    match n? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => to.write_all(&from[..n]).await,
+    }
+}
