@@ -24,6 +24,7 @@
 //! | `axum` | `axum::serve(acceptor, app)` |
 //! | `tls` | TLS by rustls on both sides |
 //! | `retry` | a policy for tower's retry layer |
+//! | `requests` | a tower service of requests, for who needs no pool of channels |
 #![warn(missing_docs)]
 
 #[cfg(feature = "client")]

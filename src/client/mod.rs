@@ -23,6 +23,8 @@ mod error;
 mod layer;
 mod multiplex;
 mod pool;
+#[cfg(feature = "requests")]
+mod requests;
 mod retry;
 #[cfg(feature = "retry")]
 mod retry_policy;
@@ -37,6 +39,8 @@ pub use self::config::PoolConfig;
 pub use self::error::ConnectError;
 pub use self::layer::MultiplexLayer;
 pub use self::multiplex::{Connecting, Multiplex};
+#[cfg(feature = "requests")]
+pub use self::requests::{RequestError, Requests, Responding};
 pub use self::retry::{is_lost, is_retryable};
 #[cfg(feature = "retry")]
 pub use self::retry_policy::RetryPolicy;

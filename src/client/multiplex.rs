@@ -65,6 +65,12 @@ impl<C> Multiplex<C> {
     pub fn stats(&self) -> Vec<TargetStats> {
         self.pool.stats()
     }
+
+    /// The same for the URI's target, if it is known.
+    #[cfg(feature = "requests")]
+    pub(super) fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
+        self.pool.stats_of(uri)
+    }
 }
 
 impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {

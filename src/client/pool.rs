@@ -57,6 +57,17 @@ impl Pool {
         targets.map.iter().map(stats).collect()
     }
 
+    /// Of the target that the URI has.
+    #[cfg(feature = "requests")]
+    pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
+        let key = (uri.scheme().cloned(), uri.authority().cloned());
+        let targets = self.lock();
+        targets
+            .map
+            .get(&key)
+            .map(|target| target.stats(key.clone()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Targets> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }

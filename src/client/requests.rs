@@ -1,0 +1,285 @@
+//! Requests without a pool of channels: each opens one.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{HOST, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use tokio::time::Instant;
+use tower::load::Load;
+use tower_service::Service;
+
+use super::error::{BoxError, ConnectError};
+use super::multiplex::Multiplex;
+
+/// The shortest round trip that makes a difference to [`Requests::load`], and
+/// the one that is assumed before it was measured.
+const FLOOR: Duration = Duration::from_millis(1);
+
+/// What a request is expected to wait for a target none of whose connections
+/// answers in time.
+const SUSPECT: Duration = Duration::from_secs(2);
+
+/// How long a target that could not be reached is left alone while there are
+/// others.
+const LAME: Duration = Duration::from_secs(5);
+
+/// A tower service of HTTP requests to one target, each on a channel of its own
+/// by HTTP/1.1, for programs that don't need hyper-util's client and its pool.
+///
+/// An open costs no round trip, so nothing is lost; and no request can meet a
+/// channel that its server is about to close, as with keep-alive.
+///
+/// A request whose future or response body is dropped is reset, so that the
+/// server learns of it. Clones share their load.
+///
+/// It tells `tower::balance` its [`Load`]: the requests under way, up to the
+/// end of their responses' bodies, by the round-trip time. A target that could
+/// not be reached is left alone for 5 s.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use hyper_util::client::legacy::connect::HttpConnector;
+/// use tcpchan::client::{Multiplex, Requests};
+/// use tower::balance::p2c::Balance;
+/// use tower::discover::ServiceList;
+///
+/// let connector = Multiplex::new(HttpConnector::new());
+/// let targets = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
+/// let services = targets.map(|uri| {
+///     Requests::new(connector.clone(), http::Uri::from_static(uri))
+/// });
+/// let balanced = Balance::new(ServiceList::new::<http::Request<Full<Bytes>>>(services));
+/// # let _: Balance<_, http::Request<Full<Bytes>>> = balanced;
+/// ```
+#[derive(Clone)]
+pub struct Requests<C> {
+    multiplex: Multiplex<C>,
+    target: Uri,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    under_way: AtomicUsize,
+    unreachable: Mutex<Option<Instant>>,
+}
+
+impl<C> Requests<C> {
+    /// Requests to the scheme and authority of `target`, whatever theirs are.
+    /// One that has no `host` header gets one, of its own authority or else of
+    /// the target's.
+    pub fn new(multiplex: Multiplex<C>, target: Uri) -> Self {
+        let state = Arc::default();
+        Requests {
+            multiplex,
+            target,
+            state,
+        }
+    }
+
+    /// Requests that were begun and whose response is not over.
+    pub fn under_way(&self) -> usize {
+        self.state.under_way.load(Relaxed)
+    }
+
+    /// The shortest round trip of the connections that are well.
+    fn rtt(&self) -> Duration {
+        let Some(stats) = self.multiplex.stats_of(&self.target) else {
+            return FLOOR;
+        };
+        let mut well = stats
+            .connections
+            .iter()
+            .filter(|one| !one.suspect)
+            .peekable();
+        if well.peek().is_none() && !stats.connections.is_empty() {
+            return SUSPECT;
+        }
+        let rtt = well.filter_map(|one| one.rtt).min();
+        rtt.unwrap_or(FLOOR).max(FLOOR)
+    }
+
+    /// Gives a request the form that HTTP/1 has for an origin server.
+    fn prepare<B>(&self, request: &mut Request<B>) {
+        let authority = request.uri().authority().or(self.target.authority());
+        let host = authority.map(|authority| match authority.port_u16() {
+            Some(port) => format!("{}:{port}", authority.host()),
+            None => authority.host().to_owned(),
+        });
+        if let Some(Ok(host)) = host.map(HeaderValue::try_from) {
+            request.headers_mut().entry(HOST).or_insert(host);
+        }
+        if request.method() != Method::CONNECT {
+            let path = request.uri().path_and_query().cloned();
+            let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+            *request.uri_mut() = Uri::from(path);
+        }
+        if request.version() > Version::HTTP_11 {
+            *request.version_mut() = Version::HTTP_11;
+        }
+    }
+}
+
+impl<C> fmt::Debug for Requests<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests")
+            .field("target", &self.target)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> Load for Requests<C> {
+    type Metric = Duration;
+
+    fn load(&self) -> Duration {
+        let unreachable = *self.state.unreachable();
+        if unreachable.is_some_and(|since| since.elapsed() < LAME) {
+            return Duration::MAX;
+        }
+        let requests = u32::try_from(self.under_way()).unwrap_or(u32::MAX);
+        self.rtt().saturating_mul(requests.saturating_add(1))
+    }
+}
+
+impl State {
+    fn unreachable(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.unreachable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request from its begin to its response's end.
+struct UnderWay(Arc<State>);
+
+impl UnderWay {
+    fn new(state: &Arc<State>) -> Self {
+        state.under_way.fetch_add(1, Relaxed);
+        UnderWay(state.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The response to come. Dropping it resets the request's channel.
+pub struct Responding(
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, RequestError>> + Send>>,
+);
+
+impl fmt::Debug for Responding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responding").finish_non_exhaustive()
+    }
+}
+
+impl Future for Responding {
+    type Output = Result<Response<Incoming>, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<C, B> Service<Request<B>> for Requests<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Read + Write + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Incoming>;
+    type Error = RequestError;
+    type Future = Responding;
+
+    /// Always ready: a request waits for its channel.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Responding {
+        self.prepare(&mut request);
+        let under_way = UnderWay::new(&self.state);
+        let opening = self.multiplex.call(self.target.clone());
+        Responding(Box::pin(async move {
+            let opened = opening.await;
+            *under_way.0.unreachable() = opened.is_err().then(Instant::now);
+            let (mut sender, connection) = http1::handshake(opened?).await?;
+            tokio::spawn(async move {
+                // Whoever waits for the response or its body gets the error.
+                let _ = connection.with_upgrades().await;
+                drop(under_way);
+            });
+            Ok(sender.send_request(request).await?)
+        }))
+    }
+}
+
+/// Why a request of [`Requests`] has no response; its source is the cause.
+/// [`is_retryable`](super::is_retryable) and [`is_lost`](super::is_lost) tell
+/// what that means for the request.
+#[derive(Debug)]
+pub struct RequestError(Cause);
+
+#[derive(Debug)]
+enum Cause {
+    Connect(ConnectError),
+    Http(hyper::Error),
+}
+
+impl RequestError {
+    /// Whether no channel could be had.
+    pub fn is_connect(&self) -> bool {
+        matches!(self.0, Cause::Connect(_))
+    }
+}
+
+impl From<ConnectError> for RequestError {
+    fn from(error: ConnectError) -> Self {
+        RequestError(Cause::Connect(error))
+    }
+}
+
+impl From<hyper::Error> for RequestError {
+    fn from(error: hyper::Error) -> Self {
+        RequestError(Cause::Http(error))
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Cause::Connect(_) => "the request found no channel",
+            Cause::Http(_) => "the request got no response",
+        })
+    }
+}
+
+impl Error for RequestError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(match &self.0 {
+            Cause::Connect(error) => error,
+            Cause::Http(error) => error,
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! A service of requests, each on a channel of its own.
+#![cfg(all(feature = "axum", feature = "requests", feature = "retry"))]
+
+#[path = "support/guard.rs"]
+mod guard;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, OriginalUri};
+use axum::http::HeaderMap;
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tcpchan::client::{Multiplex, Requests, RetryPolicy, is_retryable};
+use tcpchan::server::{Acceptor, PeerInfo};
+use tcpchan::{Config, Connection};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
+use tower::load::Load;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use guard::within;
+
+type Client = Requests<HttpConnector>;
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+async fn serve(app: Router) -> SocketAddr {
+    let (listener, addr) = listen().await;
+    let acceptor = Acceptor::new(listener, Config::default());
+    let service = app.into_make_service_with_connect_info::<PeerInfo>();
+    tokio::spawn(async { axum::serve(acceptor, service).await });
+    addr
+}
+
+fn requests_to(addr: SocketAddr) -> Client {
+    let target = Uri::try_from(format!("http://{addr}")).unwrap();
+    Requests::new(Multiplex::new(HttpConnector::new()), target)
+}
+
+fn get_request(uri: &str) -> Request<Empty<Bytes>> {
+    Request::get(uri).body(Empty::new()).unwrap()
+}
+
+async fn text<S, E>(service: S, request: Request<Empty<Bytes>>) -> Result<String, E>
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<hyper::body::Incoming>, Error = E>,
+{
+    let body = within(service.oneshot(request)).await?.into_body();
+    let body = within(body.collect()).await.unwrap().to_bytes();
+    Ok(String::from_utf8(body.into()).unwrap())
+}
+
+#[tokio::test]
+async fn each_request_has_a_channel_of_its_own_on_one_connection() {
+    let peer = |ConnectInfo(peer): ConnectInfo<PeerInfo>| async move {
+        format!("{} {}", peer.connection, peer.channel)
+    };
+    let requests = requests_to(serve(Router::new().route("/", get(peer))).await);
+    for channel in [1, 3, 5] {
+        let on = text(requests.clone(), get_request("/")).await.unwrap();
+        assert_eq!(on, format!("1 {channel}"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_the_form_for_an_origin_server() {
+    let form = |OriginalUri(uri): OriginalUri, headers: HeaderMap| async move {
+        format!("{uri} {:?}", headers["host"])
+    };
+    let addr = serve(Router::new().fallback(form)).await;
+    let requests = requests_to(addr);
+    let ask = |request| text(requests.clone(), request);
+    let path_alone = ask(get_request("/path?query")).await;
+    assert_eq!(path_alone.unwrap(), format!("/path?query \"{addr}\""));
+    let whole = ask(get_request("http://name/path")).await;
+    assert_eq!(whole.unwrap(), "/path \"name\"");
+    let mut own = get_request("http://name/");
+    own.headers_mut().insert("host", "own".parse().unwrap());
+    assert_eq!(ask(own).await.unwrap(), "/ \"own\"");
+}
+
+/// An app whose responses end when they are told to.
+async fn hanging() -> (SocketAddr, Arc<Notify>) {
+    let finish = Arc::new(Notify::new());
+    let end = finish.clone();
+    let hang = || async move { end.notified().await };
+    (serve(Router::new().route("/", get(hang))).await, finish)
+}
+
+#[tokio::test]
+async fn its_load_counts_requests_to_the_end_of_their_bodies() {
+    let app = Router::new().route("/", get(|| async { vec![0; 1 << 20] }));
+    let requests = requests_to(serve(app).await);
+    let response = requests.clone().oneshot(get_request("/"));
+    let response = within(response).await.unwrap();
+    assert_eq!(requests.under_way(), 1);
+    within(response.into_body().collect()).await.unwrap();
+    while requests.under_way() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_ends_at_the_server() {
+    let (held, mut left) = mpsc::channel::<()>(1);
+    let begun = Arc::new(Notify::new());
+    let begins = begun.clone();
+    let held = Arc::new(std::sync::Mutex::new(Some(held)));
+    let hang = || async move {
+        let _held = held.lock().unwrap().take();
+        begins.notify_one();
+        std::future::pending::<()>().await;
+    };
+    let requests = requests_to(serve(Router::new().route("/", get(hang))).await);
+    let request = tokio::spawn(requests.oneshot(get_request("/")));
+    within(begun.notified()).await;
+    request.abort();
+    assert_eq!(within(left.recv()).await, None);
+}
+
+type Balanced = Balance<ServiceList<[Client; 2]>, Request<Empty<Bytes>>>;
+
+fn balance(services: [Client; 2]) -> Balanced {
+    Balance::new(ServiceList::new::<Request<Empty<Bytes>>>(services))
+}
+
+#[tokio::test]
+async fn the_balancer_takes_the_target_that_has_less_to_do() {
+    let (busy, finish) = hanging().await;
+    let idle = serve(Router::new().route("/", get(|| async { "idle" }))).await;
+    let (busy, idle) = (requests_to(busy), requests_to(idle));
+    let mut under_way = Vec::new();
+    for _ in 0..500 {
+        under_way.push(tokio::spawn(busy.clone().oneshot(get_request("/"))));
+    }
+    while busy.under_way() < 500 {
+        tokio::task::yield_now().await;
+    }
+    assert!(busy.load() > idle.load());
+    let mut balanced = balance([busy, idle]);
+    for _ in 0..50 {
+        assert_eq!(text(&mut balanced, get_request("/")).await.unwrap(), "idle");
+    }
+    finish.notify_waiters();
+}
+
+#[tokio::test]
+async fn the_balancer_leaves_a_target_alone_that_is_down() {
+    let (listener, down) = listen().await;
+    drop(listener);
+    let up = serve(Router::new().route("/", get(|| async { "up" }))).await;
+    let mut balanced = balance([requests_to(down), requests_to(up)]);
+    let mut failed = 0;
+    for _ in 0..50 {
+        failed += usize::from(text(&mut balanced, get_request("/")).await.is_err());
+    }
+    assert!(failed <= 1, "{failed} requests failed");
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_gives_an_error_that_may_be_retried() {
+    let (listener, down) = listen().await;
+    drop(listener);
+    let error = text(requests_to(down), get_request("/")).await.unwrap_err();
+    assert!(error.is_connect() && is_retryable(&error), "{error:?}");
+    let cause = error.source().unwrap().source().unwrap();
+    assert!(
+        format!("{cause:?}").contains("ConnectionRefused"),
+        "{cause:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_retry_policy_repeats_a_refused_request() {
+    let (listener, addr) = listen().await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = seen.clone();
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let connection = Connection::server(tcp, Config::default());
+        while let Some(channel) = connection.accept().await {
+            if counted.fetch_add(1, SeqCst) < 2 {
+                channel.refuse();
+                continue;
+            }
+            let answer = hyper::service::service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("third")))
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(http.serve_connection(channel, answer));
+        }
+    });
+    let requests = ServiceBuilder::new()
+        .retry(RetryPolicy::new())
+        .service(requests_to(addr));
+    assert_eq!(text(requests, get_request("/")).await.unwrap(), "third");
+    assert_eq!(seen.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_response_to_head_ends_its_request() {
+    let requests = requests_to(serve(Router::new().route("/", get(|| async { "hello" }))).await);
+    let mut request = get_request("/");
+    *request.method_mut() = Method::HEAD;
+    assert_eq!(text(requests.clone(), request).await.unwrap(), "");
+    while requests.under_way() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
