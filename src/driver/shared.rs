@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -130,12 +130,12 @@ impl Shared {
         inner.dispatch(&mut wake);
         let more = inner.core.wants_transmit() || inner.is_due_sooner();
         drop(inner);
-        let failed = transport
-            .poll_write(&mut Context::from_waker(&task))
-            .is_err();
+        let written = transport.poll_write(&mut Context::from_waker(&task));
+        let done = matches!(written, Ok(Poll::Ready(())));
         drop(transport);
         self.wake(wake);
-        if failed || more {
+        // Also where the transport is full: the task notes since when.
+        if !done || more {
             task.wake();
         }
         value
