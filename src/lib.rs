@@ -24,6 +24,7 @@
 //! | `axum` | `axum::serve(acceptor, app)` |
 //! | `tls` | TLS by rustls on both sides |
 //! | `retry` | a policy for tower's retry layer |
+//! | `tracing`, `metrics` | what connections do, for [operators](observability) |
 //! | `requests` | a tower service of requests, for who needs no pool of channels |
 #![warn(missing_docs)]
 
@@ -33,6 +34,8 @@ mod config;
 #[cfg(feature = "tokio")]
 mod driver;
 pub mod guide;
+#[cfg(feature = "tokio")]
+pub mod observability;
 pub mod proto;
 #[cfg(feature = "server")]
 pub mod server;

@@ -12,6 +12,7 @@ forbid() { # folder, pattern, why
 }
 forbid wire 'crate::(proto|driver|client|server|config)' 'imports a layer above it'
 forbid proto 'crate::(driver|client|server)' 'imports a layer above it'
+forbid observability 'crate::(driver|client|server)' 'imports a layer above it'
 forbid config 'crate::(proto|driver|client|server)' 'imports a layer above it'
 forbid driver 'crate::(client|server)' 'imports a layer above it'
 forbid client 'crate::server' 'imports its sibling'

@@ -17,6 +17,7 @@ use super::error::{BoxError, ConnectError};
 use super::target::Target;
 use crate::config::Config;
 use crate::driver::Connection;
+use crate::observability;
 
 pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
@@ -42,14 +43,34 @@ where
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
         let config = self.config.clone();
         Box::pin(async move {
-            poll_fn(|cx| connector.poll_ready(cx))
-                .await
-                .map_err(ConnectError::dial)?;
-            let io = connector.call(uri).await.map_err(ConnectError::dial)?;
-            set_up(&io, &config)?;
-            Ok(Connection::client(TokioIo::new(io), config))
+            let dial = observability::Dial::begin(uri.host(), uri.port_u16());
+            match connect(&mut connector, uri, &config).await {
+                Ok(io) => Ok(dial.succeeds(|| Connection::client(TokioIo::new(io), config))),
+                Err(error) => {
+                    dial.fails(&error);
+                    Err(error)
+                }
+            }
         })
     }
+}
+
+async fn connect<C>(
+    connector: &mut C,
+    uri: Uri,
+    config: &Config,
+) -> Result<C::Response, ConnectError>
+where
+    C: Service<Uri>,
+    C::Response: 'static,
+    C::Error: Into<BoxError>,
+{
+    poll_fn(|cx| connector.poll_ready(cx))
+        .await
+        .map_err(ConnectError::dial)?;
+    let io = connector.call(uri).await.map_err(ConnectError::dial)?;
+    set_up(&io, config)?;
+    Ok(io)
 }
 
 /// Gives a TCP socket the options of its profile, if it isn't hidden in

@@ -11,6 +11,7 @@ use super::shared::{Shared, now};
 use super::task::Task;
 use super::transport::Transport;
 use crate::config::Config;
+use crate::observability::{Meter, Observer};
 use crate::proto::{self, OpenError, Role};
 
 /// A connection that carries channels: a handle to its task.
@@ -61,9 +62,12 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let patience = config.dead_after;
+        let observer = Observer::new(role);
+        let transport = Transport::new(io, observer.tap(config.protocol));
         let core = proto::Connection::new(role, config, now());
-        let shared = Arc::new(Shared::new(core, Transport::new(io)));
-        tokio::spawn(Task::new(shared.clone(), patience));
+        let shared = Arc::new(Shared::new(core, transport, observer));
+        let meter = Meter::new(role, now());
+        tokio::spawn(Task::new(shared.clone(), patience, meter));
         let handle = Arc::new(Handle(shared));
         Connection { handle }
     }

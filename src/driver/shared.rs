@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::transport::Transport;
+use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     alone: AtomicBool,
     pub acceptable: Notify,
     pub openable: Notify,
+    observer: Observer,
 }
 
 #[derive(Debug)]
@@ -52,10 +54,11 @@ pub(super) struct Wake {
     readable: usize,
     acceptable: bool,
     openable: bool,
+    noted: Noted,
 }
 
 impl Shared {
-    pub fn new(core: proto::Connection, transport: Transport) -> Self {
+    pub fn new(core: proto::Connection, transport: Transport, observer: Observer) -> Self {
         Shared {
             inner: Mutex::new(Inner {
                 core,
@@ -70,6 +73,7 @@ impl Shared {
             alone: AtomicBool::new(true),
             acceptable: Notify::new(),
             openable: Notify::new(),
+            observer,
         }
     }
 
@@ -153,7 +157,8 @@ impl Shared {
         bytes.is_some()
     }
 
-    /// Wakes what `dispatch` found, and returns the empty collection.
+    /// Wakes what `dispatch` found and tells what it noted; returns the empty
+    /// collection.
     pub fn wake(&self, mut wake: Wake) -> Wake {
         if wake.acceptable {
             self.acceptable.notify_waiters();
@@ -165,6 +170,10 @@ impl Shared {
             waker.wake();
         }
         (wake.acceptable, wake.openable, wake.readable) = (false, false, 0);
+        self.observer.tell(&mut wake.noted, || {
+            let inner = self.lock();
+            (inner.core.stats(), inner.core.error().cloned())
+        });
         wake
     }
 
@@ -179,6 +188,7 @@ impl Inner {
     /// Takes the core's events: what to wake once the lock is free.
     pub fn dispatch(&mut self, wake: &mut Wake) {
         while let Some(event) = self.core.poll_event() {
+            wake.noted.note(event);
             match event {
                 Event::Readable(key) => {
                     wake.readable += 1;

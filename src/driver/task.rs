@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::farewell::Farewell;
 use super::shared::{Shared, Wake};
+use crate::observability::Meter;
 
 /// How often others are let run before a write, so that theirs goes with it:
 /// once if somebody waits for it, and otherwise until a channel that has just
@@ -32,11 +33,12 @@ pub(super) struct Task {
     /// How often others were let run since the last write.
     yields: u8,
     farewell: Farewell,
+    meter: Meter,
 }
 
 impl Task {
     /// `patience` is how long a peer may be silent at an orderly end.
-    pub fn new(shared: Arc<Shared>, patience: Duration) -> Self {
+    pub fn new(shared: Arc<Shared>, patience: Duration, meter: Meter) -> Self {
         Task {
             shared,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -44,6 +46,7 @@ impl Task {
             wake: Wake::default(),
             yields: 0,
             farewell: Farewell::new(patience),
+            meter,
         }
     }
 
@@ -130,6 +133,9 @@ impl Task {
 
     /// Tells the core the time, and closes what nobody holds any more.
     fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let report = self
+            .meter
+            .look(now.into(), || self.shared.lock().core.stats());
         let sent = self.shared.transport().is_idle();
         let mut inner = self.shared.lock();
         let over = sent && inner.core.channels() == 0 && !inner.core.wants_transmit();
@@ -143,7 +149,9 @@ impl Task {
             inner.core.handle_eof();
         }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
-        let Some(deadline) = deadline.into_iter().chain(self.broken).min() else {
+        let report = report.map(Instant::from_std);
+        let deadlines = [deadline, self.broken, report];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return;
         };
         inner.armed = deadline.min(self.sleep.deadline()).into();
@@ -204,6 +212,7 @@ impl Drop for Task {
         inner.dispatch(&mut self.wake);
         drop(inner);
         self.shared.wake(std::mem::take(&mut self.wake));
+        self.meter.finish(|| self.shared.lock().core.stats());
         let io = self.shared.transport().take();
         drop(io);
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::observability::Tap;
 use crate::proto;
 
 /// What carries a connection.
@@ -46,6 +47,7 @@ pub(super) struct Transport {
     full: bool,
     /// It took bytes after that.
     resumed: bool,
+    tap: Tap,
 }
 
 impl fmt::Debug for Transport {
@@ -58,7 +60,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    pub fn new(io: impl Io + 'static) -> Self {
+    pub fn new(io: impl Io + 'static, tap: Tap) -> Self {
         Transport {
             io: Some(Box::pin(io)),
             output: Vec::new(),
@@ -67,6 +69,7 @@ impl Transport {
             unflushed: false,
             full: false,
             resumed: false,
+            tap,
         }
     }
 
@@ -112,6 +115,7 @@ impl Transport {
         let mut buf = ReadBuf::new(&mut input);
         let read = io.as_mut().poll_read(cx, &mut buf).map(|result| {
             let some = result.is_ok() && !buf.filled().is_empty();
+            self.tap.received(buf.filled());
             sink(some.then_some(buf.filled()))
         });
         INPUT.set(input);
@@ -129,6 +133,7 @@ impl Transport {
             match io.as_mut().poll_write(cx, bytes)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(n) => {
+                    self.tap.sent(&bytes[..n]);
                     self.written += n;
                     self.unflushed = true;
                     self.resumed |= std::mem::take(&mut self.full);

@@ -96,8 +96,8 @@ where
     let Ok(Ok((io, addr))) = tokio::time::timeout(within, dial).await else {
         return false;
     };
-    let connection = Connection::client(io, listener.config.clone());
-    listener.serve(connection.clone(), addr.into());
+    let config = listener.config.clone();
+    let connection = listener.serve(addr.into(), || Connection::client(io, config));
     connection.closed_to_channels().await;
     connection.rtt().is_some()
 }

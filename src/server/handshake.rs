@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::listen::Incoming;
+use crate::observability;
 
 /// Handshakes at a time. More connections wait in the system's backlog.
 pub(super) const AT_ONCE: usize = 1024;
@@ -64,7 +65,10 @@ where
                     return Poll::Ready(None);
                 };
                 let shake = tokio::time::timeout(this.limits.within, (this.shake)(tcp, addr));
-                this.tasks.spawn(async { shake.await? });
+                this.tasks.spawn(async move {
+                    let result = shake.await.unwrap_or_else(|late| Err(late.into()));
+                    result.inspect_err(|error| observability::handshake_failed(addr, error))
+                });
                 continue;
             }
             match this.tasks.poll_join_next(cx) {

@@ -16,6 +16,7 @@ use super::acceptor::{Peer, PeerInfo};
 use super::drain::Membership;
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
+use crate::observability;
 use crate::socket::SocketProfile;
 
 /// How long to wait before the listener is tried again when the system is out
@@ -84,20 +85,25 @@ impl Listener {
             };
             match next {
                 Some(Ok((io, peer))) => {
-                    let connection = Connection::server(io, self.config.clone());
-                    self.serve(connection, peer.into());
+                    let (peer, config) = (peer.into(), self.config.clone());
+                    self.serve(peer, || Connection::server(io, config));
                 }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
-                Some(Err(_)) => tokio::time::sleep(RETRY).await,
+                Some(Err(error)) => {
+                    observability::accept_failed(&error);
+                    tokio::time::sleep(RETRY).await;
+                }
                 None => return,
             }
         }
     }
 
     /// Takes the connection's channels until its end.
-    pub fn serve(&mut self, connection: Connection, peer: Peer) {
+    pub fn serve(&mut self, peer: Peer, make: impl FnOnce() -> Connection) -> Connection {
         self.connections += 1;
         let (number, to) = (self.connections, self.to.clone());
+        let connection = observability::of_peer(peer.addr, number, make);
+        let served = connection.clone();
         let member = self.member.clone();
         let mark = member.mark();
         tokio::spawn(async move {
@@ -106,6 +112,7 @@ impl Listener {
                 () = member.obey(&connection) => {}
             }
         });
+        served
     }
 }
 

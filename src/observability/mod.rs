@@ -1,0 +1,138 @@
+#![doc = include_str!("OBSERVABILITY.md")]
+#![cfg_attr(
+    not(all(feature = "tracing", feature = "metrics")),
+    allow(dead_code, unused_variables)
+)]
+
+mod dial;
+mod meter;
+mod tap;
+#[cfg(feature = "tracing")]
+mod trace;
+
+#[cfg(feature = "client")]
+pub(crate) use self::dial::Dial;
+pub(crate) use self::meter::Meter;
+#[cfg(feature = "metrics")]
+pub use self::meter::describe_metrics;
+pub(crate) use self::tap::Tap;
+
+use crate::proto::{ConnectionError, Event, Role, Stats};
+
+/// Watches one connection. Nothing of it is done under the connection's lock.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    role: Role,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+/// Events that are to be told once the locks are free.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    events: Vec<Event>,
+}
+
+impl Noted {
+    /// Notes an event of the connection; those of channels are not told.
+    pub fn note(&mut self, event: Event) {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        match event {
+            Event::Connected
+            | Event::Suspect
+            | Event::Recovered
+            | Event::Draining
+            | Event::Drained
+            | Event::Closed => self.events.push(event),
+            _ => {}
+        }
+    }
+
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+    fn take(&mut self) -> [Event; 0] {
+        []
+    }
+}
+
+impl Observer {
+    pub fn new(role: Role) -> Self {
+        Observer {
+            role,
+            #[cfg(feature = "tracing")]
+            span: trace::connection(role),
+        }
+    }
+
+    /// What shows the connection's frames.
+    pub fn tap(&self, protocol: crate::wire::Protocol) -> Tap {
+        #[cfg(feature = "tracing")]
+        return Tap::new(self.role, protocol, &self.span);
+        #[cfg(not(feature = "tracing"))]
+        Tap
+    }
+
+    /// Tells what was noted; `look` looks at the connection.
+    pub fn tell(&self, noted: &mut Noted, look: impl Fn() -> (Stats, Option<ConnectionError>)) {
+        for event in noted.take() {
+            let (stats, error) = look();
+            #[cfg(feature = "tracing")]
+            trace::event(&self.span, event, &stats, error.as_ref());
+            #[cfg(feature = "metrics")]
+            meter::event(self.role, event, error.as_ref());
+        }
+    }
+}
+
+/// Runs what makes a connection that an acceptor took, within its peer's span.
+#[cfg(feature = "server")]
+pub(crate) fn of_peer<T>(addr: std::net::SocketAddr, number: u64, make: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "tracing")]
+    return trace::peer(addr, number).in_scope(make);
+    #[cfg(not(feature = "tracing"))]
+    make()
+}
+
+#[cfg(feature = "server")]
+pub(crate) fn accept_failed(error: &std::io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "tcpchan", %error, "no connection can be accepted");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tcpchan_accept_errors_total").increment(1);
+}
+
+#[cfg(feature = "server")]
+pub(crate) fn handshake_failed(addr: std::net::SocketAddr, error: &std::io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "tcpchan", %addr, %error, "the handshake failed");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tcpchan_handshakes_failed_total").increment(1);
+}
+
+/// A word for why a connection ended.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn reason(error: Option<&ConnectionError>) -> &'static str {
+    match error {
+        None | Some(ConnectionError::Closed) => "closed",
+        Some(ConnectionError::PeerClosed { .. }) => "peer_closed",
+        Some(ConnectionError::Violation { .. }) => "violation",
+        Some(ConnectionError::Version(_)) => "version",
+        Some(ConnectionError::Lost) => "lost",
+        Some(ConnectionError::NoHello) => "no_hello",
+        Some(ConnectionError::HandshakeTimeout) => "handshake_timeout",
+        Some(ConnectionError::Dead) => "dead",
+    }
+}
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Client => "client",
+        Role::Server => "server",
+    }
+}

@@ -1,0 +1,213 @@
+//! The spans and events that operators see, by tracing's own subscriber.
+#![cfg(all(feature = "client", feature = "server", feature = "tracing"))]
+
+#[path = "support/guard.rs"]
+mod guard;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use tcpchan::client::Multiplex;
+use tcpchan::server::Acceptor;
+use tcpchan::{Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tower::Service;
+use tracing::Level;
+use tracing::subscriber::DefaultGuard;
+
+use guard::within;
+
+/// What the subscriber of this thread wrote.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn start(level: Level) -> (Log, DefaultGuard) {
+        let log = Log::default();
+        let to = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || to.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The one line with all of these.
+    fn line(&self, parts: &[&str]) -> String {
+        let text = self.text();
+        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
+        let lines: Vec<&str> = text.lines().filter(has_all).collect();
+        assert_eq!(lines.len(), 1, "{parts:?} in:\n{text}");
+        lines[0].to_owned()
+    }
+}
+
+fn pair(near: DuplexStream, far: DuplexStream) -> (Connection, Connection) {
+    let client = Connection::client(near, Config::default());
+    (client, Connection::server(far, Config::default()))
+}
+
+async fn exchange(client: &Connection, server: &Connection) {
+    let mut channel = client.open().await.unwrap();
+    channel.write_all(b"secret").await.unwrap();
+    let mut accepted = server.accept().await.unwrap();
+    accepted.read_exact(&mut [0; 6]).await.unwrap();
+    accepted.shutdown().await.unwrap();
+    channel.shutdown().await.unwrap();
+    channel.read_to_end(&mut Vec::new()).await.unwrap();
+    accepted.read_to_end(&mut Vec::new()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_comes_and_goes_in_order_is_info() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    let (near, far) = duplex(64 << 10);
+    let (client, server) = pair(near, far);
+    exchange(&client, &server).await;
+    client.close("enough");
+    while server.accept().await.is_some() {}
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for role in ["client", "server"] {
+        let role = format!("connection{{role=\"{role}\"");
+        assert!(log.line(&[&role, "is up"]).contains("version=Some(V1)"));
+    }
+    let ended = log.line(&["role=\"client\"", "has ended"]);
+    assert!(
+        ended.contains("INFO") && ended.contains("reason=\"closed\""),
+        "{ended}"
+    );
+    assert!(
+        ended.contains("opened=1") && ended.contains("channels=0"),
+        "{ended}"
+    );
+    let ended = log.line(&["role=\"server\"", "has ended"]);
+    assert!(
+        ended.contains("INFO") && ended.contains("reason=\"peer_closed\""),
+        "{ended}"
+    );
+    assert!(ended.contains("enough"), "{ended}");
+    assert!(!log.text().contains("WARN"), "{}", log.text());
+}
+
+/// Carries bytes until it is told to stop, and then holds on to both ends.
+async fn carry(mut near: DuplexStream, mut far: DuplexStream, stop: Arc<Notify>) {
+    tokio::select! {
+        _ = copy_bidirectional(&mut near, &mut far) => {}
+        () = stop.notified() => std::future::pending().await,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_a_warning_twice() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let ((near, one), (other, far)) = (duplex(64 << 10), duplex(64 << 10));
+    let stop = Arc::new(Notify::new());
+    tokio::spawn(carry(one, other, stop.clone()));
+    let (client, server) = pair(near, far);
+    exchange(&client, &server).await;
+    stop.notify_one();
+    while client.accept().await.is_some() {}
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(log.line(&["role=\"client\"", "suspect"]).contains("WARN"));
+    let ended = log.line(&["role=\"client\"", "has ended"]);
+    assert!(
+        ended.contains("WARN") && ended.contains("reason=\"dead\""),
+        "{ended}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_told_on_both_sides() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let (near, far) = duplex(64 << 10);
+    let (client, server) = pair(near, far);
+    exchange(&client, &server).await;
+    let _held = client.open().await.unwrap();
+    server.drain();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    log.line(&["role=\"client\"", "INFO", "the peer drains", "channels=1"]);
+    log.line(&[
+        "role=\"server\"",
+        "INFO",
+        "this side has drained",
+        "channels=1",
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_are_traced_without_what_they_carry() {
+    let (log, _guard) = Log::start(Level::TRACE);
+    let (near, far) = duplex(64 << 10);
+    let (client, server) = pair(near, far);
+    exchange(&client, &server).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (role, direction) in [("client", "sent"), ("server", "received")] {
+        let role = format!("role=\"{role}\"");
+        let line = |what: &str| {
+            let direction = format!("direction=\"{direction}\"");
+            log.line(&["TRACE", "tcpchan::frames", &role, &direction, what]);
+        };
+        line("frame=Hello ");
+        line("frame=Open { channel: 1 }");
+        line("channel=1 len=6");
+        line("frame=Fin { channel: 1 }");
+    }
+    assert!(!log.text().contains("secret"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn spans_name_the_peer_and_the_target() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut connector = Multiplex::new(HttpConnector::new());
+    let uri = format!("http://user:secret@{addr}/path");
+    let channel = connector.call(uri.parse().unwrap()).await.unwrap();
+    let (_accepted, peer) = within(acceptor.accept()).await;
+    drop(channel);
+    while log.text().matches("is up").count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let server = format!("peer{{addr={} connection=1}}:connection", peer.addr);
+    log.line(&[&server, "is up"]);
+    let client = format!(
+        "target{{host=\"127.0.0.1\" port={}}}:connection",
+        addr.port()
+    );
+    log.line(&[&client, "is up"]);
+    assert!(!log.text().contains("secret"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_is_a_warning_with_its_cause() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let mut connector = Multiplex::new(HttpConnector::new());
+    connector.call(uri.parse().unwrap()).await.unwrap_err();
+    let line = log.line(&["WARN", "target{host=\"127.0.0.1\"", "the dial failed"]);
+    assert!(line.contains("refused"), "{line}");
+}
