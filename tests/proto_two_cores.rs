@@ -161,38 +161,6 @@ fn a_request_into_a_black_hole_is_noticed_within_three_seconds() {
 }
 
 #[test]
-fn a_peer_that_talks_but_takes_nothing_for_two_minutes_is_dead() {
-    let mut pair = Pair::up();
-    pair.client.handle_stall(pair.now);
-    let stalled = pair.now;
-    while pair.client.error().is_none() {
-        pair.now += Duration::from_secs(5);
-        pair.server.open().unwrap();
-        let mut talk = Vec::new();
-        pair.server.poll_transmit(&mut talk, 1024, pair.now);
-        pair.client.handle_input(&talk, pair.now);
-        pair.client.handle_timeout(pair.now);
-    }
-    assert_eq!(pair.client.error(), Some(&ConnectionError::Dead));
-    assert_eq!(pair.now - stalled, Duration::from_secs(120));
-}
-
-#[test]
-fn a_transport_that_takes_bytes_again_ends_the_stall() {
-    let mut pair = Pair::up();
-    pair.client.handle_stall(pair.now);
-    pair.client.handle_progress(pair.now);
-    let deadline = pair.client.poll_timeout().unwrap();
-    pair.client.handle_stall(pair.now);
-    assert_eq!(pair.client.poll_timeout(), Some(deadline));
-    pair.now += Duration::from_secs(100);
-    pair.client.handle_progress(pair.now);
-    pair.now += Duration::from_secs(20);
-    pair.client.handle_timeout(pair.now);
-    assert_eq!(pair.client.error(), None);
-}
-
-#[test]
 fn any_byte_ends_the_doubt_about_a_connection() {
     let mut pair = Pair::up();
     while !pair.client.is_suspect() {

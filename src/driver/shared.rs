@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -134,12 +134,12 @@ impl Shared {
         inner.dispatch(&mut wake);
         let more = inner.core.wants_transmit() || inner.is_due_sooner();
         drop(inner);
-        let written = transport.poll_write(&mut Context::from_waker(&task));
-        let done = matches!(written, Ok(Poll::Ready(())));
+        let failed = transport
+            .poll_write(&mut Context::from_waker(&task))
+            .is_err();
         drop(transport);
         self.wake(wake);
-        // Also where the transport is full: the task notes since when.
-        if !done || more {
+        if failed || more {
             task.wake();
         }
         value

@@ -114,10 +114,7 @@ impl Task {
             }
             match transport.poll_write(cx) {
                 Ok(Poll::Ready(())) => any = true,
-                Ok(Poll::Pending) => {
-                    self.shared.lock().core.handle_stall(now.into());
-                    break false;
-                }
+                Ok(Poll::Pending) => break false,
                 Err(_) => break true,
             }
         };

@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
-/// How many times longer than a silent peer one may live that talks but takes
-/// nothing: a slow link's full buffers can take minutes to drain.
-const STALL: u32 = 6;
-
 /// How long after the last byte something that is sent asks for an answer.
 /// Several times the longest round trip on Earth.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
@@ -27,8 +23,6 @@ pub(super) struct Liveness {
     ping_after: Duration,
     suspect_after: Duration,
     dead_after: Duration,
-    /// Since when the transport has taken nothing, though there is something.
-    stalled: Option<Instant>,
     /// Something was sent since the last byte was heard.
     unanswered: bool,
     /// The ping under way: its token and when it left.
@@ -59,7 +53,6 @@ impl Liveness {
             ping_after: config.ping_after,
             suspect_after: config.suspect_after,
             dead_after: config.dead_after,
-            stalled: None,
             unanswered: false,
             pinged: None,
             token: 0,
@@ -90,14 +83,6 @@ impl Liveness {
         self.heard = self.heard.max(now);
         self.unanswered = false;
         std::mem::take(&mut self.suspect)
-    }
-
-    pub fn on_stall(&mut self, now: Instant) {
-        self.stalled.get_or_insert(now);
-    }
-
-    pub fn on_progress(&mut self) {
-        self.stalled = None;
     }
 
     pub fn on_sent(&mut self) {
@@ -131,16 +116,6 @@ impl Liveness {
         if !self.connected {
             return (self.started + self.handshake, Due::HandshakeTimeout);
         }
-        let next = self.next_by_ear(ping_owed);
-        let stall = self.stalled.map(|at| at + self.dead_after * STALL);
-        match stall.filter(|at| *at < next.0) {
-            Some(at) => (at, Due::Dead),
-            None => next,
-        }
-    }
-
-    /// What is due by what was heard.
-    fn next_by_ear(&self, ping_owed: bool) -> (Instant, Due) {
         if let Some((_, sent)) = self.pinged {
             let since = self.heard.max(sent);
             return match self.suspect {

@@ -226,20 +226,6 @@ impl Connection {
     /// The transport took bytes again after it had been full, so the peer's
     /// side is alive though it may say nothing.
     pub fn handle_progress(&mut self, now: Instant) {
-        self.liveness.on_progress();
-        self.on_life(now);
-    }
-
-    /// The transport is full. If it stays so for six times the time after which
-    /// a silent peer is dead, this one is too, though it may talk: it makes this
-    /// side keep what it doesn't take.
-    pub fn handle_stall(&mut self, now: Instant) {
-        if !self.is_v0() {
-            self.liveness.on_stall(now);
-        }
-    }
-
-    fn on_life(&mut self, now: Instant) {
         if self.liveness.on_life(now) {
             self.events.push_back(Event::Recovered);
         }

@@ -15,7 +15,7 @@ impl Connection {
             return;
         }
         self.counters.received += input.len() as u64;
-        self.on_life(now);
+        self.handle_progress(now);
         // Borrowed apart, since frames change the rest.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, now);
