@@ -73,9 +73,11 @@ impl Credit {
         }
     }
 
-    /// The peer says that it has more than this limit allows.
-    pub fn on_blocked(&mut self, limit: u64) {
-        self.blocked = limit == self.limit;
+    /// The peer says that it has more than this limit allows. Whether that
+    /// is news.
+    pub fn on_blocked(&mut self, limit: u64) -> bool {
+        let before = std::mem::replace(&mut self.blocked, limit == self.limit);
+        self.blocked && !before
     }
 
     pub fn limit(&self) -> u64 {
