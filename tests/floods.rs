@@ -16,13 +16,17 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What the limits of these tests are set to.
 const RATE: u32 = 50;
 
-fn peer() -> Raw {
+fn limits() -> Config {
     let config = Config::default()
         .pings_per_second(RATE)
         .and_then(|config| config.cancels_per_second(RATE))
         .and_then(|config| config.idle_frames_per_second(RATE))
         .and_then(|config| config.max_channels(256));
-    Raw::client_of(config.unwrap())
+    config.unwrap()
+}
+
+fn peer() -> Raw {
+    Raw::client_of(limits())
 }
 
 /// The flood ends the connection at the frame after `most`, and what it may do
@@ -146,6 +150,13 @@ fn counts_of_channels_that_do_not_rise_or_that_nobody_needs() {
     });
     limited(peer, RATE, "change nothing", |raw, i| {
         raw.say(Control::MaxChannels { count: 1000 + i })
+    });
+    let busy = || {
+        let raw = Raw::client_of(limits()).opened();
+        raw.say(Control::MaxChannels { count: 300 }).opened()
+    };
+    limited(busy, RATE, "change nothing", |raw, _| {
+        raw.say(Control::MaxChannels { count: 300 })
     });
 }
 

@@ -84,6 +84,10 @@ impl Credit {
         self.limit
     }
 
+    pub fn window(&self) -> usize {
+        self.window as usize
+    }
+
     /// Notes that the application read `n` bytes and whether it has now read
     /// all that came. True when the peer should be told of a higher limit: half
     /// of the window has been used, or the peer waits and nothing else does.
