@@ -27,6 +27,11 @@ pub struct Config {
     pub(crate) ping_after: Duration,
     pub(crate) suspect_after: Duration,
     pub(crate) dead_after: Duration,
+    pub(crate) write_stall: Duration,
+    pub(crate) max_waiting: Option<u32>,
+    pub(crate) cancels_per_second: u32,
+    pub(crate) pings_per_second: u32,
+    pub(crate) idle_frames_per_second: u32,
     #[cfg(feature = "net")]
     pub(crate) socket: crate::socket::SocketProfile,
 }
@@ -48,6 +53,11 @@ impl Default for Config {
             ping_after: Duration::from_secs(15),
             suspect_after: Duration::from_secs(2),
             dead_after: Duration::from_secs(20),
+            write_stall: Duration::from_secs(30),
+            max_waiting: None,
+            cancels_per_second: 10_000,
+            pings_per_second: 1_000,
+            idle_frames_per_second: 10_000,
             #[cfg(feature = "net")]
             socket: Default::default(),
         }
@@ -221,6 +231,71 @@ impl Config {
         check("dead", dead.as_millis(), least + 1..=86_400_000)?;
         self.suspect_after = suspect;
         self.dead_after = dead;
+        Ok(self)
+    }
+
+    /// Channels of the peer that may wait to be accepted. Beyond that each is
+    /// refused, which tells the peer that it may try again elsewhere, and the
+    /// connection goes on. Default: as many as the peer may have.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn max_waiting(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("max_waiting", count.into(), 1..=MOST)?;
+        self.max_waiting = Some(count);
+        Ok(self)
+    }
+
+    /// How long the transport may take nothing of what the peer is owed before
+    /// the connection ends, though the peer sends. Default 30 s, longer than a
+    /// silent peer gets. Not with version 0, whose only back-pressure is not to
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// Below 1 ms or above a day (the error counts milliseconds).
+    pub fn write_stall(mut self, time: Duration) -> Result<Self, ConfigError> {
+        check("write_stall", time.as_millis(), 1..=86_400_000)?;
+        self.write_stall = time;
+        Ok(self)
+    }
+
+    /// Channels that the peer may open and give up before it got a byte of
+    /// answer, a second; beyond that the connection ends. `max_channels` more
+    /// may come at once. Default 10,000, ten times what a busy client cancels.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn cancels_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("cancels_per_second", count.into(), 1..=MOST)?;
+        self.cancels_per_second = count;
+        Ok(self)
+    }
+
+    /// Pings that the peer may send a second; beyond that the connection ends.
+    /// Default 1,000: one for each round trip of a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn pings_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("pings_per_second", count.into(), 1..=MOST)?;
+        self.pings_per_second = count;
+        Ok(self)
+    }
+
+    /// Frames that change nothing and that the peer may send a second; beyond
+    /// that the connection ends. Each channel that is over allows two more,
+    /// since they may have crossed its end. Default 10,000.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn idle_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("idle_frames_per_second", count.into(), 1..=MOST)?;
+        self.idle_frames_per_second = count;
         Ok(self)
     }
 }

@@ -394,8 +394,8 @@ fn a_count_of_channels_never_shrinks() {
 #[test]
 fn a_flood_of_pings_is_owed_one_pong() {
     let ping = |token| Control::Ping { token };
-    let mut peer = (0..10_000).fold(Raw::client(), |peer, token| peer.say(ping(token)));
-    assert_eq!(peer.hear(), [Control::Pong { token: 9_999 }]);
+    let mut peer = (0..1_000).fold(Raw::client(), |peer, token| peer.say(ping(token)));
+    assert_eq!(peer.hear(), [Control::Pong { token: 999 }]);
 }
 
 #[test]

@@ -135,6 +135,7 @@ fn decode(protocol: Protocol, pieces: &[&[u8]]) -> Result<Vec<Found>, WireError>
         while let Some(decoded) = decoder.decode(&mut input)? {
             match decoded {
                 Decoded::Control(control) => found.push(Found::Control(control)),
+                Decoded::Unknown { .. } => {}
                 Decoded::Data { channel, len } => {
                     let body = Vec::with_capacity(len);
                     found.push(Found::Data { channel, body });

@@ -114,7 +114,10 @@ impl Task {
             }
             match transport.poll_write(cx) {
                 Ok(Poll::Ready(())) => any = true,
-                Ok(Poll::Pending) => break false,
+                Ok(Poll::Pending) => {
+                    self.shared.lock().core.handle_blocked(now.into());
+                    break false;
+                }
                 Err(_) => break true,
             }
         };

@@ -173,6 +173,9 @@ impl Connection {
         let at = now.saturating_duration_since(self.since);
         let credit = &mut state.recv.credit;
         let more = credit.on_read(n as u64, drained, at, rtt, &mut self.budget);
+        if more {
+            state.recv.buffer.fit(state.recv.credit.window());
+        }
         if more && !state.peer_ended && self.end.is_none() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.owed.window = true;

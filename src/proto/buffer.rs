@@ -53,6 +53,14 @@ impl Buffer {
         first + second
     }
 
+    /// Gives back memory beyond twice `most` bytes, which it may have needed
+    /// when it was to hold more.
+    pub fn fit(&mut self, most: usize) {
+        if let Some(bytes) = self.0.as_mut().filter(|b| b.capacity() > most * 2) {
+            bytes.shrink_to(most);
+        }
+    }
+
     pub fn clear(&mut self) {
         self.0 = None;
     }

@@ -88,6 +88,8 @@ pub(super) struct State {
     pub told_writable: bool,
     /// The peer was told that credit is lacking.
     pub told_blocked: bool,
+    /// Something was sent since the last WINDOW, so that another is news.
+    pub sent_since_window: bool,
     /// Its reset or refusal was counted.
     pub counted: bool,
     pub share: Share,
@@ -121,6 +123,7 @@ impl State {
             told_readable: false,
             told_writable: false,
             told_blocked: false,
+            sent_since_window: true,
             counted: false,
             share: Share::default(),
         }
@@ -214,15 +217,22 @@ impl State {
         Ok(())
     }
 
-    /// The peer's STOP: this half ends with a RESET.
-    pub fn on_stop(&mut self, code: u32) {
-        if matches!(self.send.half, Half::Open | Half::Ending) {
+    /// The peer gave up what it had opened before it got a byte.
+    pub fn is_cancel(&self) -> bool {
+        !self.ours && self.send.sent == 0
+    }
+
+    /// The peer's STOP: this half ends with a RESET. Whether it had not ended.
+    pub fn on_stop(&mut self, code: u32) -> bool {
+        let news = matches!(self.send.half, Half::Open | Half::Ending);
+        if news {
             let cause = match code {
                 REFUSED if self.ours => Cause::Refused,
                 code => Cause::Stopped(code),
             };
             self.fail_send(cause, code);
         }
+        news
     }
 
     pub fn fail_send(&mut self, cause: Cause, code: u32) {

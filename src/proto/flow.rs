@@ -73,13 +73,19 @@ impl Credit {
         }
     }
 
-    /// The peer says that it has more than this limit allows.
-    pub fn on_blocked(&mut self, limit: u64) {
-        self.blocked = limit == self.limit;
+    /// The peer says that it has more than this limit allows. Whether that
+    /// is news.
+    pub fn on_blocked(&mut self, limit: u64) -> bool {
+        let before = std::mem::replace(&mut self.blocked, limit == self.limit);
+        self.blocked && !before
     }
 
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    pub fn window(&self) -> usize {
+        self.window as usize
     }
 
     /// Notes that the application read `n` bytes and whether it has now read

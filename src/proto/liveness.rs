@@ -23,6 +23,9 @@ pub(super) struct Liveness {
     ping_after: Duration,
     suspect_after: Duration,
     dead_after: Duration,
+    write_stall: Duration,
+    /// Since when the transport takes nothing.
+    blocked: Option<Instant>,
     /// Something was sent since the last byte was heard.
     unanswered: bool,
     /// The ping under way: its token and when it left.
@@ -41,6 +44,7 @@ pub(super) enum Due {
     Suspect,
     HandshakeTimeout,
     Dead,
+    Stalled,
 }
 
 impl Liveness {
@@ -53,6 +57,8 @@ impl Liveness {
             ping_after: config.ping_after,
             suspect_after: config.suspect_after,
             dead_after: config.dead_after,
+            write_stall: config.write_stall,
+            blocked: None,
             unanswered: false,
             pinged: None,
             token: 0,
@@ -85,6 +91,14 @@ impl Liveness {
         std::mem::take(&mut self.suspect)
     }
 
+    pub fn on_blocked(&mut self, now: Instant) {
+        self.blocked.get_or_insert(now);
+    }
+
+    pub fn on_progress(&mut self) {
+        self.blocked = None;
+    }
+
     pub fn on_sent(&mut self) {
         self.unanswered = true;
     }
@@ -101,18 +115,28 @@ impl Liveness {
     }
 
     /// A pong: a round-trip sample, smoothed as TCP does it (RFC 6298, 1/8).
-    pub fn on_pong(&mut self, token: u64, now: Instant) {
+    /// Whether it answers the last ping.
+    pub fn on_pong(&mut self, token: u64, now: Instant) -> bool {
         let Some((_, at)) = self.pinged.filter(|(sent, _)| *sent == token) else {
-            return;
+            return false;
         };
         self.pinged = None;
         let sample = now.saturating_duration_since(at);
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        true
     }
 
     /// What is due next, and when.
     fn next(&self, ping_owed: bool) -> (Instant, Due) {
+        let (at, due) = self.next_of_peer(ping_owed);
+        match self.blocked.map(|since| since + self.write_stall) {
+            Some(end) if end < at && self.connected => (end, Due::Stalled),
+            _ => (at, due),
+        }
+    }
+
+    fn next_of_peer(&self, ping_owed: bool) -> (Instant, Due) {
         if !self.connected {
             return (self.started + self.handshake, Due::HandshakeTimeout);
         }

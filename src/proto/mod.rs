@@ -6,6 +6,7 @@ mod channel;
 mod error;
 mod event;
 mod flow;
+mod guard;
 mod liveness;
 mod receive;
 mod scheduler;
@@ -25,7 +26,9 @@ pub use self::table::Key;
 
 use self::buffer::Spare;
 use self::channel::{Cause, Half, State};
+use self::error::code;
 use self::flow::Budget;
+use self::guard::Guards;
 use self::liveness::{Due, Liveness};
 use self::scheduler::Scheduler;
 use self::stats::Counters;
@@ -74,6 +77,7 @@ pub struct Connection {
     ending: usize,
     /// Received bytes that wait to be read.
     buffered: u64,
+    guards: Guards,
     local: Opener,
     remote: Opener,
     incoming: VecDeque<Key>,
@@ -107,6 +111,8 @@ struct Opener {
     told: u32,
     draining: bool,
     blocked: bool,
+    /// What was opened when the limit was last raised.
+    opened_at_raise: u32,
 }
 
 /// What the connection owes the peer, at most one of each.
@@ -144,6 +150,7 @@ impl Connection {
             told: limit,
             draining: false,
             blocked: false,
+            opened_at_raise: 0,
         };
         let assumed = Settings::default();
         let (mine, theirs) = match role {
@@ -165,6 +172,7 @@ impl Connection {
             receiving: None,
             ending: 0,
             buffered: 0,
+            guards: Guards::new(&config, now),
             local: opener(mine, assumed.max_channels),
             remote: opener(theirs, config.settings.max_channels),
             incoming: VecDeque::new(),
@@ -226,6 +234,18 @@ impl Connection {
     /// The transport took bytes again after it had been full, so the peer's
     /// side is alive though it may say nothing.
     pub fn handle_progress(&mut self, now: Instant) {
+        self.liveness.on_progress();
+        self.heard(now);
+    }
+
+    /// The transport takes no more bytes for now. A peer that makes it stay so
+    /// for [`Config::write_stall`](crate::Config::write_stall) is given up,
+    /// though it may say a lot. Calling it again changes nothing.
+    pub fn handle_blocked(&mut self, now: Instant) {
+        self.liveness.on_blocked(now);
+    }
+
+    fn heard(&mut self, now: Instant) {
         if self.liveness.on_life(now) {
             self.events.push_back(Event::Recovered);
         }
@@ -245,6 +265,7 @@ impl Connection {
             Due::Suspect => self.events.push_back(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
+            Due::Stalled => self.stalled(),
         }
     }
 
@@ -272,6 +293,12 @@ impl Connection {
             _ => {}
         }
         event
+    }
+
+    fn stalled(&mut self) {
+        let text = "the peer reads nothing";
+        let error = ConnectionError::violation(code::LIMIT, text);
+        self.go_away(code::LIMIT, text, error);
     }
 
     fn is_v0(&self) -> bool {
@@ -370,6 +397,7 @@ impl Connection {
             return;
         };
         self.ending -= 1;
+        self.guards.on_over();
         match (state.ours, self.is_v0()) {
             (true, true) => {
                 self.local.opened -= 1;

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::channel::State;
-use super::error::code;
+use super::error::{REFUSED, code};
+use super::stats::GivenUp;
 use super::{Connection, ConnectionError, Drain, Event, Key, Role};
 use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
@@ -15,7 +16,8 @@ impl Connection {
             return;
         }
         self.counters.received += input.len() as u64;
-        self.handle_progress(now);
+        self.heard(now);
+        self.guards.refill(now);
         // Borrowed apart, since frames change the rest.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, now);
@@ -55,6 +57,10 @@ impl Connection {
             match decoded {
                 Decoded::Payload(bytes) => self.on_payload(bytes),
                 Decoded::Data { channel, len } => self.on_data(channel, len)?,
+                Decoded::Unknown { .. } => {
+                    self.check_order(None)?;
+                    self.guards.idle.take()?;
+                }
                 Decoded::Control(control) => {
                     if !self.hello.received {
                         self.version = decoder.version();
@@ -88,37 +94,36 @@ impl Connection {
             Control::Settings { body } => self.on_settings(Settings::decode(&body)?),
             Control::Open { channel } if self.is_v0() => self.on_open_v0(channel)?,
             Control::Open { channel } => self.on_open(channel)?,
-            Control::Close { channel } => self.on_close_v0(channel),
+            Control::Close { channel } => self.on_close_v0(channel)?,
             Control::Window { channel, limit } => self.on_window(channel, limit)?,
             Control::Fin { channel } => self.on_end(channel, State::on_fin)?,
             Control::Reset { channel, code } => {
                 self.on_end(channel, |state| state.on_reset(code))?;
             }
-            Control::Stop { channel, code } => {
-                if let Some(state) = self.state(channel)? {
-                    let key = state.key;
-                    state.on_stop(code);
-                    let given_up = state.given_up();
-                    self.counters.count(given_up);
-                    self.queue_control(key);
-                    self.notify_writable(key);
-                }
+            Control::Stop { channel, code } => self.on_stop(channel, code)?,
+            Control::Ping { token } => {
+                self.guards.pings.take()?;
+                self.owed.pong = Some(token);
             }
-            Control::Ping { token } => self.owed.pong = Some(token),
-            Control::Pong { token } => self.on_pong(token, now),
-            Control::MaxChannels { count } => self.on_max_channels(count),
-            Control::Drain => {
-                if !std::mem::replace(&mut self.local.draining, true) {
-                    self.events.push_back(Event::Draining);
+            Control::Pong { token } => self.on_pong(token, now)?,
+            Control::MaxChannels { count } => {
+                if count <= self.local.limit || self.local.opened == self.local.opened_at_raise {
+                    self.guards.idle.take()?;
                 }
+                self.on_max_channels(count);
             }
+            Control::Drain => match std::mem::replace(&mut self.local.draining, true) {
+                true => self.guards.idle.take()?,
+                false => self.events.push_back(Event::Draining),
+            },
             Control::GoAway { last, code, text } => {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
             Control::Blocked { channel, limit } => {
-                if let Some(state) = self.state(channel)? {
-                    state.recv.credit.on_blocked(limit);
+                let state = self.state(channel)?;
+                if !state.is_some_and(|state| state.recv.credit.on_blocked(limit)) {
+                    self.guards.idle.take()?;
                 }
             }
         }
@@ -161,15 +166,19 @@ impl Connection {
     fn on_max_channels(&mut self, count: u32) {
         if count > self.local.limit {
             self.local.limit = count;
+            self.local.opened_at_raise = self.local.opened;
             self.openable_again();
         }
     }
 
-    fn on_pong(&mut self, token: u64, now: Instant) {
-        self.liveness.on_pong(token, now);
+    fn on_pong(&mut self, token: u64, now: Instant) -> Result<(), ConnectionError> {
+        if !self.liveness.on_pong(token, now) {
+            self.guards.idle.take()?;
+        }
         if self.drain == Drain::Asked(Some(token)) {
             self.drained();
         }
+        Ok(())
     }
 
     /// Ids rise by two, up to 2^31 - 1; a count above the limit is a violation.
@@ -198,6 +207,10 @@ impl Connection {
     }
 
     pub(super) fn offer(&mut self, key: Key) {
+        let most = self.config.max_waiting.unwrap_or(u32::MAX);
+        if self.incoming.len() >= most as usize {
+            return self.release_with(key, REFUSED);
+        }
         self.incoming.push_back(key);
         if self.incoming.len() == 1 {
             self.events.push_back(Event::Acceptable);
@@ -205,15 +218,20 @@ impl Connection {
     }
 
     fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
-        if let Some(state) = self.state(id)?
-            && limit > state.send.limit
-        {
-            let key = state.key;
+        let Some(state) = self.state(id)? else {
+            return self.guards.idle.take();
+        };
+        let (key, higher) = (state.key, limit > state.send.limit);
+        let news = higher && std::mem::take(&mut state.sent_since_window);
+        if higher {
             state.send.limit = limit;
             state.told_blocked = false;
             self.queue_data(key);
         }
-        Ok(())
+        match news {
+            true => Ok(()),
+            false => self.guards.idle.take(),
+        }
     }
 
     fn on_data(&mut self, id: u32, len: usize) -> Result<(), ConnectionError> {
@@ -225,7 +243,8 @@ impl Connection {
         };
         let Some(state) = state else {
             self.receiving = None;
-            return Ok(());
+            // Version 0 can't keep its peer from sending on what was closed.
+            return if v0 { Ok(()) } else { self.guards.idle.take() };
         };
         if !v0 {
             state.on_data(len)?;
@@ -254,15 +273,43 @@ impl Connection {
         id: u32,
         end: impl FnOnce(&mut State) -> Result<(), ConnectionError>,
     ) -> Result<(), ConnectionError> {
-        if let Some(state) = self.state(id)? {
-            let (key, held) = (state.key, state.recv.buffer.len());
-            end(state)?;
-            let (given_up, left) = (state.given_up(), state.recv.buffer.len());
-            self.counters.count(given_up);
-            self.buffered -= (held - left) as u64;
-            self.ended(key);
-        }
+        let Some(state) = self.state(id)? else {
+            return self.guards.idle.take();
+        };
+        let (key, held) = (state.key, state.recv.buffer.len());
+        end(state)?;
+        let left = state.recv.buffer.len();
+        self.buffered -= (held - left) as u64;
+        self.count_given_up(key)?;
+        self.ended(key);
         Ok(())
+    }
+
+    fn on_stop(&mut self, id: u32, code: u32) -> Result<(), ConnectionError> {
+        let Some(state) = self.state(id)? else {
+            return self.guards.idle.take();
+        };
+        let key = state.key;
+        if !state.on_stop(code) {
+            return self.guards.idle.take();
+        }
+        self.count_given_up(key)?;
+        self.queue_control(key);
+        self.notify_writable(key);
+        Ok(())
+    }
+
+    /// Notes if the peer has just given a channel up.
+    fn count_given_up(&mut self, key: Key) -> Result<(), ConnectionError> {
+        let Some(state) = self.channels.get_mut(key) else {
+            return Ok(());
+        };
+        let (given_up, cancel) = (state.given_up(), state.is_cancel());
+        self.counters.count(given_up);
+        match cancel && given_up != GivenUp::No {
+            true => self.guards.cancels.take(),
+            false => Ok(()),
+        }
     }
 
     /// The peer sends nothing more on a channel.

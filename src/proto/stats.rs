@@ -54,7 +54,7 @@ pub(super) struct Counters {
 }
 
 /// How the peer gave up a channel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
     No,
     Refused,

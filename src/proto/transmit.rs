@@ -94,6 +94,7 @@ impl Connection {
             out.extend_from_slice(body);
         }
         state.send.sent += n as u64;
+        state.sent_since_window = true;
         self.counters.sent += (out.len() - start) as u64;
         self.liveness.on_sent();
         Ok(n + self.write(key, &bytes[n..])?)
@@ -301,6 +302,7 @@ fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut 
     let append = |bytes: &[u8]| out.extend_from_slice(bytes);
     state.send.buffer.take(n, spare, append);
     state.send.sent += n as u64;
+    state.sent_since_window = true;
     state.share.spend(n);
     true
 }

@@ -101,9 +101,9 @@ impl Connection {
     }
 
     /// Both directions have ended, the peer's cleanly.
-    pub(super) fn on_close_v0(&mut self, id: u32) {
+    pub(super) fn on_close_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.by_id(id).filter(|state| state.opened) else {
-            return; // both sides closed it at once
+            return self.guards.idle.take(); // both sides closed it at once
         };
         let key = state.key;
         state.peer_ended = true;
@@ -115,6 +115,7 @@ impl Connection {
         self.notify_writable(key);
         self.free_number_v0(key);
         self.ended(key);
+        Ok(())
     }
 
     /// After a CLOSE the peer may give the number to another channel, though

@@ -18,6 +18,11 @@ pub enum Decoded<'a> {
     },
     /// The next bytes of the last DATA frame.
     Payload(&'a [u8]),
+    /// The header of a frame that is not known and whose body is skipped (W4).
+    Unknown {
+        /// The op.
+        op: u8,
+    },
 }
 
 /// Cuts a byte stream into frames, whatever pieces it comes in.
@@ -149,7 +154,8 @@ impl Decoder {
         }
         if !is_known(header.op) {
             self.skip = header.len;
-            return Ok((header.size, None));
+            let unknown = Decoded::Unknown { op: header.op };
+            return Ok((header.size, Some(unknown)));
         }
         let end = header.size + header.len;
         let Some(body) = bytes.get(header.size..end) else {

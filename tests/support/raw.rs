@@ -1,6 +1,7 @@
 //! A peer that says what the test tells it to, frame by frame.
+#![allow(dead_code)] // each test file uses a part
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tcpchan::Config;
 use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Role};
@@ -23,9 +24,14 @@ pub const HANDSHAKE: u32 = 4;
 impl Raw {
     /// A core that has heard nothing yet.
     pub fn silent(core: Role) -> Raw {
+        Raw::with(core, Config::default())
+    }
+
+    /// A core of this configuration that has heard nothing yet.
+    fn with(core: Role, config: Config) -> Raw {
         let now = Instant::now();
         Raw {
-            core: Connection::new(core, Config::default(), now),
+            core: Connection::new(core, config, now),
             now,
             decoder: Decoder::new(Protocol::V1),
             keys: Vec::new(),
@@ -34,7 +40,12 @@ impl Raw {
 
     /// A server core whose client has said its hello.
     pub fn client() -> Raw {
-        Raw::silent(Role::Server)
+        Raw::client_of(Config::default())
+    }
+
+    /// A server core of this configuration whose client has said its hello.
+    pub fn client_of(config: Config) -> Raw {
+        Raw::with(Role::Server, config)
             .say(Control::Hello {
                 magic: DEFAULT_MAGIC,
             })
@@ -81,6 +92,19 @@ impl Raw {
         self
     }
 
+    /// Does the same so often.
+    pub fn times(self, count: u32, act: impl Fn(Raw, u32) -> Raw) -> Raw {
+        (0..count).fold(self, act)
+    }
+
+    /// Lets time pass; what the core owes meanwhile is taken.
+    pub fn wait(mut self, time: Duration) -> Raw {
+        self.now += time;
+        self.core.handle_timeout(self.now);
+        self.hear();
+        self
+    }
+
     /// The peer opens a channel.
     pub fn open(self, channel: u32) -> Raw {
         self.say(Control::Open { channel })
@@ -111,6 +135,14 @@ impl Raw {
     pub fn released(mut self, which: std::ops::Range<usize>) -> Raw {
         for key in self.keys.drain(which) {
             self.core.finish(key).expect("a living channel");
+            self.core.release(key);
+        }
+        self
+    }
+
+    /// The application lets go of its channels as they are.
+    pub fn released_unfinished(mut self) -> Raw {
+        for key in self.keys.drain(..) {
             self.core.release(key);
         }
         self

@@ -1,0 +1,102 @@
+//! What a peer may make this side do for nothing: tokens that refill.
+//!
+//! A lifetime count would end a long connection for its age, and a count per
+//! read would end an honest peer for a stall that let its frames pile up. So
+//! the rates are far above honest ones, and what an honest peer can pile up
+//! fits the bucket.
+
+use std::time::{Duration, Instant};
+
+use super::ConnectionError;
+use super::error::code;
+use crate::config::Config;
+
+/// The buckets of one connection.
+#[derive(Debug)]
+pub(super) struct Guards {
+    /// Channels that the peer opened and gave up before it got a byte.
+    pub cancels: Bucket,
+    pub pings: Bucket,
+    /// Frames that change nothing.
+    pub idle: Bucket,
+    refilled: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    what: &'static str,
+    /// In thousandths of a token.
+    level: u64,
+    capacity: u64,
+    per_second: u32,
+}
+
+const TOKEN: u64 = 1000;
+
+/// Frames that may honestly come late for a channel that is over: a STOP and a
+/// WINDOW, which crossed its end.
+const LATE_FRAMES: u64 = 2;
+
+impl Guards {
+    pub fn new(config: &Config, now: Instant) -> Self {
+        let waiting = config.settings.max_channels;
+        Guards {
+            // The peer opens no more than it was allowed, however long its
+            // cancels piled up.
+            cancels: Bucket::new("cancels", config.cancels_per_second, waiting),
+            pings: Bucket::new("pings", config.pings_per_second, 0),
+            idle: Bucket::new(
+                "frames that change nothing",
+                config.idle_frames_per_second,
+                0,
+            ),
+            refilled: now,
+        }
+    }
+
+    /// Adds what has come in since the last call, in whole milliseconds.
+    pub fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.refilled).as_millis() as u64;
+        if passed > 0 {
+            self.refilled += Duration::from_millis(passed);
+            for bucket in [&mut self.cancels, &mut self.pings, &mut self.idle] {
+                bucket.refill(passed);
+            }
+        }
+    }
+
+    /// A channel is over, and frames for it may still come.
+    pub fn on_over(&mut self) {
+        self.idle.level = self.idle.level.saturating_add(LATE_FRAMES * TOKEN);
+    }
+}
+
+impl Bucket {
+    /// Holds a second's tokens and some more.
+    fn new(what: &'static str, per_second: u32, more: u32) -> Self {
+        let capacity = (u64::from(per_second) + u64::from(more)) * TOKEN;
+        Bucket {
+            what,
+            level: capacity,
+            capacity,
+            per_second,
+        }
+    }
+
+    fn refill(&mut self, millis: u64) {
+        if self.level < self.capacity {
+            let more = millis.saturating_mul(self.per_second.into());
+            self.level = self.capacity.min(self.level.saturating_add(more));
+        }
+    }
+
+    /// One more of what is limited; the violation if it is one too many.
+    pub fn take(&mut self) -> Result<(), ConnectionError> {
+        let Some(left) = self.level.checked_sub(TOKEN) else {
+            let text = format!("more than {} {} a second", self.per_second, self.what);
+            return Err(ConnectionError::violation(code::LIMIT, text));
+        };
+        self.level = left;
+        Ok(())
+    }
+}
