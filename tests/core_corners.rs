@@ -1,7 +1,6 @@
 //! Corners of the core that a review found wrong.
 
 #[path = "support/raw.rs"]
-#[allow(dead_code)]
 mod raw;
 
 use std::time::{Duration, Instant};

@@ -48,7 +48,7 @@ async fn hear(mut io: impl AsyncRead + Unpin) -> (Vec<Control>, usize) {
         match decoded {
             Decoded::Control(control) => controls.push(control),
             Decoded::Payload(bytes) => payload += bytes.len(),
-            Decoded::Data { .. } => {}
+            Decoded::Data { .. } | Decoded::Unknown { .. } => {}
         }
     }
     (controls, payload)

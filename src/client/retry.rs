@@ -15,6 +15,9 @@ use crate::proto::{ChannelError, ConnectionError, OpenError};
 pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
     find(error, |error| {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_user() {
+                return Some(false); // the body's own error: it was being sent
+            }
             // Hyper's own word for a request that it had not begun to send.
             return error.is_canceled().then_some(true);
         }

@@ -196,13 +196,13 @@ impl Inner {
                 }
                 Event::Writable(key) => wake.wakers.extend(self.slot(key).writer.take()),
                 Event::Acceptable => wake.acceptable = true,
-                Event::Openable
+                Event::Connected
+                | Event::Openable
                 | Event::Draining
                 | Event::Drained
                 | Event::Suspect
                 | Event::Recovered => wake.openable = true,
                 Event::Closed => self.dispatch_all(wake),
-                Event::Connected => {}
             }
         }
     }

@@ -70,6 +70,9 @@ mod shown {
                 Ok(Some(Decoded::Data { channel, len })) => {
                     trace!(target: "tcpchan::frames", parent: span, direction, channel, len, "frame");
                 }
+                Ok(Some(Decoded::Unknown { op })) => {
+                    trace!(target: "tcpchan::frames", parent: span, direction, op, "frame skipped");
+                }
                 Ok(Some(Decoded::Payload(_))) => {}
                 Ok(None) => return,
                 Err(error) => {
