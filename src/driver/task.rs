@@ -154,7 +154,11 @@ impl Task {
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return;
         };
-        inner.armed = deadline.min(self.sleep.deadline()).into();
+        let armed = match self.sleep.is_elapsed() {
+            true => deadline,
+            false => deadline.min(self.sleep.deadline()),
+        };
+        inner.armed = armed.into();
         drop(inner);
         // A deadline moves with each input; the timer follows when it fires.
         if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
@@ -163,6 +167,7 @@ impl Task {
         while self.sleep.as_mut().poll(cx).is_ready() {
             if deadline > now {
                 self.sleep.as_mut().reset(deadline);
+                self.shared.lock().armed = deadline.into();
                 continue;
             }
             self.shared.lock().core.handle_timeout(now.into());
