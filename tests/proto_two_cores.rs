@@ -246,3 +246,53 @@ fn channels_that_are_always_refilled_do_not_starve_one_that_streams() {
     let share = pair.read_all(Role::Server, bulk).0.len();
     assert!(share >= 32 << 10, "{share} bytes of {}", out.len());
 }
+
+#[test]
+fn what_was_written_before_a_release_arrives_ahead_of_the_error() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.run();
+    assert_eq!(pair.server.accept(), Some(id));
+    pair.client.write(id, b"last words").unwrap();
+    pair.client.release(id);
+    pair.run();
+    let (bytes, end) = pair.read_all(Role::Server, id);
+    assert_eq!(bytes, b"last words");
+    assert_eq!(end, Err(ChannelError::Reset(0)));
+    pair.server.release(id);
+    pair.run();
+    assert_eq!((pair.client.channels(), pair.server.channels()), (0, 0));
+}
+
+/// A peer that takes nothing must not keep what it was to be told.
+#[test]
+fn a_release_waits_for_no_window() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.run();
+    assert_eq!(pair.server.accept(), Some(id));
+    let bytes = vec![7; 1 << 20];
+    while pair.client.write(id, &bytes).unwrap() > 0 {
+        pair.run();
+    }
+    pair.client.release(id);
+    pair.run();
+    let (bytes, end) = pair.read_all(Role::Server, id);
+    assert_eq!(bytes.len(), 64 << 10);
+    assert_eq!(end, Err(ChannelError::Reset(0)));
+}
+
+#[test]
+fn a_channel_that_is_given_up_before_anyone_saw_it_has_no_bytes() {
+    let mut pair = Pair::up();
+    let key = pair.client.open().unwrap();
+    pair.client.write(key, b"a request").unwrap();
+    pair.client.release(key);
+    let mut bytes = Vec::new();
+    pair.client.poll_transmit(&mut bytes, 1 << 20, pair.now);
+    pair.server.handle_input(&bytes, pair.now);
+    let there = pair.server.accept().unwrap();
+    let read = pair.server.read(there, &mut [0; 16], pair.now);
+    assert_eq!(read, Err(ChannelError::Reset(0)));
+    assert_eq!(pair.server.stats().buffered, 0);
+}

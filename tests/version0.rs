@@ -206,7 +206,7 @@ fn a_client_of_both_versions_first_sends_64_kib_at_most_that_version_0_survives(
         .filter(|frame| frame.0 == DATA && frame.1 != 0)
         .map(|frame| frame.2.len())
         .sum();
-    assert_eq!(bytes, 98 * 5000, "all but what was reset and released");
+    assert_eq!(bytes, 99 * 5000, "all but what was reset");
     let mut closed: Vec<u32> = rest
         .iter()
         .filter(|frame| frame.0 == CLOSE)

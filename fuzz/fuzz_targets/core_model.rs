@@ -223,7 +223,7 @@ impl Model {
         let (second, over) = (state.end.is_some(), state.released && state.end.is_some());
         if !second {
             state.end = Some(end);
-            if matches!(end, End::Reset(_)) {
+            if matches!(end, End::Reset(_)) && state.key.is_none() {
                 state.waiting = 0;
             }
         }
@@ -272,7 +272,9 @@ impl Model {
             Ok(Read::Finished) => {
                 assert!(state.waiting == 0 && state.end == Some(End::Fin) && !state.stopped);
             }
-            Err(ChannelError::Reset(code)) => assert!(state.end == Some(End::Reset(code))),
+            Err(ChannelError::Reset(code)) => {
+                assert!(state.waiting == 0 && state.end == Some(End::Reset(code)));
+            }
             Err(ChannelError::Ended) => assert!(state.stopped),
             Err(error) => panic!("{error}"),
         }

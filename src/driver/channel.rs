@@ -18,8 +18,8 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// whose `get_ref` is a [`proto::ChannelError`](crate::proto::ChannelError).
 ///
 /// Dropping a channel that was not shut down resets it, and asks the peer to
-/// stop sending. What was written before a shutdown still arrives after the
-/// drop.
+/// stop sending. What was written before still arrives: all of it behind a
+/// shutdown, and else as much as the peer has room for.
 ///
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing.
 #[derive(Debug)]
@@ -59,6 +59,11 @@ impl Channel {
         self.handle
             .0
             .change(|inner| inner.core.reset(self.key, code));
+    }
+
+    /// A writer that was dropped before its shutdown.
+    pub(super) fn cut(&self) {
+        self.handle.0.change(|inner| inner.core.cut(self.key, 0));
     }
 
     /// Gives up reading: the peer's writer gets an error with this code.

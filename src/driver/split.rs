@@ -15,7 +15,7 @@ use super::channel::Channel;
 pub struct ReadHalf(Arc<Channel>);
 
 /// The writing direction of a [`Channel`]. Dropping it before a shutdown
-/// resets the channel.
+/// resets the channel, behind what was written.
 #[derive(Debug)]
 pub struct WriteHalf {
     channel: Arc<Channel>,
@@ -89,7 +89,7 @@ impl Drop for ReadHalf {
 impl Drop for WriteHalf {
     fn drop(&mut self) {
         if !self.finished {
-            self.channel.reset(0);
+            self.channel.cut();
         }
     }
 }

@@ -231,11 +231,21 @@ impl Connection {
     /// may be tried again. Under version 0 the channel is closed in both
     /// directions, without a code.
     pub fn reset(&mut self, key: Key, code: u32) {
+        self.give_up(key, |state| state.fail_send(Cause::Ended, code));
+    }
+
+    /// Gives up the send half as [`reset`](Self::reset) does, but behind what
+    /// was written, as far as the peer's window has room for that.
+    pub fn cut(&mut self, key: Key, code: u32) {
+        self.give_up(key, |state| state.cut(code));
+    }
+
+    fn give_up(&mut self, key: Key, how: impl FnOnce(&mut State)) {
         let Some(state) = self.living(key) else {
             return;
         };
         if matches!(state.send.half, Half::Open | Half::Ending) {
-            state.fail_send(Cause::Ended, code);
+            how(state);
             self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
             self.reset_v0(key);
             self.queue_control(key);
@@ -256,7 +266,8 @@ impl Connection {
         }
     }
 
-    /// Lets go of a channel: a send half that was not finished is reset, a
+    /// Lets go of a channel: a send half that was not finished is reset behind
+    /// what was written, as far as the peer's window has room for that, and a
     /// receive half that has not ended is stopped. The key is over after that.
     pub fn release(&mut self, key: Key) {
         self.release_with(key, code::NONE);

@@ -53,6 +53,13 @@ impl Buffer {
         first + second
     }
 
+    /// Drops what is behind the first `most` bytes.
+    pub fn truncate(&mut self, most: u64) {
+        if let Some(bytes) = &mut self.0 {
+            bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        }
+    }
+
     /// Gives back memory beyond twice `most` bytes, which it may have needed
     /// when it was to hold more.
     pub fn fit(&mut self, most: usize) {

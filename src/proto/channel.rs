@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! send:  Open --finish--> Ending --FIN sent--> Done
+//!        Open --let go of--> Ending --RESET sent--> Failed
 //!        Open, Ending --reset, or STOP received--> Failed
 //! recv:  Open --FIN received--> Ending
 //!        Open --RESET received, or stop--> Failed
@@ -16,7 +17,8 @@ use super::table::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
     Open,
-    /// Sending: FIN follows the bytes. Receiving: FIN was received.
+    /// Sending: FIN, or the RESET of [`Send::cut`], follows the bytes.
+    /// Receiving: FIN was received.
     Ending,
     Done,
     Failed(Cause),
@@ -40,6 +42,8 @@ pub(super) enum Cause {
 #[derive(Debug)]
 pub(super) struct Send {
     pub half: Half,
+    /// The code of the RESET that ends the half, where that isn't a FIN.
+    pub cut: Option<u32>,
     pub buffer: Buffer,
     /// Bytes sent so far, and how many may be.
     pub sent: u64,
@@ -102,6 +106,7 @@ impl State {
             id,
             send: Send {
                 half: Half::Open,
+                cut: None,
                 buffer: Buffer::default(),
                 sent: 0,
                 limit: send_limit,
@@ -197,8 +202,8 @@ impl State {
         Ok(())
     }
 
-    /// The peer's RESET: what was not read yet is dropped. A second end is a
-    /// violation.
+    /// The peer's RESET, behind what was received; but a channel that nobody
+    /// has seen is to make no work. A second end is a violation.
     pub fn on_reset(&mut self, code: u32) -> Result<(), ConnectionError> {
         if self.peer_ended {
             let text = "RESET after the end";
@@ -211,7 +216,9 @@ impl State {
                 code => Cause::Reset(code),
             });
         }
-        self.recv.buffer.clear();
+        if !self.handed {
+            self.recv.buffer.clear();
+        }
         self.owed.window = false;
         self.owed.stop = None;
         Ok(())
@@ -253,13 +260,25 @@ impl State {
         }
     }
 
-    /// Lets go: an unfinished send half is reset, an unfinished receive half
+    /// Lets go of the send half: RESET follows what the peer's window has room
+    /// for. The rest is dropped, since the peer may never make room.
+    pub fn cut(&mut self, code: u32) {
+        if self.send.half != Half::Open {
+            return;
+        }
+        let credit = self.send.limit.saturating_sub(self.send.sent);
+        self.send.buffer.truncate(credit);
+        match self.send.buffer.is_empty() {
+            true => self.fail_send(Cause::Ended, code),
+            false => (self.send.half, self.send.cut) = (Half::Ending, Some(code)),
+        }
+    }
+
+    /// Lets go: an unfinished send half is cut off, an unfinished receive half
     /// stopped.
     pub fn release(&mut self, code: u32) {
         self.released = true;
-        if self.send.half == Half::Open {
-            self.fail_send(Cause::Ended, code);
-        }
+        self.cut(code);
         self.stop(code);
     }
 }

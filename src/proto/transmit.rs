@@ -246,7 +246,7 @@ impl Connection {
         let sent = next_frame(state, version, &mut self.spare, out);
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
         if finished && known {
-            finish(state, version, out);
+            end(state, version, out);
         } else if !finished && state.can_send() {
             state.queued_data = true;
             self.scheduler.requeue(key);
@@ -307,13 +307,17 @@ fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut 
     true
 }
 
-/// The clean end of the send half; version 0 says it by a CLOSE, once the
-/// receive half is over too.
-fn finish(state: &mut State, version: Version, out: &mut Vec<u8>) {
+/// The end of the send half behind its bytes; version 0 says it by a CLOSE,
+/// once the receive half is over too.
+fn end(state: &mut State, version: Version, out: &mut Vec<u8>) {
     state.send.half = Half::Done;
     if version == Version::V0 {
         return close(state, version, out);
     }
     let channel = state.id;
-    Frame::Control(Control::Fin { channel }).encode(version, out);
+    let end = match state.send.cut {
+        None => Control::Fin { channel },
+        Some(code) => Control::Reset { channel, code },
+    };
+    Frame::Control(end).encode(version, out);
 }
