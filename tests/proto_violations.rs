@@ -139,7 +139,7 @@ fn an_unknown_op_ends_as_soon_as_it_is_seen() {
 #[test]
 fn an_unknown_op_that_may_be_skipped_is_skipped() {
     let channel = 3;
-    for op in [0x91, 0xFF] {
+    for op in [0x92, 0xFF] {
         let header = [1, op, 0, 0, 0, channel, 0, 5];
         Raw::client().bytes(&header).bytes(b"extra").goes_on();
     }
@@ -248,6 +248,7 @@ fn an_open_beyond_what_the_peer_was_told_is_a_violation() {
 #[test]
 fn an_open_after_the_answer_to_a_drain_is_a_violation() {
     let mut peer = Raw::client().open(1);
+    peer.hear();
     peer.core.drain();
     let said = peer.hear();
     let [Control::Drain, Control::Ping { token }] = said[..] else {
@@ -401,7 +402,8 @@ fn a_flood_of_pings_is_owed_one_pong() {
 #[test]
 fn a_flood_of_stops_is_owed_one_reset() {
     let (channel, code) = (1, 3);
-    let peer = Raw::client().accepted(1);
+    let mut peer = Raw::client().accepted(1);
+    peer.hear();
     let stop = || Control::Stop { channel, code };
     let mut peer = (0..1000).fold(peer, |peer, _| peer.say(stop()));
     assert_eq!(peer.hear(), [Control::Reset { channel, code }]);
@@ -499,7 +501,9 @@ fn channels_that_closed_early_are_not_lost_to_the_peer() {
     assert!(!peer.hear().iter().any(is_max_channels));
     let mut peer = (500..1024).fold(peer, |peer, i| peer.open(2 * i + 1));
     // It has 1,024 - 200 channels, so it may open 200 more.
-    assert_eq!(peer.hear(), [Control::MaxChannels { count: 1224 }]);
+    let mut said = peer.hear();
+    said.retain(is_max_channels);
+    assert_eq!(said, [Control::MaxChannels { count: 1224 }]);
 }
 
 #[test]

@@ -86,6 +86,10 @@ impl Found {
                 code: u32("code"),
                 text: frame["text"].as_str().unwrap().to_owned(),
             },
+            "AHEAD" => Control::Ahead {
+                channel,
+                limit: u64("limit"),
+            },
             "BLOCKED" => Control::Blocked {
                 channel,
                 limit: u64("limit"),
@@ -193,7 +197,7 @@ fn a_stream_of_all_frames_of_a_version_decodes_the_same_byte_by_byte() {
 
 #[test]
 fn every_op_of_each_version_has_a_vector() {
-    for (version, ops) in [(Version::V0, 5), (Version::V1, 15)] {
+    for (version, ops) in [(Version::V0, 5), (Version::V1, 16)] {
         let of_version = frames()
             .into_iter()
             .filter(|vector| vector.version == version);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::channel::{Cause, Half, State};
 use super::error::{REFUSED, code};
+use super::flow::Credit;
 use super::{
     ChannelError, Connection, ConnectionError, Drain, Event, Key, MOST_ENDING, MOST_TAKEN,
     OpenError,
@@ -48,7 +49,12 @@ impl Connection {
             true => initial, // and never told
             false => self.budget.for_open(),
         };
-        let mut state = State::new(id, true, self.send_limit(), window);
+        let (last, ahead) = self.peer_ahead;
+        let mut limit = self.send_limit();
+        if id <= last {
+            limit = limit.max(ahead);
+        }
+        let mut state = State::new(id, true, limit, Credit::new(window, window));
         state.owed.window = window > initial;
         let key = self.channels.insert(state);
         self.owed.opens.push_back(key);

@@ -100,7 +100,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(id: u32, ours: bool, send_limit: u64, window: u64) -> Self {
+    pub fn new(id: u32, ours: bool, send_limit: u64, credit: Credit) -> Self {
         State {
             key: Key::NONE,
             id,
@@ -115,7 +115,7 @@ impl State {
                 half: Half::Open,
                 buffer: Buffer::default(),
                 received: 0,
-                credit: Credit::new(window),
+                credit,
             },
             owed: Owed::default(),
             ours,
@@ -175,7 +175,7 @@ impl State {
                 "DATA after the end",
             ));
         }
-        if self.recv.received + len as u64 > self.recv.credit.limit() {
+        if self.recv.received + len as u64 > self.recv.credit.allowed() {
             return Err(ConnectionError::violation(
                 code::FLOW_CONTROL,
                 "DATA beyond the window",

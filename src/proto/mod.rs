@@ -27,7 +27,7 @@ pub use self::table::Key;
 use self::buffer::Spare;
 use self::channel::{Cause, Half, State};
 use self::error::code;
-use self::flow::Budget;
+use self::flow::{Ahead, Budget};
 use self::guard::Guards;
 use self::liveness::{Due, Liveness};
 use self::scheduler::Scheduler;
@@ -67,10 +67,16 @@ pub struct Connection {
     channels: Table,
     spare: Spare,
     budget: Budget,
+    ahead: Ahead,
     scheduler: Scheduler,
     events: VecDeque<Event>,
     hello: Hello,
     peer: Settings,
+    /// The peer's last AHEAD (W10): up to which of this side's numbers, and
+    /// the limit.
+    peer_ahead: (u32, u64),
+    /// What this side had opened when it came.
+    opened_at_ahead: u32,
     /// The channel whose DATA frame is being received.
     receiving: Option<Key>,
     /// Channels that the application let go of and that are not over.
@@ -122,6 +128,7 @@ struct Owed {
     pong: Option<u64>,
     max_channels: bool,
     drain: bool,
+    ahead: bool,
     go_away: Option<Control>,
     /// The hello alone, to a peer of another version.
     hello: bool,
@@ -165,10 +172,13 @@ impl Connection {
             channels: Table::default(),
             spare: Spare::default(),
             budget: Budget::new(config.receive_budget, window, config.max_window.into()),
+            ahead: Ahead::default(),
             scheduler: Scheduler::default(),
             events: VecDeque::new(),
             hello: Hello::default(),
             peer: assumed,
+            peer_ahead: (0, 0),
+            opened_at_ahead: 0,
             receiving: None,
             ending: 0,
             buffered: 0,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::channel::State;
 use super::error::{REFUSED, code};
+use super::flow::Credit;
 use super::stats::GivenUp;
 use super::{Connection, ConnectionError, Drain, Event, Key, Role};
 use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
@@ -120,6 +121,13 @@ impl Connection {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
+            Control::Ahead { channel, limit } => {
+                if self.local.opened == self.opened_at_ahead {
+                    self.guards.idle.take()?;
+                }
+                self.opened_at_ahead = self.local.opened;
+                self.peer_ahead = (channel, limit);
+            }
             Control::Blocked { channel, limit } => {
                 let state = self.state(channel)?;
                 if !state.is_some_and(|state| state.recv.credit.on_blocked(limit)) {
@@ -199,8 +207,11 @@ impl Connection {
         self.remote.opened += 1;
         self.counters.accepted += 1;
         self.owe_max_channels();
-        let window = self.config.settings.initial_window.into();
-        let state = State::new(id, false, self.send_limit(), window);
+        let initial = self.config.settings.initial_window.into();
+        let credit = Credit::new(initial, self.ahead.for_open(id, initial));
+        let most = self.config.settings.max_channels;
+        self.owed.ahead |= self.ahead.renew(self.remote.next, most, &mut self.budget);
+        let state = State::new(id, false, self.send_limit(), credit);
         let key = self.channels.insert(state);
         self.offer(key);
         Ok(())

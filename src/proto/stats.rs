@@ -38,7 +38,8 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Received bytes that wait to be read.
     pub buffered: u64,
-    /// What the windows of all channels may still grow by, in bytes.
+    /// What the windows of all channels, also of those to come, may still grow
+    /// by, in bytes.
     pub budget_left: u64,
 }
 
@@ -110,7 +111,7 @@ impl Connection {
             bytes_received: counters.received,
             bytes_sent: counters.sent,
             buffered: self.buffered,
-            budget_left: self.budget.left(),
+            budget_left: self.budget.left() + self.ahead.held(self.remote.next),
         }
     }
 }

@@ -50,7 +50,8 @@ impl Connection {
         if self.role == Role::Server && !self.hello.received {
             return false;
         }
-        let control = owed.ping || owed.pong.is_some() || owed.max_channels || owed.drain;
+        let control = owed.ping || owed.pong.is_some() || owed.max_channels;
+        let control = control || owed.ahead || owed.drain;
         let control = control && !self.is_v0();
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
@@ -174,6 +175,11 @@ impl Connection {
             let count = self.remote.limit;
             self.remote.told = count;
             self.put(out, Control::MaxChannels { count });
+        }
+        if std::mem::take(&mut self.owed.ahead) {
+            let initial = self.config.settings.initial_window.into();
+            let (channel, limit) = self.ahead.told(initial);
+            self.put(out, Control::Ahead { channel, limit });
         }
         if std::mem::take(&mut self.owed.drain) {
             self.put(out, Control::Drain);

@@ -7,6 +7,7 @@
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
+use super::flow::Credit;
 use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
 
@@ -91,7 +92,7 @@ impl Connection {
         self.remote.opened += 1;
         self.counters.accepted += 1;
         let window = self.config.settings.initial_window.into();
-        let state = State::new(id, false, u64::MAX, window);
+        let state = State::new(id, false, u64::MAX, Credit::new(window, window));
         let key = self.channels.insert(state);
         match self.remote.opened > limit || self.is_drained() {
             true => self.release(key),

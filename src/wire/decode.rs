@@ -220,7 +220,7 @@ fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 fn is_known(op: u8) -> bool {
-    matches!(op, op::HELLO..=op::DATA | op::WINDOW..=op::GOAWAY | op::BLOCKED)
+    matches!(op, op::HELLO..=op::DATA | op::WINDOW..=op::GOAWAY | op::BLOCKED..=op::AHEAD)
 }
 
 /// W4, W8.
@@ -242,7 +242,7 @@ fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
         op::DATA => (1..=MAX_DATA).contains(&size),
         op::FIN | op::DRAIN => size == 0,
         op::STOP | op::RESET | op::MAX_CHANNELS => size == 4,
-        op::WINDOW | op::BLOCKED | op::PING | op::PONG => size == 8,
+        op::WINDOW | op::BLOCKED | op::AHEAD | op::PING | op::PONG => size == 8,
         op::GOAWAY => (8..=8 + MAX_TEXT).contains(&size),
         _ => return Ok(()),
     };
@@ -251,7 +251,7 @@ fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
     }
     let of_channel = match op {
         op::DATA => return Ok(()),
-        op::WINDOW | op::FIN | op::STOP | op::RESET | op::BLOCKED => true,
+        op::WINDOW | op::FIN | op::STOP | op::RESET | op::BLOCKED | op::AHEAD => true,
         _ => false,
     };
     if of_channel != (channel != 0) {
@@ -298,6 +298,10 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
                 .to_owned(), // W5
         },
         op::BLOCKED => Control::Blocked {
+            channel,
+            limit: value,
+        },
+        op::AHEAD => Control::Ahead {
             channel,
             limit: value,
         },

@@ -28,6 +28,7 @@ pub(super) mod op {
     pub const DRAIN: u8 = 0x17;
     pub const GOAWAY: u8 = 0x18;
     pub const BLOCKED: u8 = 0x90;
+    pub const AHEAD: u8 = 0x91;
 }
 
 /// Every frame but DATA, whole.
@@ -65,6 +66,9 @@ pub enum Control {
     GoAway { last: u32, code: u32, text: String },
     /// A sender waits for credit.
     Blocked { channel: u32, limit: u64 },
+    /// How far the peer may send on each channel that it opens, up to this
+    /// number.
+    Ahead { channel: u32, limit: u64 },
 }
 
 /// A frame to encode.
@@ -177,6 +181,7 @@ impl Control {
                 to.out.put_slice(text.as_bytes());
             }
             Control::Blocked { channel, limit } => to.with_u64(op::BLOCKED, *channel, *limit),
+            Control::Ahead { channel, limit } => to.with_u64(op::AHEAD, *channel, *limit),
         }
     }
 }
