@@ -12,12 +12,14 @@ mod proxy;
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
-use tcpchan::{Channel, Config};
-use tokio::io::AsyncReadExt;
+use tcpchan::{Channel, Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -89,6 +91,80 @@ async fn a_peer_that_never_answers_the_hello_gets_no_channels_for_long() {
     assert!(ping(&mut stuck).await.is_err());
 }
 
+/// Channels that write until the transport takes no more; each ends with its
+/// error.
+async fn upload(multiplex: &Multiplex<Net>) -> JoinSet<std::io::Error> {
+    let mut uploads = JoinSet::new();
+    for _ in 0..20 {
+        let mut channel = open(multiplex).await.unwrap();
+        uploads.spawn(async move {
+            loop {
+                if let Err(error) = channel.write_all(&[7; 16 << 10]).await {
+                    return error;
+                }
+            }
+        });
+    }
+    uploads
+}
+
+/// The ping can't leave, and the black hole is noticed as soon.
+#[tokio::test(start_paused = true)]
+async fn uploads_that_fill_the_transport_fail_within_the_dead_time() {
+    let net = Net::new(Config::default());
+    let multiplex = Multiplex::new(net.clone());
+    ping(&mut open(&multiplex).await.unwrap()).await.unwrap();
+    net.black_hole();
+    let start = Instant::now();
+    let mut uploads = upload(&multiplex).await;
+    tokio::time::sleep(PROBE + SUSPECT + SLACK).await;
+    assert_eq!(net.dials().len(), 2, "the replacement was dialled ahead");
+    while let Some(error) = uploads.join_next().await {
+        assert_eq!(error.unwrap().kind(), ErrorKind::TimedOut);
+        assert!(
+            start.elapsed() <= PROBE + DEAD + SLACK,
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
+/// Nothing is ever heard of it but that the transport takes bytes.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_bytes_slowly_is_neither_suspect_nor_dead() {
+    let net = Net::new(Config::default());
+    let multiplex = Multiplex::new(net.clone());
+    ping(&mut open(&multiplex).await.unwrap()).await.unwrap();
+    net.slow(10 << 10);
+    let mut uploads = upload(&multiplex).await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(uploads.try_join_next().is_none());
+    assert_eq!(net.dials().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_writers_and_opens_all_fail_with_their_connection() {
+    let mut net = Net::new(Config::default().max_channels(256).unwrap());
+    let stream = net.call(Uri::from_static("http://here/")).await.unwrap();
+    let client = Connection::client(stream.into_inner(), Config::default());
+    let mut channels = Vec::new();
+    for _ in 0..256 {
+        channels.push(client.open().await.unwrap());
+    }
+    ping(&mut channels[0]).await.unwrap();
+    net.black_hole();
+    let start = Instant::now();
+    let (mut reader, mut writer) = (channels.remove(0), channels.remove(0));
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { reader.read_u8().await.map(drop) });
+    waiting.spawn(async move { writer.write_all(&[7; 1 << 20]).await });
+    waiting.spawn(async move { client.open().await.map(drop) });
+    for result in waiting.join_all().await {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+    assert!(start.elapsed() <= PROBE + DEAD + SLACK);
+}
+
 /// The same over real TCP.
 #[tokio::test]
 async fn over_tcp_new_channels_work_while_the_old_still_wait_and_then_fail() {
@@ -108,7 +184,7 @@ async fn over_tcp_new_channels_work_while_the_old_still_wait_and_then_fail() {
         }
     });
     let multiplex = Multiplex::new(HttpConnector::new()).with_config(config);
-    let uri: hyper::Uri = format!("http://{}/", proxy.addr).parse().unwrap();
+    let uri: Uri = format!("http://{}/", proxy.addr).parse().unwrap();
     let open = || multiplex.clone().call(uri.clone());
     let mut old: Vec<Channel> = Vec::new();
     for _ in 0..5 {
@@ -117,7 +193,7 @@ async fn over_tcp_new_channels_work_while_the_old_still_wait_and_then_fail() {
         old.push(channel);
     }
     assert!(proxy.hurt(Fault::Silence));
-    let mut stuck = tokio::task::JoinSet::new();
+    let mut stuck = JoinSet::new();
     for mut channel in old {
         stuck.spawn(async move { channel.read_u8().await });
     }

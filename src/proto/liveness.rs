@@ -4,7 +4,8 @@
 //! configured time, and already after [`PROBE_AFTER`] if something was sent
 //! since, so that a request into a black hole is noticed. While it is
 //! unanswered and nothing is heard, the connection first becomes suspect and
-//! then dead.
+//! then dead. A ping that can't leave counts as well, and so does a transport
+//! that takes bytes again: a peer that only takes them slowly is alive.
 
 use std::time::{Duration, Instant};
 
@@ -28,12 +29,22 @@ pub(super) struct Liveness {
     blocked: Option<Instant>,
     /// Something was sent since the last byte was heard.
     unanswered: bool,
-    /// The ping under way: its token and when it left.
-    pinged: Option<(u64, Instant)>,
+    ping: Ping,
     token: u64,
     suspect: bool,
     rtt: Option<Duration>,
     min_rtt: Option<Duration>,
+}
+
+/// Whether the peer is asked for an answer.
+#[derive(Clone, Copy, Debug)]
+enum Ping {
+    No,
+    /// Since when a ping waits for its turn. It may not get any, if the
+    /// transport takes nothing.
+    Owed(Instant),
+    /// The ping under way: its token and when it left.
+    Sent(u64, Instant),
 }
 
 /// What a deadline asks for.
@@ -60,7 +71,8 @@ impl Liveness {
             write_stall: config.write_stall,
             blocked: None,
             unanswered: false,
-            pinged: None,
+            // The first round-trip sample.
+            ping: Ping::Owed(now),
             token: 0,
             suspect: false,
             rtt: None,
@@ -110,17 +122,27 @@ impl Liveness {
     /// The token of a ping that leaves now.
     pub fn ping(&mut self, now: Instant) -> u64 {
         self.token += 1;
-        self.pinged = Some((self.token, now));
+        self.ping = Ping::Sent(self.token, now);
         self.token
+    }
+
+    /// The peer knows none.
+    pub fn no_ping(&mut self) {
+        self.ping = Ping::No;
+    }
+
+    pub fn owes_ping(&self) -> bool {
+        matches!(self.ping, Ping::Owed(_))
     }
 
     /// A pong: a round-trip sample, smoothed as TCP does it (RFC 6298, 1/8).
     /// Whether it answers the last ping.
     pub fn on_pong(&mut self, token: u64, now: Instant) -> bool {
-        let Some((_, at)) = self.pinged.filter(|(sent, _)| *sent == token) else {
-            return false;
+        let at = match self.ping {
+            Ping::Sent(sent, at) if sent == token => at,
+            _ => return false,
         };
-        self.pinged = None;
+        self.ping = Ping::No;
         let sample = now.saturating_duration_since(at);
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
@@ -128,47 +150,46 @@ impl Liveness {
     }
 
     /// What is due next, and when.
-    fn next(&self, ping_owed: bool) -> (Instant, Due) {
-        let (at, due) = self.next_of_peer(ping_owed);
+    fn next(&self) -> (Instant, Due) {
+        let (at, due) = self.next_of_peer();
         match self.blocked.map(|since| since + self.write_stall) {
             Some(end) if end < at && self.connected => (end, Due::Stalled),
             _ => (at, due),
         }
     }
 
-    fn next_of_peer(&self, ping_owed: bool) -> (Instant, Due) {
+    fn next_of_peer(&self) -> (Instant, Due) {
         if !self.connected {
             return (self.started + self.handshake, Due::HandshakeTimeout);
         }
-        if let Some((_, sent)) = self.pinged {
-            let since = self.heard.max(sent);
-            return match self.suspect {
-                false => (since + self.suspect_after, Due::Suspect),
-                true => (since + self.dead_after, Due::Dead),
-            };
-        }
-        if ping_owed {
-            // It can't leave: the transport takes nothing.
-            return (self.heard + self.ping_after + self.dead_after, Due::Dead);
-        }
-        let wait = match self.unanswered {
-            true => self.ping_after.min(PROBE_AFTER),
-            false => self.ping_after,
+        let asked = match self.ping {
+            Ping::Owed(since) | Ping::Sent(_, since) => self.heard.max(since),
+            Ping::No if self.unanswered => {
+                return (self.heard + self.ping_after.min(PROBE_AFTER), Due::Ping);
+            }
+            Ping::No => return (self.heard + self.ping_after, Due::Ping),
         };
-        (self.heard + wait, Due::Ping)
+        match self.suspect {
+            false => (asked + self.suspect_after, Due::Suspect),
+            true => (asked + self.dead_after, Due::Dead),
+        }
     }
 
-    pub fn deadline(&self, ping_owed: bool) -> Instant {
-        self.next(ping_owed).0
+    pub fn deadline(&self) -> Instant {
+        self.next().0
     }
 
-    /// What is due at `now`. Being suspect is noted.
-    pub fn due(&mut self, ping_owed: bool, now: Instant) -> Due {
-        let (at, due) = self.next(ping_owed);
+    /// What is due at `now`. Being suspect is noted, and that a ping is owed.
+    pub fn due(&mut self, now: Instant) -> Due {
+        let (at, due) = self.next();
         if now < at {
             return Due::Nothing;
         }
-        self.suspect |= due == Due::Suspect;
+        match due {
+            Due::Ping => self.ping = Ping::Owed(now),
+            Due::Suspect => self.suspect = true,
+            _ => {}
+        }
         due
     }
 }

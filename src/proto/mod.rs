@@ -124,7 +124,6 @@ struct Opener {
 /// What the connection owes the peer, at most one of each.
 #[derive(Debug, Default)]
 struct Owed {
-    ping: bool,
     pong: Option<u64>,
     max_channels: bool,
     drain: bool,
@@ -188,11 +187,7 @@ impl Connection {
             incoming: VecDeque::new(),
             first_flight: FIRST_FLIGHT,
             last_handed: 0,
-            owed: Owed {
-                // The first round-trip sample.
-                ping: config.protocol != Protocol::V0,
-                ..Owed::default()
-            },
+            owed: Owed::default(),
             drain: Drain::No,
             since: now,
             counters: Counters::default(),
@@ -266,12 +261,9 @@ impl Connection {
         if self.poll_timeout().is_none() {
             return;
         }
-        match self.liveness.due(self.owed.ping, now) {
+        match self.liveness.due(now) {
             Due::Nothing => {}
-            Due::Ping => {
-                self.owed.ping = true;
-                self.spare.clear(); // nothing has come for a while
-            }
+            Due::Ping => self.spare.clear(), // nothing has come for a while
             Due::Suspect => self.events.push_back(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
@@ -283,7 +275,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Version 0 has no ping, so nothing is due once the hello is through.
         let waits = self.end.is_none() && !(self.is_v0() && self.hello.settings);
-        waits.then(|| self.liveness.deadline(self.owed.ping))
+        waits.then(|| self.liveness.deadline())
     }
 
     /// The next event.

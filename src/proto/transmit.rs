@@ -50,7 +50,7 @@ impl Connection {
         if self.role == Role::Server && !self.hello.received {
             return false;
         }
-        let control = owed.ping || owed.pong.is_some() || owed.max_channels;
+        let control = self.liveness.owes_ping() || owed.pong.is_some() || owed.max_channels;
         let control = control || owed.ahead || owed.drain;
         let control = control && !self.is_v0();
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
@@ -109,7 +109,7 @@ impl Connection {
             || !self.hello.sent
             || !owed.opens.is_empty()
             || !self.scheduler.is_empty()
-            || owed.ping
+            || self.liveness.owes_ping()
             || owed.pong.is_some()
     }
 
@@ -186,19 +186,9 @@ impl Connection {
             let token = self.liveness.ping(now);
             self.drain = Drain::Asked(Some(token));
             self.put(out, Control::Ping { token });
-            self.owed.ping = false;
-        } else if self.owed.ping && self.drain_token().is_none() {
-            self.owed.ping = false;
+        } else if self.liveness.owes_ping() {
             let token = self.liveness.ping(now);
             self.put(out, Control::Ping { token });
-        }
-    }
-
-    /// The ping that acknowledges the drain must not be replaced by another.
-    fn drain_token(&self) -> Option<u64> {
-        match self.drain {
-            Drain::Asked(token) => token,
-            _ => None,
         }
     }
 

@@ -33,7 +33,7 @@ impl Connection {
             self.adapt(key);
             self.queue_data(key);
         }
-        self.owed.ping = false;
+        self.liveness.no_ping();
         if matches!(self.drain, Drain::Asked(_)) {
             self.owed.drain = false;
             self.drained(); // the peer can't be asked

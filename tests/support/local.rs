@@ -27,6 +27,18 @@ pub enum Way {
     Deaf,
     /// The connection is up and carries nothing.
     Silent,
+    /// The connection is up and answers, and ends after this time.
+    Brief(Duration),
+    /// The connection is up, and the server asks for no more channels at once.
+    Drains,
+}
+
+/// What becomes of a connection that is up, while both of its ends stay open.
+enum Fate {
+    /// No byte arrives any more.
+    Lost,
+    /// So many bytes a second reach the server, and none the client.
+    Slow(usize),
 }
 
 /// A connector to an echo server in memory, which a test may spoil.
@@ -38,7 +50,7 @@ struct Inner {
     /// How long a dial takes.
     takes: Duration,
     dials: Vec<Instant>,
-    links: Vec<oneshot::Sender<()>>,
+    links: Vec<oneshot::Sender<Fate>>,
     servers: Vec<Connection>,
     config: Config,
 }
@@ -76,9 +88,23 @@ impl Net {
     /// From now on no byte arrives on the connections that are up, and nobody
     /// is told.
     pub fn black_hole(&self) {
-        for cut in self.0.lock().unwrap().links.drain(..) {
-            let _ = cut.send(());
+        self.hurt(|| Fate::Lost);
+    }
+
+    /// From now on the connections that are up take so many bytes a second,
+    /// and nothing comes back.
+    pub fn slow(&self, rate: usize) {
+        self.hurt(|| Fate::Slow(rate));
+    }
+
+    fn hurt(&self, fate: impl Fn() -> Fate) {
+        for link in self.0.lock().unwrap().links.drain(..) {
+            let _ = link.send(fate());
         }
+    }
+
+    fn newest(&self) -> Connection {
+        self.servers().pop().unwrap()
     }
 
     fn connect(&self) -> DuplexStream {
@@ -88,17 +114,34 @@ impl Net {
         let server = Connection::server(far, inner.config.clone());
         tokio::spawn(echo(server.clone()));
         inner.servers.push(server);
-        let (cut, is_cut) = oneshot::channel();
-        inner.links.push(cut);
+        let (link, fate) = oneshot::channel();
+        inner.links.push(link);
         tokio::spawn(async move {
-            tokio::select! {
+            let fate = tokio::select! {
                 biased;
-                // Both ends stay open.
-                Ok(()) = is_cut => std::future::pending().await,
-                _ = copy_bidirectional(&mut left, &mut right) => {}
+                Ok(fate) = fate => fate,
+                _ = copy_bidirectional(&mut left, &mut right) => return,
+            };
+            match fate {
+                Fate::Lost => std::future::pending().await,
+                Fate::Slow(rate) => crawl(left, right, rate).await,
             }
         });
         near
+    }
+}
+
+async fn crawl(mut from: DuplexStream, to: DuplexStream, rate: usize) {
+    let (mut answers, mut to) = tokio::io::split(to);
+    tokio::spawn(async move { tokio::io::copy(&mut answers, &mut tokio::io::sink()).await });
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut bytes = vec![0; rate / 10];
+    loop {
+        tick.tick().await;
+        let n = from.read(&mut bytes).await.unwrap_or(0);
+        if n == 0 || to.write_all(&bytes[..n]).await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 
@@ -153,7 +196,22 @@ impl Service<Uri> for Net {
                 Way::Deaf => Ok(TokioIo::new(duplex(64 * 1024).0)),
                 Way::Silent => {
                     let stream = net.connect();
-                    net.black_hole();
+                    let link = net.0.lock().unwrap().links.pop().unwrap();
+                    let _ = link.send(Fate::Lost);
+                    Ok(TokioIo::new(stream))
+                }
+                Way::Brief(life) => {
+                    let stream = net.connect();
+                    let server = net.newest();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(life).await;
+                        server.close("the server ends");
+                    });
+                    Ok(TokioIo::new(stream))
+                }
+                Way::Drains => {
+                    let stream = net.connect();
+                    net.newest().drain();
                     Ok(TokioIo::new(stream))
                 }
                 Way::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
