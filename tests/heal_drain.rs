@@ -6,7 +6,9 @@ mod guard;
 #[path = "support/proxy.rs"]
 mod proxy;
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -14,15 +16,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tcpchan::client::{Multiplex, RetryPolicy};
+use tcpchan::proto::{self, Role};
 use tcpchan::server::{Acceptor, DrainHandle};
 use tcpchan::{Config, Connection};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -200,4 +204,104 @@ async fn a_drain_takes_no_more_connections() {
     })
     .await;
     drop(client);
+}
+
+/// A connection in memory that is up.
+async fn joined() -> (Acceptor, Connection) {
+    let (acceptor, near) = in_memory(1 << 20);
+    let client = Connection::client(near, Config::default());
+    while client.rtt().is_none() {
+        tokio::time::sleep(SECOND / 1000).await;
+    }
+    (acceptor, client)
+}
+
+/// An acceptor of one connection in memory, and the far end of that.
+fn in_memory(buffer: usize) -> (Acceptor, DuplexStream) {
+    let (near, far) = tokio::io::duplex(buffer);
+    let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+    let incoming = futures_util::stream::iter([Ok((far, addr))]);
+    let incoming = incoming.chain(futures_util::stream::pending());
+    (Acceptor::from_incoming(incoming, Config::default()), near)
+}
+
+/// Whether a future is still pending after a time.
+async fn waits<F: Future>(time: Duration, future: F) -> bool {
+    tokio::time::timeout(time, future).await.is_err()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// So that a process may exit then.
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_closed_only_when_its_last_bytes_have_left() {
+    let (mut acceptor, mut near) = in_memory(1024);
+    let now = || tokio::time::Instant::now().into_std();
+    let mut client = proto::Connection::new(Role::Client, Config::default(), now());
+    let channel = client.open().unwrap();
+    client.write(channel, b"!").unwrap();
+    let mut bytes = Vec::new();
+    client.poll_transmit(&mut bytes, usize::MAX, now());
+    near.write_all(&bytes).await.unwrap();
+    let (mut far, _) = acceptor.accept().await;
+    far.write_all(&[7; 50_000]).await.unwrap();
+    let handle = acceptor.drain_handle();
+    handle.drain(SECOND);
+    assert!(waits(10 * SECOND, handle.closed()).await);
+    bytes.clear();
+    near.read_to_end(&mut bytes).await.unwrap();
+    client.handle_input(&bytes, now());
+    let error = client.error().unwrap().to_string();
+    assert!(error.contains("deadline"), "{error}");
+    drop(near);
+    assert!(!waits(SECOND, handle.closed()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_over_when_every_channel_that_waited_was_read() {
+    let (mut acceptor, client) = joined().await;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut channel = client.open().await.unwrap();
+        channel.write_u8(1).await.unwrap();
+        held.push(channel);
+    }
+    let handle = acceptor.drain_handle();
+    handle.drain(60 * SECOND);
+    assert!(
+        waits(30 * SECOND, handle.drained()).await,
+        "none was accepted"
+    );
+    let mut accepted = Vec::new();
+    for _ in 0..200 {
+        assert!(waits(SECOND / 1000, handle.drained()).await);
+        let (mut channel, _) = acceptor.accept().await;
+        channel.read_u8().await.unwrap();
+        accepted.push(channel);
+    }
+    assert!(!waits(SECOND / 1000, handle.drained()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_a_second_for_the_first_byte_of_an_accepted_channel() {
+    let (mut acceptor, client) = joined().await;
+    let _silent = client.open().await.unwrap();
+    let handle = acceptor.drain_handle();
+    handle.drain(60 * SECOND);
+    let mut drained = pin!(handle.drained());
+    assert!(waits(10 * SECOND, &mut drained).await);
+    let _accepted = acceptor.accept().await;
+    assert!(waits(SECOND * 9 / 10, &mut drained).await);
+    assert!(!waits(SECOND / 5, &mut drained).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_channels_that_nobody_accepts_is_over_at_its_deadline() {
+    let (acceptor, client) = joined().await;
+    let mut channel = client.open().await.unwrap();
+    channel.write_u8(1).await.unwrap();
+    let handle = acceptor.drain_handle();
+    handle.drain(5 * SECOND);
+    assert!(waits(SECOND * 49 / 10, handle.drained()).await);
+    assert!(!waits(SECOND / 5, handle.drained()).await);
 }

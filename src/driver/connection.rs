@@ -105,12 +105,12 @@ impl Connection {
     }
 
     /// Waits until the peer can open no more channels, after a
-    /// [`drain`](Self::drain). Cancel safe.
+    /// [`drain`](Self::drain), and all that it opened were accepted. Cancel safe.
     #[cfg(feature = "server")]
     pub(crate) async fn drained(&self) {
         loop {
             let changed = self.changed();
-            if self.handle.0.lock().core.is_drained() || self.error().is_some() {
+            if self.handle.0.lock().core.has_accepted_all() {
                 return;
             }
             changed.await;
@@ -136,6 +136,24 @@ impl Connection {
         loop {
             let changed = self.changed();
             if self.error().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the connection is over, however it ends, and its transport
+    /// is closed: everything that was written has been handed to it, and a
+    /// process may exit without cutting off what it said last. Cancel safe.
+    ///
+    /// After a [`close`](Self::close) it waits for the peer to close, too, as
+    /// long as that may be silent ([`Config::answer_within`]). By itself it ends
+    /// nothing: a connection whose handles are kept stays open.
+    pub async fn closed(&self) {
+        let shared = &self.handle.0;
+        loop {
+            let changed = self.changed();
+            if shared.transport().is_gone() {
                 return;
             }
             changed.await;

@@ -220,5 +220,6 @@ impl Drop for Task {
         self.meter.finish(|| self.shared.lock().core.stats());
         let io = self.shared.transport().take();
         drop(io);
+        self.shared.openable.notify_waiters(); // the transport is gone
     }
 }

@@ -167,6 +167,11 @@ impl Transport {
         }
     }
 
+    /// Whether the I/O object was given away.
+    pub fn is_gone(&self) -> bool {
+        self.io.is_none()
+    }
+
     /// Gives the I/O object away, to be dropped without a lock.
     pub fn take(&mut self) -> Option<impl Sized + use<>> {
         self.io.take()

@@ -76,6 +76,12 @@ impl Connection {
         None
     }
 
+    /// Whether [`accept`](Self::accept) will never find a channel again.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_accepted_all(&self) -> bool {
+        self.incoming.is_empty() && (self.is_drained() || self.end.is_some())
+    }
+
     /// Refuses the channels that wait to be accepted: the peer may try again
     /// elsewhere what they were for.
     pub fn refuse_waiting(&mut self) {
@@ -287,6 +293,9 @@ impl Connection {
         if self.end.is_some() {
             self.channels.remove(key);
             return;
+        }
+        if state.send.half == Half::Open {
+            self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
         }
         state.release(code);
         self.budget.release(&mut state.recv.credit);

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::drain::DrainHandle;
+use super::drain::{DrainHandle, Token};
 use super::listen::{Incoming, Listener};
 #[cfg(feature = "tls")]
 use super::tls::Identity;
@@ -32,8 +32,8 @@ const BACKLOG: usize = 128;
 pub struct Acceptor {
     local_addr: Option<SocketAddr>,
     /// Never closed, so that `accept` waits even when the listener has ended.
-    _sender: mpsc::Sender<(Channel, PeerInfo)>,
-    receiver: mpsc::Receiver<(Channel, PeerInfo)>,
+    _sender: mpsc::Sender<Accepted>,
+    receiver: mpsc::Receiver<Accepted>,
     drain: DrainHandle,
 }
 
@@ -51,6 +51,21 @@ pub struct PeerInfo {
     /// asked for them.
     #[cfg(feature = "tls")]
     pub identity: Option<Identity>,
+}
+
+/// A channel that waits for [`Acceptor::accept`].
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub channel: Channel,
+    pub info: PeerInfo,
+    /// A drain waits while it does.
+    pub _open: Option<Token>,
+}
+
+impl From<Accepted> for (Channel, PeerInfo) {
+    fn from(accepted: Accepted) -> Self {
+        (accepted.channel, accepted.info)
+    }
 }
 
 /// Where a connection comes from.
@@ -156,7 +171,7 @@ impl Acceptor {
     /// call that is dropped takes no channel.
     pub async fn accept(&mut self) -> (Channel, PeerInfo) {
         match self.receiver.recv().await {
-            Some(accepted) => accepted,
+            Some(accepted) => accepted.into(),
             None => std::future::pending().await,
         }
     }
@@ -179,15 +194,16 @@ impl Stream for Acceptor {
     type Item = (Channel, PeerInfo);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(cx)
+        let accepted = self.receiver.poll_recv(cx);
+        accepted.map(|accepted| accepted.map(Into::into))
     }
 }
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
         self.receiver.close();
-        while let Ok((channel, _)) = self.receiver.try_recv() {
-            channel.refuse();
+        while let Ok(accepted) = self.receiver.try_recv() {
+            accepted.channel.refuse();
         }
     }
 }

@@ -65,7 +65,7 @@ where
     D: Future<Output = io::Result<(T, SocketAddr)>>,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (to, mut member) = (listener.to.clone(), listener.member.clone());
+    let (to, mut call) = (listener.to.clone(), listener.member.call.clone());
     let keep = async {
         let mut wait = FIRST;
         loop {
@@ -79,7 +79,7 @@ where
     tokio::select! {
         () = keep => {}
         () = to.closed() => {}
-        _ = member.asked() => {}
+        _ = call.asked() => {}
     }
 }
 

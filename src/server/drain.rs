@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::driver::{Channel, Connection};
 
-/// How long a peer may take between the open of a channel and its first byte.
+/// How long a peer may take for the first byte of a channel that was accepted.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// Drains the connections of an [`Acceptor`](super::Acceptor), which may be
@@ -35,22 +35,37 @@ pub struct DrainHandle(Arc<Control>);
 struct Control {
     /// The deadline, once a drain was asked for.
     deadline: watch::Sender<Option<Instant>>,
-    /// Has a receiver for each peer that may open channels.
-    open: watch::Sender<()>,
-    /// Has a receiver for each channel of which nothing was read yet.
-    unseen: watch::Sender<()>,
-    /// Has a receiver for each connection that has not ended.
-    live: watch::Sender<()>,
+    /// For each peer that may open channels, and each channel that waits to be
+    /// accepted.
+    open: Tokens,
+    /// For each channel of which nothing was read yet.
+    unseen: Tokens,
+    /// For each connection that is not over.
+    live: Tokens,
 }
 
-/// What the listener and each connection hold until they are over.
+/// Counts who holds a [`Token`] of it.
+type Tokens = watch::Sender<()>;
+pub(super) type Token = watch::Receiver<()>;
+
+/// What the listener and each connection hold.
 #[derive(Clone, Debug)]
 pub(super) struct Membership {
-    deadline: watch::Receiver<Option<Instant>>,
-    open: watch::Receiver<()>,
-    control: Weak<Control>,
-    _live: watch::Receiver<()>,
+    pub call: Call,
+    /// Until no more channels can come of it.
+    pub open: Token,
+    /// Until it is over.
+    pub live: Token,
+    pub mark: Mark,
 }
+
+/// Makes a drain wait for the first read of a channel.
+#[derive(Clone, Debug)]
+pub(super) struct Mark(Weak<Control>);
+
+/// Knows when to drain.
+#[derive(Clone, Debug)]
+pub(super) struct Call(watch::Receiver<Option<Instant>>);
 
 impl DrainHandle {
     pub(super) fn new() -> (Self, Membership) {
@@ -64,10 +79,10 @@ impl DrainHandle {
             live,
         }));
         let member = Membership {
-            deadline: asked,
+            call: Call(asked),
             open: is_open,
-            control: Arc::downgrade(&handle.0),
-            _live: is_live,
+            live: is_live,
+            mark: Mark(Arc::downgrade(&handle.0)),
         };
         (handle, member)
     }
@@ -87,35 +102,48 @@ impl DrainHandle {
     }
 
     /// Waits until no peer can open a channel any more, which is one round trip
-    /// after [`drain`](Self::drain), and those that were opened have been read
-    /// from; a peer that then sends nothing is waited for a second. A server
-    /// that shuts down after that refuses nobody. Cancel safe.
+    /// after [`drain`](Self::drain), and those that were opened have been
+    /// accepted and read from, or the deadline of the drain is over. A peer that
+    /// sends nothing on a channel is waited for a second after the last was
+    /// accepted. A server that goes on to accept until then, and shuts down
+    /// after it, refuses nobody. Cancel safe.
     pub async fn drained(&self) {
-        self.0.open.closed().await;
-        let _ = tokio::time::timeout(FIRST_BYTE, self.0.unseen.closed()).await;
+        let quiet = async {
+            self.0.open.closed().await;
+            let _ = tokio::time::timeout(FIRST_BYTE, self.0.unseen.closed()).await;
+        };
+        let late = async {
+            let deadline = Call(self.0.deadline.subscribe()).asked().await;
+            tokio::time::sleep_until(deadline).await;
+        };
+        tokio::select! {
+            () = quiet => {}
+            () = late => {}
+        }
     }
 
-    /// Waits until every connection has ended, after [`drain`](Self::drain) or
-    /// the drop of the acceptor. Cancel safe.
+    /// Waits until every connection is over, after [`drain`](Self::drain) or
+    /// the drop of the acceptor: its last bytes have left and its peer has
+    /// closed it, so that the process may exit. A peer that says nothing
+    /// more, and does not close, is waited for as long as one may be silent
+    /// ([`Config::answer_within`](crate::Config::answer_within)). Cancel safe.
     pub async fn closed(&self) {
         self.0.live.closed().await;
     }
 }
 
-impl Membership {
-    /// What makes a drain wait for the first read of a channel.
-    pub fn mark(&self) -> impl Fn(&Channel) + Send + Sync + use<> {
-        let control = self.control.clone();
-        move |channel| {
-            if let Some(control) = control.upgrade() {
-                channel.set_unseen(control.unseen.subscribe());
-            }
+impl Mark {
+    pub fn unseen(&self, channel: &Channel) {
+        if let Some(control) = self.0.upgrade() {
+            channel.set_unseen(control.unseen.subscribe());
         }
     }
+}
 
+impl Call {
     /// Waits for the call to drain, for ever if none can come.
     pub async fn asked(&mut self) -> Instant {
-        let asked = self.deadline.wait_for(Option::is_some).await;
+        let asked = self.0.wait_for(Option::is_some).await;
         let deadline = asked.ok().and_then(|deadline| *deadline);
         match deadline {
             Some(deadline) => deadline,
@@ -128,12 +156,7 @@ impl Membership {
     pub async fn obey(mut self, connection: &Connection) {
         let deadline = self.asked().await;
         connection.drain();
-        let ends = async move {
-            connection.drained().await;
-            drop(self.open);
-            std::future::pending::<()>().await;
-        };
-        let _ = tokio::time::timeout_at(deadline, ends).await;
+        tokio::time::sleep_until(deadline).await;
         connection.close("the deadline of the drain is over");
     }
 }

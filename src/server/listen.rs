@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 
-use super::acceptor::{Peer, PeerInfo};
-use super::drain::Membership;
+use super::acceptor::{Accepted, Peer};
+use super::drain::{Mark, Membership, Token};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
 use crate::observability;
@@ -49,7 +49,7 @@ impl Stream for Incoming {
     }
 }
 
-type Sender = mpsc::Sender<(Channel, PeerInfo)>;
+type Sender = mpsc::Sender<Accepted>;
 
 pub(super) struct Listener {
     pub config: Config,
@@ -81,7 +81,7 @@ impl Listener {
             let next = tokio::select! {
                 next = next => next,
                 () = self.to.closed() => return,
-                _ = self.member.asked() => return,
+                _ = self.member.call.asked() => return,
             };
             match next {
                 Some(Ok((io, peer))) => {
@@ -105,36 +105,68 @@ impl Listener {
         let connection = observability::of_peer(peer.addr, number, make);
         let served = connection.clone();
         let member = self.member.clone();
-        let mark = member.mark();
+        let (call, live) = (member.call, member.live);
         tokio::spawn(async move {
+            let feed = Feed {
+                from: &connection,
+                number,
+                peer,
+                to,
+                mark: member.mark,
+            };
             tokio::select! {
-                () = feed(&connection, number, peer, to, mark) => {}
-                () = member.obey(&connection) => {}
+                () = feed.run(member.open) => {}
+                () = call.obey(&connection) => {}
             }
+            connection.closed().await;
+            drop(live);
         });
         served
     }
 }
 
-/// Hands a connection's channels on until it ends or the acceptor is gone.
-async fn feed(from: &Connection, connection: u64, peer: Peer, to: Sender, mark: impl Fn(&Channel)) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = to.closed() => break,
-            accepted = from.accept() => accepted,
-        };
-        let Some(accepted) = accepted else { return };
-        mark(&accepted);
-        let info = peer.info(connection, accepted.id());
-        // One that comes as the acceptor goes is given back.
-        if let Err(mpsc::error::SendError((channel, _))) = to.send((accepted, info)).await {
-            channel.refuse();
-            break;
+/// Hands a connection's channels on.
+struct Feed<'a> {
+    from: &'a Connection,
+    number: u64,
+    peer: Peer,
+    to: Sender,
+    mark: Mark,
+}
+
+impl Feed<'_> {
+    /// Until the connection ends or the acceptor is gone. `open` is held as
+    /// long as a channel can come, and goes along with each.
+    async fn run(self, open: Token) {
+        let mut open = Some(open);
+        loop {
+            let channel = tokio::select! {
+                biased;
+                () = self.to.closed() => break,
+                accepted = self.from.accept() => accepted,
+                () = self.from.drained(), if open.is_some() => {
+                    open = None;
+                    continue;
+                }
+            };
+            let Some(channel) = channel else { return };
+            if let Err(SendError(accepted)) = self.to.send(self.accepted(channel, &open)).await {
+                accepted.channel.refuse(); // it came as the acceptor went
+                break;
+            }
+        }
+        drop((self.to, open)); // what still waits there goes with the last sender
+        retire(self.from).await;
+    }
+
+    fn accepted(&self, channel: Channel, open: &Option<Token>) -> Accepted {
+        self.mark.unseen(&channel);
+        Accepted {
+            info: self.peer.info(self.number, channel.id()),
+            channel,
+            _open: open.clone(),
         }
     }
-    drop(to); // what still waits there goes with the last sender
-    retire(from).await;
 }
 
 /// Lets a connection's channels come to their end, and takes no more.
