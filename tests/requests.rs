@@ -8,6 +8,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, OriginalUri};
@@ -20,6 +21,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::{Multiplex, Requests, RetryPolicy, is_retryable};
 use tcpchan::server::{Acceptor, PeerInfo};
 use tcpchan::{Config, Connection};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tower::balance::p2c::Balance;
@@ -168,6 +170,53 @@ async fn the_balancer_leaves_a_target_alone_that_is_down() {
         failed += usize::from(text(&mut balanced, get_request("/")).await.is_err());
     }
     assert!(failed <= 1, "{failed} requests failed");
+}
+
+/// A target that takes connections and hangs up on them.
+async fn hangs_up() -> SocketAddr {
+    let (listener, addr) = listen().await;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    addr
+}
+
+/// A target whose connections are well and whose requests fail.
+async fn loses_requests() -> SocketAddr {
+    let (listener, addr) = listen().await;
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let connection = Connection::server(tcp, Config::default());
+        while let Some(mut channel) = connection.accept().await {
+            tokio::spawn(async move {
+                let _ = channel.read_u8().await;
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn the_balancer_leaves_a_target_alone_that_takes_requests_and_loses_them() {
+    for failing in [hangs_up().await, loses_requests().await] {
+        let up = serve(Router::new().route("/", get(|| async { "up" }))).await;
+        let mut balanced = balance([requests_to(failing), requests_to(up)]);
+        let mut failed = 0;
+        for _ in 0..50 {
+            failed += usize::from(text(&mut balanced, get_request("/")).await.is_err());
+        }
+        assert!(failed <= 1, "{failed} requests failed");
+    }
+}
+
+#[tokio::test]
+async fn after_a_failure_one_request_tries_a_target_before_others_do() {
+    let failing = requests_to(hangs_up().await);
+    text(failing.clone(), get_request("/")).await.unwrap_err();
+    assert_eq!(failing.load(), Duration::MAX);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(failing.load() < Duration::MAX);
+    let _one = failing.clone().call(get_request("/"));
+    assert_eq!(failing.load(), Duration::MAX);
 }
 
 #[tokio::test]

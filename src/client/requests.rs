@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use super::error::{BoxError, ConnectError};
 use super::multiplex::Multiplex;
+use super::retry::{is_lost, is_retryable};
 
 /// The shortest round trip that makes a difference to [`Requests::load`], and
 /// the one that is assumed before it was measured.
@@ -31,8 +32,7 @@ const FLOOR: Duration = Duration::from_millis(1);
 /// answers in time.
 const SUSPECT: Duration = Duration::from_secs(2);
 
-/// How long a target that could not be reached is left alone while there are
-/// others.
+/// How long a target that failed a request is left alone while there are others.
 const LAME: Duration = Duration::from_secs(5);
 
 /// A tower service of HTTP requests to one target, each on a channel of its own
@@ -46,7 +46,8 @@ const LAME: Duration = Duration::from_secs(5);
 ///
 /// It tells `tower::balance` its [`Load`]: the requests under way, up to the
 /// end of their responses' bodies, by the round-trip time. A target that could
-/// not be reached is left alone for 5 s.
+/// not be reached, or lost a request, is left alone for 5 s; then one request
+/// tries it, and others follow when that got its response.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -74,7 +75,9 @@ pub struct Requests<C> {
 #[derive(Debug, Default)]
 struct State {
     under_way: AtomicUsize,
-    unreachable: Mutex<Option<Instant>>,
+    /// When the last request failed, or tried it after that, unless one has
+    /// got a response since.
+    lame: Mutex<Option<Instant>>,
 }
 
 impl<C> Requests<C> {
@@ -146,8 +149,8 @@ impl<C> Load for Requests<C> {
     type Metric = Duration;
 
     fn load(&self) -> Duration {
-        let unreachable = *self.state.unreachable();
-        if unreachable.is_some_and(|since| since.elapsed() < LAME) {
+        let lame = *self.state.lame();
+        if lame.is_some_and(|since| since.elapsed() < LAME) {
             return Duration::MAX;
         }
         let requests = u32::try_from(self.under_way()).unwrap_or(u32::MAX);
@@ -156,10 +159,15 @@ impl<C> Load for Requests<C> {
 }
 
 impl State {
-    fn unreachable(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.unreachable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lame(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.lame.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a failure, unless it is the request's own.
+    fn failed(&self, error: &(dyn Error + 'static)) {
+        if is_lost(error) || is_retryable(error) {
+            *self.lame() = Some(Instant::now());
+        }
     }
 }
 
@@ -220,17 +228,25 @@ where
     fn call(&mut self, mut request: Request<B>) -> Responding {
         self.prepare(&mut request);
         let under_way = UnderWay::new(&self.state);
+        if let Some(since) = &mut *self.state.lame() {
+            *since = Instant::now();
+        }
         let opening = self.multiplex.call(self.target.clone());
         Responding(Box::pin(async move {
-            let opened = opening.await;
-            *under_way.0.unreachable() = opened.is_err().then(Instant::now);
+            let state = under_way.0.clone();
+            let opened = opening.await.inspect_err(|error| state.failed(error));
             let (mut sender, connection) = http1::handshake(opened?).await?;
             tokio::spawn(async move {
                 // Whoever waits for the response or its body gets the error.
-                let _ = connection.with_upgrades().await;
+                if let Err(error) = connection.with_upgrades().await {
+                    under_way.0.failed(&error);
+                }
                 drop(under_way);
             });
-            Ok(sender.send_request(request).await?)
+            let response = sender.send_request(request).await;
+            let response = response.inspect_err(|error| state.failed(error))?;
+            *state.lame() = None;
+            Ok(response)
         }))
     }
 }

@@ -47,6 +47,16 @@ pub fn is_lost(error: &(dyn Error + 'static)) -> bool {
     .unwrap_or(false)
 }
 
+/// Whether there was no channel in time, or no place to wait for one.
+#[cfg(feature = "retry")]
+pub(super) fn is_overload(error: &(dyn Error + 'static)) -> bool {
+    find(error, |error| {
+        let error = error.downcast_ref::<ConnectError>()?;
+        Some(error.is_full() || error.is_timeout())
+    })
+    .unwrap_or(false)
+}
+
 /// The first answer on the way from an error to its cause. What an `io::Error`
 /// wraps is not among its sources.
 fn find<T>(

@@ -7,7 +7,9 @@ use http::{Request, Response};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::retry::{is_lost, is_retryable};
+#[cfg(doc)]
+use super::ConnectError;
+use super::retry::{is_lost, is_overload, is_retryable};
 
 /// Retries requests that failed because of their connection, for
 /// `tower::retry`.
@@ -17,7 +19,10 @@ use super::retry::{is_lost, is_retryable};
 /// [`idempotent`](RetryPolicy::idempotent) also those of idempotent methods
 /// that were cut off ([`is_lost`]). Retries draw on a budget that all clones
 /// share, so that they can't pile up: by default one for every five requests
-/// that succeed, and ten a second.
+/// that succeed, and ten a second. What was refused because too many callers
+/// wait ([`ConnectError::is_full`]), or has waited for its channel as long as
+/// one may ([`ConnectError::is_timeout`]), is not retried: more of the same
+/// would not help.
 ///
 /// It sees what its service returns: a hyper client returns at the response's
 /// head. To retry responses that break off later, collect the body in the
@@ -79,7 +84,7 @@ impl RetryPolicy {
 
     fn allows<B>(&self, request: &Request<B>, error: &(dyn Error + 'static)) -> bool {
         let again = self.idempotent && request.method().is_idempotent();
-        is_retryable(error) || (again && is_lost(error))
+        !is_overload(error) && (is_retryable(error) || (again && is_lost(error)))
     }
 }
 
