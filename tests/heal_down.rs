@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::Config;
 use tcpchan::client::{ConnectError, Multiplex, PoolConfig, is_retryable};
 use tcpchan::server::Acceptor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -139,6 +140,80 @@ async fn connections_that_never_answer_are_spaced_like_failed_dials() {
         }
     }
     assert!(net.dials().len() < 40, "{} dials", net.dials().len());
+}
+
+/// What a minute of calls costs in dials; a call that fails is tried again.
+async fn dials_of_a_minute(way: Way) -> usize {
+    let (net, multiplex) = net(way);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if let Ok(mut channel) = open(&multiplex).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let _ = ping(&mut channel).await;
+        }
+    }
+    net.dials().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_answer_and_soon_end_are_spaced_like_failed_dials() {
+    let dials = dials_of_a_minute(Way::Brief(Duration::from_millis(100))).await;
+    assert!((12..40).contains(&dials), "{dials} dials");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_drain_at_once_are_spaced_like_failed_dials() {
+    let dials = dials_of_a_minute(Way::Drains).await;
+    assert!((12..40).contains(&dials), "{dials} dials");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_ends_its_connections_is_not_dialled_for_nobody() {
+    for way in [Way::Brief(Duration::from_millis(100)), Way::Drains] {
+        let (net, multiplex) = net(way);
+        let _ = open(&multiplex).await;
+        let dials = net.dials().len();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let more = net.dials().len() - dials;
+        assert!(more <= 1, "{way:?}: {more}");
+        net.set(Way::Up);
+        ping(&mut open(&multiplex).await.unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_serves_and_soon_ends_each_connection_is_dialled_soon() {
+    let (net, multiplex) = net(Way::Brief(Duration::from_millis(100)));
+    for _ in 0..50 {
+        let start = Instant::now();
+        let mut channel = open(&multiplex).await.unwrap();
+        ping(&mut channel).await.unwrap();
+        channel.shutdown().await.unwrap();
+        assert!(channel.read_u8().await.is_err());
+        drop(channel);
+        assert!(start.elapsed() < Duration::from_millis(60));
+        tokio::time::sleep(Duration::from_millis(110)).await;
+    }
+    assert!(net.dials().len() >= 50);
+}
+
+/// One connection says nothing and is full; the dial for another goes on as
+/// the first fails.
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_not_told_of_another_connections_failure() {
+    let (net, multiplex) = net(Way::Silent);
+    let mut stuck = Vec::new();
+    for _ in 0..256 {
+        stuck.push(open(&multiplex).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    net.set(Way::Up);
+    net.takes(Duration::from_millis(9_900));
+    let mut channel = open(&multiplex).await.unwrap();
+    ping(&mut channel).await.unwrap();
+    for mut channel in stuck {
+        assert!(channel.read_u8().await.is_err());
+    }
 }
 
 #[tokio::test]

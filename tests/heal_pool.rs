@@ -114,6 +114,35 @@ async fn an_aged_connection_serves_on_while_its_replacement_can_not_be_dialled()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_aged_connection_serves_on_while_its_replacement_says_nothing() {
+    let pool = PoolConfig::default().max_age(Some(MINUTE)).unwrap();
+    let (net, multiplex) = with(pool);
+    opened(&multiplex, 1).await;
+    net.set(Way::Silent);
+    while net.dials().len() < 2 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_millis(10)).await;
+    opened(&multiplex, 10).await;
+    assert_eq!(net.servers()[0].stats().accepted, 11);
+}
+
+/// However often those that replace it are late as well.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_always_late_has_a_bounded_number_of_connections() {
+    let config = Config::default().handshake_timeout(Duration::from_secs(3600));
+    let net = Net::new(Config::default());
+    net.set(Way::Silent);
+    let multiplex = Multiplex::new(net.clone()).with_config(config.unwrap());
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(open(&multiplex).await);
+        sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(net.dials().len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_is_replaced_after_so_many_channels() {
     let pool = PoolConfig::default().max_opened(100).unwrap();
     let (net, multiplex) = with(pool);

@@ -43,7 +43,8 @@ impl PoolConfig {
     /// a clean link needs one, and each gives work to one core.
     ///
     /// While one of them is suspect, or has reached its age, its replacement
-    /// comes on top.
+    /// comes on top: as many more as the end allows, and up to 8 where that
+    /// is less.
     ///
     /// # Errors
     ///

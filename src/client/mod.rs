@@ -16,6 +16,7 @@
 //! avoids HTTP/1's race between the last moment of an idle connection and the
 //! next request on it, for which no error can say whether it was done.
 
+mod choice;
 mod config;
 mod connection;
 mod dial;

@@ -5,15 +5,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::choice::View;
 use super::config::PoolConfig;
 use crate::driver::{Channel, Connection};
 use crate::proto::{OpenError, Stats};
 use crate::wire::Version;
 
-/// Below it, differences between round-trip times are chance.
-const FLOOR: Duration = Duration::from_millis(1);
-
-/// A connection that ends sooner than this is not replaced at once.
+/// How long a connection must stay to be worth its dial, if it serves nobody.
 const SHORT: Duration = Duration::from_secs(1);
 
 pub(super) struct Slot {
@@ -24,42 +22,14 @@ pub(super) struct Slot {
     pub used: Instant,
     /// To be replaced: it gets channels only while no other can.
     pub retiring: bool,
-    /// The peer has answered: the dial was a success.
-    pub proven: bool,
+    /// The peer has answered, and has stayed for a while or served a channel.
+    pub good: bool,
     /// When it got the first channel since the peer was heard.
     asked: Option<Instant>,
     expires: Option<Instant>,
     most_opened: u64,
     /// Ends the slot's watcher when it is dropped.
     pub _watched: oneshot::Sender<()>,
-}
-
-/// What matters for the choice of a connection, at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct View {
-    pub usable: bool,
-    pub retiring: bool,
-    pub channels: usize,
-    pub rtt: Option<Duration>,
-    /// When the peer was last heard.
-    pub heard: Instant,
-    /// How long it has said nothing since it got a channel.
-    owes: Duration,
-    /// The peer has answered for the first time.
-    pub proves: bool,
-}
-
-impl View {
-    /// The work that the connection has, in time; the least is chosen. A peer
-    /// that is silent counts as that slow already before it is suspect.
-    pub fn load(&self, quickest: Duration) -> u128 {
-        let rtt = self.rtt.unwrap_or(quickest).max(self.owes).max(FLOOR);
-        (self.channels as u128 + 1) * rtt.as_nanos()
-    }
-
-    pub fn is_fresh(&self) -> bool {
-        self.usable && !self.retiring
-    }
 }
 
 impl Slot {
@@ -77,7 +47,7 @@ impl Slot {
             since: now,
             used: now,
             retiring: false,
-            proven: false,
+            good: false,
             asked: None,
             expires: age.and_then(|age| now.checked_add(age)),
             most_opened: (f64::from(pool.max_opened) * some_chance()).max(1.0) as u64,
@@ -94,18 +64,20 @@ impl Slot {
         }
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= stats.opened >= self.most_opened;
+        let answered = has_answered(&stats);
+        self.good |= answered && (!self.is_young(now) || has_served(&stats));
         let heard = stats.heard.into();
         self.asked = self.asked.filter(|asked| *asked > heard);
         let silent = stats.bytes_received == 0 && now >= self.since + late;
-        let answers = self.answers(&stats, now);
         View {
-            usable: !stats.draining && !stats.suspect && !silent,
+            well: !stats.draining && !stats.suspect && !silent,
+            answered,
             retiring: self.retiring,
             channels: stats.channels,
+            room: stats.room,
             rtt: stats.rtt,
             heard,
             owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
-            proves: answers && !std::mem::replace(&mut self.proven, true),
         }
     }
 
@@ -113,15 +85,6 @@ impl Slot {
         let channel = self.connection.try_open()?;
         self.asked.get_or_insert(now);
         Ok(channel)
-    }
-
-    /// Whether the peer has answered. Version 0 knows no ping; it counts when
-    /// it has said something and stayed for a while.
-    fn answers(&self, stats: &Stats, now: Instant) -> bool {
-        match stats.version {
-            Some(Version::V0) => stats.bytes_received > 0 && now >= self.since + SHORT,
-            _ => stats.rtt.is_some(),
-        }
     }
 
     /// Whether the connection is too young for its end to be chance.
@@ -132,8 +95,8 @@ impl Slot {
     /// When to look again though nothing is heard of it.
     pub fn next_look(&self, now: Instant, late: Duration, idle: Instant) -> Instant {
         let age = self.expires.filter(|_| !self.retiring);
-        let hello = Some(self.since + late);
-        let times = [age, hello, Some(idle)];
+        let (hello, old) = (Some(self.since + late), Some(self.since + SHORT));
+        let times = [age, hello, old, Some(idle)];
         let next = times.into_iter().flatten().filter(|at| *at > now).min();
         next.unwrap_or(now + late)
     }
@@ -141,6 +104,20 @@ impl Slot {
     pub fn stats(&self) -> Stats {
         self.connection.stats()
     }
+}
+
+/// Version 0 knows no ping: whatever it says is an answer.
+fn has_answered(stats: &Stats) -> bool {
+    match stats.version {
+        Some(Version::V0) => stats.bytes_received > 0,
+        _ => stats.rtt.is_some(),
+    }
+}
+
+/// Whether a channel of this side came to its own end.
+fn has_served(stats: &Stats) -> bool {
+    let over = stats.opened.saturating_sub(stats.channels as u64);
+    over > stats.refused + stats.reset
 }
 
 /// From 0.9 to 1.1, so that what began together does not end together.

@@ -1,6 +1,5 @@
 //! The connections of one target: which to use, when to dial, what to retire.
 
-use std::cmp::Reverse;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -8,13 +7,14 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::choice::{Need, View, best_first, missing};
 use super::dial::{Backoff, Dial, Ticket, run};
 use super::error::ConnectError;
 use super::pool::Settings;
-use super::slot::{Slot, View};
+use super::slot::Slot;
 use super::target::{Target, drain, watch};
 use crate::driver::{Channel, Connection};
-use crate::proto::ConnectionError;
+use crate::proto::OpenError;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -25,9 +25,9 @@ pub(super) struct State {
     pub slots: Vec<Slot>,
     pub dialling: usize,
     pub dials: u64,
-    /// Dials that failed, and connections that ended without an answer.
+    /// Dials that failed, and connections that ended before they were good.
     pub failed: u64,
-    /// Those of them that callers who waited are told. A dial that took too
+    /// The dials of them that callers who waited are told. One that took too
     /// long is not: its callers have their own time, and late ones dial again.
     pub verdicts: u64,
     last_error: Option<ConnectError>,
@@ -38,15 +38,6 @@ pub(super) struct State {
     next_id: u64,
     /// To be spawned once the lock is free.
     pub tasks: Vec<Task>,
-}
-
-/// Who wants a dial.
-#[derive(Clone, Copy)]
-enum Need {
-    /// A caller; busy if the connections there are have enough to do.
-    Caller { busy: bool },
-    /// Nobody yet: so that the next caller finds a connection.
-    Ahead,
 }
 
 impl State {
@@ -70,30 +61,30 @@ impl State {
     }
 
     /// A channel for a caller, from the least loaded and quickest connection;
-    /// and the dials that this asks for.
+    /// and the dials that the load asks for.
     pub fn open(&mut self, now: Instant) -> Option<Channel> {
         self.used = now;
         let views = self.look(now);
-        let is_free = |view: &View| view.is_fresh() && view.channels < self.settings.pool.busy_at;
-        let mut busy = true;
-        let mut channel = None;
-        for i in by_load(&views) {
-            // Where it fails, the peer takes no more or the watcher removes it.
-            if let Ok(opened) = self.slots[i].open(now) {
-                channel = Some(opened);
-                busy = !views.iter().any(is_free);
-                break;
-            }
-        }
-        self.replace(&views, now, Need::Caller { busy });
-        channel
+        // Where it fails, the watcher is about to remove the connection.
+        let channel = best_first(&views)
+            .into_iter()
+            .find_map(|i| self.slots[i].open(now).ok())?;
+        self.replace(&views, now, Need::Caller);
+        Some(channel)
+    }
+
+    /// The dials that a caller needs who got no channel.
+    pub fn ask(&mut self, now: Instant) {
+        let views = self.look(now);
+        self.replace(&views, now, Need::Caller);
     }
 
     fn look(&mut self, now: Instant) -> Vec<View> {
         let late = self.settings.late;
+        let was_good = self.slots.iter().filter(|slot| slot.good).count();
         let look = |slot: &mut Slot| slot.look(now, late);
-        let views: Vec<View> = self.slots.iter_mut().map(look).collect();
-        if views.iter().any(|view| view.proves) {
+        let views = self.slots.iter_mut().map(look).collect();
+        if self.slots.iter().filter(|slot| slot.good).count() > was_good {
             self.backoff.clear();
         }
         views
@@ -101,35 +92,19 @@ impl State {
 
     /// Retires the connections that others replace, and dials what is missing.
     fn replace(&mut self, views: &[View], now: Instant, need: Need) {
-        let fresh = views.iter().filter(|view| view.is_fresh()).count();
-        if fresh >= self.settings.pool.least {
+        let there = |view: &&View| view.is_fresh() && view.answered;
+        if views.iter().filter(there).count() >= self.settings.pool.least {
             while let Some(at) = self.slots.iter().position(|slot| slot.retiring) {
                 self.retire(at);
             }
         }
-        let wanted = self.wanted(fresh, now, need);
-        while fresh + self.dialling < wanted {
-            self.dial(now);
+        if need == Need::Ahead && self.is_idle(now) {
+            return;
         }
-    }
-
-    /// How many connections there should be that take channels. After a
-    /// failure one more at a time, and only for a caller.
-    fn wanted(&self, fresh: usize, now: Instant, need: Need) -> usize {
-        let pool = &self.settings.pool;
         let failing = !self.backoff.is_clear();
-        match need {
-            Need::Ahead if failing || self.is_idle(now) => 0,
-            Need::Ahead => pool.least,
-            Need::Caller { busy } => {
-                let more = fresh + usize::from(busy);
-                let wanted = more.clamp(pool.least, pool.most);
-                if failing {
-                    wanted.min(fresh + 1)
-                } else {
-                    wanted
-                }
-            }
+        let pool = &self.settings.pool;
+        for _ in 0..missing(views, self.dialling, pool, need, failing) {
+            self.dial(now);
         }
     }
 
@@ -153,13 +128,15 @@ impl State {
                 let views = self.look(now);
                 self.replace(&views, now, Need::Ahead);
             }
-            Err(error) => self.dial_failed(error, now),
+            Err(error) => {
+                self.verdicts += u64::from(!error.is_timeout());
+                self.failed(error, now);
+            }
         }
     }
 
-    fn dial_failed(&mut self, error: ConnectError, now: Instant) {
+    fn failed(&mut self, error: ConnectError, now: Instant) {
         self.failed += 1;
-        self.verdicts += u64::from(!error.is_timeout());
         self.last_error = Some(error);
         // Dials that began together fail as one.
         if self.dialling == 0 || self.backoff.is_clear() {
@@ -179,10 +156,12 @@ impl State {
     }
 
     /// Takes a connection from the choice. What it carries goes on.
-    fn retire(&mut self, at: usize) {
+    fn retire(&mut self, at: usize) -> Slot {
         let slot = self.slots.remove(at);
         let within = self.settings.pool.drain_timeout;
-        self.tasks.push(Box::pin(drain(slot.connection, within)));
+        self.tasks
+            .push(Box::pin(drain(slot.connection.clone(), within)));
+        slot
     }
 
     /// Does what is due for a connection; when to look again, `None` once the
@@ -197,8 +176,12 @@ impl State {
         let fresh = views.iter().filter(|view| view.is_fresh()).count();
         let spare = fresh > self.settings.pool.least || self.is_idle(now);
         if let Some(error) = slot.connection.error() {
-            self.ended(at, error, now);
-        } else if !slot.connection.is_open() || (spare && self.is_quiet(slot.used, now)) {
+            let slot = self.slots.remove(at);
+            self.over(&slot, ConnectError::dial(error), now);
+        } else if !slot.connection.is_open() {
+            let slot = self.retire(at);
+            self.over(&slot, ConnectError::dial(OpenError::Draining), now);
+        } else if spare && self.is_quiet(slot.used, now) {
             self.retire(at);
         }
         let views = self.look(now);
@@ -216,12 +199,12 @@ impl State {
         Some(slot.next_look(now, self.settings.late, used + timeout))
     }
 
-    /// A connection that ended before the peer answered is a failed dial; one
-    /// that ended soon is not dialled again at once.
-    fn ended(&mut self, at: usize, error: ConnectionError, now: Instant) {
-        let slot = self.slots.remove(at);
-        if !slot.proven {
-            self.dial_failed(ConnectError::dial(error), now);
+    /// Notes that the target has let go of a connection which ended or drains.
+    /// If it was never good, that is a failed dial; if it was, and was young,
+    /// the next one waits a little.
+    fn over(&mut self, slot: &Slot, cause: ConnectError, now: Instant) {
+        if !slot.good {
+            self.failed(cause, now);
         } else if slot.is_young(now) {
             self.backoff.pause(now);
         }
@@ -245,18 +228,4 @@ impl State {
     pub fn is_empty(&self, now: Instant) -> bool {
         self.slots.is_empty() && self.dialling == 0 && self.is_idle(now)
     }
-}
-
-/// The usable connections, the least loaded and quickest first, and of those
-/// alike the one that was heard last. Looking at all of them is better than at
-/// two by chance, and as cheap with so few.
-fn by_load(views: &[View]) -> Vec<usize> {
-    let quickest = views.iter().filter_map(|view| view.rtt).min();
-    let quickest = quickest.unwrap_or_default();
-    let mut order: Vec<usize> = (0..views.len()).filter(|i| views[*i].usable).collect();
-    order.sort_by_key(|i| {
-        let view = &views[*i];
-        (view.retiring, view.load(quickest), Reverse(view.heard))
-    });
-    order
 }

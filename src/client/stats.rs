@@ -18,6 +18,7 @@ pub struct TargetStats {
     pub waiting: usize,
     /// Dials so far.
     pub dials: u64,
-    /// Dials that failed, and connections that ended before the peer answered.
+    /// Dials that failed, and connections that ended or drained before they had
+    /// lasted a second or served a channel.
     pub failed: u64,
 }

@@ -103,7 +103,7 @@ impl Target {
 struct Waiter<'a> {
     target: &'a Target,
     queued: bool,
-    /// Verdicts after which every dial that it waited for has failed.
+    /// The verdicts by which every dial that it waited for has failed.
     patience: Option<u64>,
 }
 
@@ -119,15 +119,17 @@ impl<'a> Waiter<'a> {
     fn look(&mut self) -> Option<Result<Channel, ConnectError>> {
         let target = self.target;
         target.with(|state| {
+            let now = Instant::now();
+            if let Some(channel) = state.open(now) {
+                return Some(Ok(channel));
+            }
             if let Some(patience) = self.patience
                 && state.verdicts >= patience
                 && let Some(error) = state.error()
             {
                 return Some(Err(error));
             }
-            if let Some(channel) = state.open(Instant::now()) {
-                return Some(Ok(channel));
-            }
+            state.ask(now);
             if !self.queued {
                 if state.waiting >= target.settings.pool.max_waiting {
                     return Some(Err(ConnectError::full(state.waiting)));

@@ -24,6 +24,8 @@ pub struct Stats {
     pub draining: bool,
     /// Channels that are not over.
     pub channels: usize,
+    /// Channels that this side may open before it has to wait for the peer.
+    pub room: u32,
     /// Channels that this side opened so far.
     pub opened: u64,
     /// Channels that the peer opened so far.
@@ -104,6 +106,7 @@ impl Connection {
             suspect: self.liveness.is_suspect(),
             draining: !self.is_open(),
             channels: self.channels.len(),
+            room: self.local.limit.saturating_sub(self.local.opened),
             opened: counters.opened,
             accepted: counters.accepted,
             refused: counters.refused,
