@@ -29,6 +29,7 @@ pub struct Config {
     pub(crate) dead_after: Duration,
     pub(crate) write_stall: Duration,
     pub(crate) max_waiting: Option<u32>,
+    pub(crate) max_handshakes: u32,
     pub(crate) cancels_per_second: u32,
     pub(crate) pings_per_second: u32,
     pub(crate) idle_frames_per_second: u32,
@@ -55,6 +56,7 @@ impl Default for Config {
             dead_after: Duration::from_secs(20),
             write_stall: Duration::from_secs(30),
             max_waiting: None,
+            max_handshakes: MAX_HANDSHAKES,
             cancels_per_second: 10_000,
             pings_per_second: 1_000,
             idle_frames_per_second: 10_000,
@@ -70,15 +72,17 @@ pub struct ConfigError {
     field: &'static str,
     value: u128,
     range: RangeInclusive<u128>,
+    /// Follows the numbers.
+    unit: &'static str,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (field, value, unit) = (self.field, self.value, self.unit);
         let (least, most) = (self.range.start(), self.range.end());
         write!(
             f,
-            "{} is {} and must be from {least} to {most}",
-            self.field, self.value
+            "{field} is {value}{unit} and must be from {least}{unit} to {most}{unit}"
         )
     }
 }
@@ -90,6 +94,24 @@ pub(crate) fn check(
     value: u128,
     range: RangeInclusive<u128>,
 ) -> Result<(), ConfigError> {
+    check_in("", field, value, range)
+}
+
+/// Checks a time in milliseconds.
+pub(crate) fn check_time(
+    field: &'static str,
+    time: Duration,
+    range: RangeInclusive<u128>,
+) -> Result<(), ConfigError> {
+    check_in(" ms", field, time.as_millis(), range)
+}
+
+fn check_in(
+    unit: &'static str,
+    field: &'static str,
+    value: u128,
+    range: RangeInclusive<u128>,
+) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -97,10 +119,20 @@ pub(crate) fn check(
         field,
         value,
         range,
+        unit,
     })
 }
 
-const MOST: u128 = i32::MAX as u128;
+/// As many as a process may commonly have files open: where it may have more,
+/// this keeps most of them for peers that speak.
+pub(crate) const MAX_HANDSHAKES: u32 = 1024;
+
+/// The most of what is counted: 2^31 - 1.
+pub(crate) const MOST: u128 = i32::MAX as u128;
+
+/// In milliseconds.
+pub(crate) const HOUR: u128 = 3_600_000;
+pub(crate) const DAY: u128 = 24 * HOUR;
 
 impl Config {
     /// The magic of the hello; both sides need the same one. Default:
@@ -123,7 +155,8 @@ impl Config {
 
     /// Bytes that the peer may send on a channel before the first window
     /// update. Default 64 KiB, small because each channel may use it at once;
-    /// windows grow from there.
+    /// windows grow from there. A [`max_window`](Self::max_window) below it is
+    /// raised to it.
     ///
     /// # Errors
     ///
@@ -192,9 +225,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above an hour (the error counts milliseconds).
+    /// Below 1 ms or above an hour.
     pub fn handshake_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
-        check("handshake_timeout", time.as_millis(), 1..=3_600_000)?;
+        check_time("handshake_timeout", time, 1..=HOUR)?;
         self.handshake_timeout = time;
         Ok(self)
     }
@@ -204,9 +237,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above an hour (the error counts milliseconds).
+    /// Below 1 ms or above an hour.
     pub fn ping_after(mut self, time: Duration) -> Result<Self, ConfigError> {
-        check("ping_after", time.as_millis(), 1..=3_600_000)?;
+        check_time("ping_after", time, 1..=HOUR)?;
         self.ping_after = time;
         Ok(self)
     }
@@ -224,11 +257,10 @@ impl Config {
     /// # Errors
     ///
     /// `suspect` below 1 ms or above an hour, `dead` not above it or above a
-    /// day (the error counts milliseconds).
+    /// day.
     pub fn answer_within(mut self, suspect: Duration, dead: Duration) -> Result<Self, ConfigError> {
-        let least = suspect.as_millis();
-        check("suspect", least, 1..=3_600_000)?;
-        check("dead", dead.as_millis(), least + 1..=86_400_000)?;
+        check_time("answer_within.suspect", suspect, 1..=HOUR)?;
+        check_time("answer_within.dead", dead, suspect.as_millis() + 1..=DAY)?;
         self.suspect_after = suspect;
         self.dead_after = dead;
         Ok(self)
@@ -247,6 +279,21 @@ impl Config {
         Ok(self)
     }
 
+    /// Connections of one acceptor that have not said their hello. When another
+    /// comes, the oldest goes of the network (an IPv4 address, an IPv6 /64)
+    /// that has most of those that have been silent for a second; while there
+    /// is none, it waits in the system's backlog. So peers that say nothing
+    /// hold up the others for no more than that second. Default 1,024.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn max_handshakes(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("max_handshakes", count.into(), 1..=MOST)?;
+        self.max_handshakes = count;
+        Ok(self)
+    }
+
     /// How long the transport may take nothing of what the peer is owed before
     /// the connection ends, though the peer sends. Default 30 s, longer than a
     /// silent peer gets. Not with version 0, whose only back-pressure is not to
@@ -254,9 +301,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above a day (the error counts milliseconds).
+    /// Below 1 ms or above a day.
     pub fn write_stall(mut self, time: Duration) -> Result<Self, ConfigError> {
-        check("write_stall", time.as_millis(), 1..=86_400_000)?;
+        check_time("write_stall", time, 1..=DAY)?;
         self.write_stall = time;
         Ok(self)
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
+use crate::config::{ConfigError, DAY, MOST, check, check_time};
+
 /// The options of a TCP socket that carries a connection.
 ///
 /// The crate applies the default to TCP sockets that it accepts, and to those
@@ -35,26 +37,49 @@ impl SocketProfile {
     /// Bytes that the kernel takes before it has sent them
     /// (`TCP_NOTSENT_LOWAT`, Linux). Default 128 KiB. What is in the kernel can't be
     /// overtaken any more, so less lets a small request pass a large transfer
-    /// sooner, and more saves system calls.
-    pub fn unsent(mut self, bytes: Option<u32>) -> Self {
+    /// sooner, and more saves system calls. `None` leaves it to the system,
+    /// which commonly knows no limit.
+    ///
+    /// # Errors
+    ///
+    /// 0 or above 2^31 - 1.
+    pub fn unsent(mut self, bytes: Option<u32>) -> Result<Self, ConfigError> {
+        if let Some(bytes) = bytes {
+            check("unsent", bytes.into(), 1..=MOST)?;
+        }
         self.unsent = bytes;
-        self
+        Ok(self)
     }
 
     /// How long sent bytes may stay unacknowledged before the kernel gives the
-    /// connection up (`TCP_USER_TIMEOUT`, Linux). Default 30 s; without it Linux tries
-    /// for about 15 minutes.
-    pub fn user_timeout(mut self, time: Option<Duration>) -> Self {
+    /// connection up (`TCP_USER_TIMEOUT`, Linux). Default 30 s; with `None`
+    /// Linux tries for about 15 minutes.
+    ///
+    /// # Errors
+    ///
+    /// Below 1 ms or above a day.
+    pub fn user_timeout(mut self, time: Option<Duration>) -> Result<Self, ConfigError> {
+        if let Some(time) = time {
+            check_time("user_timeout", time, 1..=DAY)?;
+        }
         self.user_timeout = time;
-        self
+        Ok(self)
     }
 
     /// How long a connection may be idle before the kernel probes it
-    /// (`TCP_KEEPIDLE`). Default 30 s. The crate's own pings are earlier; this
-    /// is for version 0, which has none, and for a program that hangs.
-    pub fn keep_alive(mut self, time: Option<Duration>) -> Self {
+    /// (`TCP_KEEPIDLE`), in whole seconds. Default 30 s; `None` for no probes.
+    /// The crate's own pings are earlier; this is for version 0, which has
+    /// none, and for a program that hangs.
+    ///
+    /// # Errors
+    ///
+    /// Below 1 s or above 32,767 s, the most that Linux takes.
+    pub fn keep_alive(mut self, time: Option<Duration>) -> Result<Self, ConfigError> {
+        if let Some(time) = time {
+            check_time("keep_alive", time, 1_000..=32_767_000)?;
+        }
         self.keep_alive = time;
-        self
+        Ok(self)
     }
 
     /// The congestion control (`TCP_CONGESTION`, Linux), such as `bbr`. Default
@@ -67,7 +92,11 @@ impl SocketProfile {
     /// process choose it: see `net.ipv4.tcp_allowed_congestion_control`.
     pub fn congestion(mut self, name: &str) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        set_congestion(&socket, name)?;
+        set_congestion(&socket, name).map_err(|error| {
+            let text =
+                format!("the system lets no socket have congestion control {name:?}: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
         self.congestion = Some(name.to_owned());
         Ok(self)
     }

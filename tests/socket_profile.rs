@@ -44,7 +44,8 @@ async fn a_congestion_control_that_the_system_has_is_chosen_per_socket() {
 
 #[test]
 fn a_congestion_control_that_the_system_lacks_is_an_error_where_it_is_set() {
-    assert!(SocketProfile::default().congestion("nosuch").is_err());
+    let error = SocketProfile::default().congestion("nosuch").unwrap_err();
+    assert!(error.to_string().contains("\"nosuch\""), "{error}");
 }
 
 /// A raw descriptor would be unsafe to look at: the connector keeps a second
@@ -64,7 +65,7 @@ async fn a_socket_of_hypers_connector_gets_the_profile() {
             Ok::<_, tower::BoxError>(io)
         }
     });
-    let profile = SocketProfile::default().unsent(Some(54_321));
+    let profile = SocketProfile::default().unsent(Some(54_321)).unwrap();
     let config = Config::default().socket(profile);
     let client: Client<_, Empty<Bytes>> =
         Client::builder(TokioExecutor::new()).build(Multiplex::new(connector).with_config(config));

@@ -160,6 +160,29 @@ async fn a_name_may_be_given_for_the_certificate() {
     assert!(call(name("else.where"), addr, "/connection").await.is_err());
 }
 
+#[test]
+fn a_limit_that_can_not_work_is_refused() {
+    let authority = Authority::new();
+    let tls = || Tls::new(authority.server());
+    let errors = [
+        tls().max_handshakes(0).unwrap_err(),
+        tls().max_handshakes(usize::MAX).unwrap_err(),
+        tls().handshake_timeout(Duration::ZERO).unwrap_err(),
+        tls().handshake_timeout(Duration::MAX).unwrap_err(),
+    ];
+    for (error, field) in errors.iter().zip([
+        "max_handshakes",
+        "max_handshakes",
+        "handshake_timeout",
+        "handshake_timeout",
+    ]) {
+        assert!(
+            error.to_string().starts_with(&format!("{field} is ")),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn peers_that_are_stuck_in_their_handshake_hold_up_no_other() {
     let authority = Authority::new();
@@ -185,6 +208,20 @@ async fn a_handshake_has_its_time_and_then_leaves_its_place_to_another() {
     assert_eq!(within(stuck.read(&mut [0])).await.unwrap(), 0);
     let connector = Multiplex::new(TlsConnector::new(authority.client()));
     assert!(call(connector, addr, "/connection").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_stuck_in_its_handshake_gives_way_to_another() {
+    let authority = Authority::new();
+    let hour = Duration::from_secs(3600);
+    let tls = Tls::new(authority.server())
+        .handshake_timeout(hour)
+        .and_then(|tls| tls.max_handshakes(1));
+    let addr = serve(tls.unwrap()).await;
+    let mut stuck = TcpStream::connect(addr).await.unwrap();
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    assert!(call(connector, addr, "/connection").await.is_ok());
+    assert_eq!(within(stuck.read(&mut [0])).await.unwrap(), 0);
 }
 
 #[tokio::test]

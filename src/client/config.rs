@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::{ConfigError, check};
+use crate::config::{ConfigError, DAY, MOST, check, check_time};
 
 /// How a [`Multiplex`](super::Multiplex) keeps the connections of each target;
 /// always valid.
@@ -34,9 +34,6 @@ impl Default for PoolConfig {
     }
 }
 
-/// A day, in milliseconds.
-const DAY: u128 = 86_400_000;
-
 impl PoolConfig {
     /// Connections of one target: how many are dialled at its first use, and up
     /// to how many there may be when the load asks for them. Default `1..=4`:
@@ -66,7 +63,7 @@ impl PoolConfig {
     ///
     /// 0 or above 2^31 - 1.
     pub fn busy_at(mut self, channels: usize) -> Result<Self, ConfigError> {
-        check("busy_at", channels as u128, 1..=i32::MAX as u128)?;
+        check("busy_at", channels as u128, 1..=MOST)?;
         self.busy_at = channels;
         Ok(self)
     }
@@ -77,9 +74,9 @@ impl PoolConfig {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above a day (the error counts milliseconds).
+    /// Below 1 ms or above a day.
     pub fn open_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
-        check("open_timeout", time.as_millis(), 1..=DAY)?;
+        check_time("open_timeout", time, 1..=DAY)?;
         self.open_timeout = time;
         Ok(self)
     }
@@ -91,7 +88,7 @@ impl PoolConfig {
     ///
     /// 0 or above 2^31 - 1.
     pub fn max_waiting(mut self, callers: usize) -> Result<Self, ConfigError> {
-        check("max_waiting", callers as u128, 1..=i32::MAX as u128)?;
+        check("max_waiting", callers as u128, 1..=MOST)?;
         self.max_waiting = callers;
         Ok(self)
     }
@@ -104,9 +101,9 @@ impl PoolConfig {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above a day (the error counts milliseconds).
+    /// Below 1 ms or above a day.
     pub fn idle_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
-        check("idle_timeout", time.as_millis(), 1..=DAY)?;
+        check_time("idle_timeout", time, 1..=DAY)?;
         self.idle_timeout = time;
         Ok(self)
     }
@@ -123,10 +120,10 @@ impl PoolConfig {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above 400 days (the error counts milliseconds).
+    /// Below 1 ms or above 400 days.
     pub fn max_age(mut self, time: Option<Duration>) -> Result<Self, ConfigError> {
         if let Some(time) = time {
-            check("max_age", time.as_millis(), 1..=400 * DAY)?;
+            check_time("max_age", time, 1..=400 * DAY)?;
         }
         self.max_age = time;
         Ok(self)
@@ -149,10 +146,10 @@ impl PoolConfig {
     ///
     /// # Errors
     ///
-    /// Above a day (the error counts milliseconds).
+    /// Above a day.
     pub fn drain_timeout(mut self, time: Option<Duration>) -> Result<Self, ConfigError> {
         if let Some(time) = time {
-            check("drain_timeout", time.as_millis(), 0..=DAY)?;
+            check_time("drain_timeout", time, 0..=DAY)?;
         }
         self.drain_timeout = time;
         Ok(self)

@@ -130,6 +130,25 @@ impl Connection {
         }
     }
 
+    /// Waits until the peer has said its hello, or the connection has ended.
+    /// Cancel safe.
+    #[cfg(feature = "server")]
+    pub(crate) async fn greeted(&self) {
+        loop {
+            let changed = self.changed();
+            if self.handle.0.lock().core.is_greeted() || self.error().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Ends the connection if the peer has not said its hello yet.
+    #[cfg(feature = "server")]
+    pub(crate) fn give_up_hello(&self) {
+        self.handle.0.change(|inner| inner.core.give_up_hello());
+    }
+
     /// Waits for the end of the connection. Cancel safe.
     #[cfg(feature = "client")]
     pub(crate) async fn ended(&self) {

@@ -76,7 +76,13 @@ impl Farewell {
                 self.orderly = true;
                 self.patience
             }
-            Some(ConnectionError::Lost | ConnectionError::Dead) => {
+            // There is nobody to talk to, or nothing to say.
+            Some(
+                ConnectionError::Lost
+                | ConnectionError::Dead
+                | ConnectionError::NoHello
+                | ConnectionError::HandshakeTimeout,
+            ) => {
                 self.stage = Stage::Over;
                 Duration::ZERO
             }

@@ -228,6 +228,20 @@ impl Connection {
         !self.is_v0() || self.buffered < self.config.receive_budget.max(1)
     }
 
+    /// Whether the peer has said its hello.
+    pub fn is_greeted(&self) -> bool {
+        self.hello.settings
+    }
+
+    /// Gives up a peer that has not said its hello yet, before
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) does:
+    /// for a driver that needs its place for another.
+    pub fn give_up_hello(&mut self) {
+        if !self.hello.settings {
+            self.fail(ConnectionError::HandshakeTimeout);
+        }
+    }
+
     /// The transport ended. Without a GOAWAY before it, the connection was lost.
     pub fn handle_eof(&mut self) {
         self.fail(match self.hello.received {

@@ -97,7 +97,7 @@ where
         return false;
     };
     let config = listener.config.clone();
-    let connection = listener.serve(addr.into(), || Connection::client(io, config));
+    let connection = listener.serve(addr.into(), None, || Connection::client(io, config));
     connection.closed_to_channels().await;
     connection.rtt().is_some()
 }

@@ -1,5 +1,5 @@
 //! What a connection goes through before its first frame, in a task of its own:
-//! few at a time, each within a time.
+//! so many at a time, each within a time.
 
 use std::future::Future;
 use std::io;
@@ -13,10 +13,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::listen::Incoming;
+use super::newcomers::Newcomers;
 use crate::observability;
-
-/// Handshakes at a time. More connections wait in the system's backlog.
-pub(super) const AT_ONCE: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -28,19 +26,20 @@ pub(super) struct Limits {
 pub(super) struct Handshakes<F, T> {
     incoming: Incoming,
     shake: F,
-    limits: Limits,
+    within: Duration,
+    newcomers: Newcomers,
     tasks: JoinSet<io::Result<Option<T>>>,
 }
 
 impl<F, T: 'static> Handshakes<F, T> {
     /// `shake` yields what is to be served, or nothing if it is elsewhere.
     pub fn new(incoming: Incoming, limits: Limits, shake: F) -> Self {
-        let tasks = JoinSet::new();
         Handshakes {
             incoming,
             shake,
-            limits,
-            tasks,
+            within: limits.within,
+            newcomers: Newcomers::new(limits.at_once),
+            tasks: JoinSet::new(),
         }
     }
 }
@@ -58,15 +57,24 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
         let this = &mut *self;
         loop {
-            if this.tasks.len() < this.limits.at_once
+            if this.newcomers.poll_place(cx).is_ready()
                 && let Poll::Ready(next) = Pin::new(&mut this.incoming).poll_next(cx)
             {
-                let Some((tcp, addr)) = next.transpose()? else {
-                    return Poll::Ready(None);
+                let (tcp, addr) = match next {
+                    Some(Ok(accepted)) => accepted,
+                    Some(Err(error)) => {
+                        this.newcomers.thin();
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => return Poll::Ready(None),
                 };
-                let shake = tokio::time::timeout(this.limits.within, (this.shake)(tcp, addr));
+                let mut place = this.newcomers.enter(addr.ip());
+                let shake = tokio::time::timeout(this.within, (this.shake)(tcp, addr));
                 this.tasks.spawn(async move {
-                    let result = shake.await.unwrap_or_else(|late| Err(late.into()));
+                    let result = tokio::select! {
+                        result = shake => result.unwrap_or_else(|late| Err(late.into())),
+                        () = place.taken() => Err(io::Error::other("its place went to another")),
+                    };
                     result.inspect_err(|error| observability::handshake_failed(addr, error))
                 });
                 continue;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{self, error::SendError};
 
 use super::acceptor::{Accepted, Peer};
 use super::drain::{Mark, Membership, Token};
+use super::newcomers::{Newcomers, Place};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
 use crate::observability;
@@ -22,6 +23,9 @@ use crate::socket::SocketProfile;
 /// How long to wait before the listener is tried again when the system is out
 /// of file descriptors or memory: what axum's server waits.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// In which connections that lost their places are closed.
+const CLOSING: Duration = Duration::from_millis(10);
 
 /// A TCP listener as a stream.
 pub(super) struct Incoming {
@@ -55,12 +59,14 @@ pub(super) struct Listener {
     pub config: Config,
     pub to: Sender,
     pub member: Membership,
+    newcomers: Newcomers,
     connections: u64,
 }
 
 impl Listener {
     pub fn new(config: Config, to: Sender, member: Membership) -> Self {
         Listener {
+            newcomers: Newcomers::new(config.max_handshakes as usize),
             config,
             to,
             member,
@@ -77,7 +83,10 @@ impl Listener {
     {
         let mut incoming = pin!(incoming);
         loop {
-            let next = poll_fn(|cx| incoming.as_mut().poll_next(cx));
+            let next = poll_fn(|cx| {
+                ready!(self.newcomers.poll_place(cx));
+                incoming.as_mut().poll_next(cx)
+            });
             let next = tokio::select! {
                 next = next => next,
                 () = self.to.closed() => return,
@@ -85,21 +94,32 @@ impl Listener {
             };
             match next {
                 Some(Ok((io, peer))) => {
-                    let (peer, config) = (peer.into(), self.config.clone());
-                    self.serve(peer, || Connection::server(io, config));
+                    let (peer, config): (Peer, _) = (peer.into(), self.config.clone());
+                    let place = self.newcomers.enter(peer.addr.ip());
+                    self.serve(peer, Some(place), || Connection::server(io, config));
                 }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(error)) => {
                     observability::accept_failed(&error);
-                    tokio::time::sleep(RETRY).await;
+                    let wait = match self.newcomers.thin() {
+                        true => CLOSING,
+                        false => RETRY,
+                    };
+                    tokio::time::sleep(wait).await;
                 }
                 None => return,
             }
         }
     }
 
-    /// Takes the connection's channels until its end.
-    pub fn serve(&mut self, peer: Peer, make: impl FnOnce() -> Connection) -> Connection {
+    /// Takes the connection's channels until its end. It gives up its place
+    /// among those that have said nothing once it has said its hello.
+    pub fn serve(
+        &mut self,
+        peer: Peer,
+        place: Option<Place>,
+        make: impl FnOnce() -> Connection,
+    ) -> Connection {
         self.connections += 1;
         let (number, to) = (self.connections, self.to.clone());
         let connection = observability::of_peer(peer.addr, number, make);
@@ -117,12 +137,26 @@ impl Listener {
             tokio::select! {
                 () = feed.run(member.open) => {}
                 () = call.obey(&connection) => {}
+                () = give_up_silent(&connection, place) => {}
             }
             connection.closed().await;
             drop(live);
         });
         served
     }
+}
+
+/// Ends the connection if its place is taken before its peer has said its
+/// hello.
+async fn give_up_silent(connection: &Connection, place: Option<Place>) {
+    if let Some(mut place) = place {
+        tokio::select! {
+            biased;
+            () = connection.greeted() => {}
+            () = place.taken() => return connection.give_up_hello(),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Hands a connection's channels on.

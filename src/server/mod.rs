@@ -7,6 +7,7 @@ mod dialling;
 mod drain;
 mod handshake;
 mod listen;
+mod newcomers;
 mod shared_port;
 #[cfg(feature = "tls")]
 mod tls;

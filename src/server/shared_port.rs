@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::acceptor::{Acceptor, Peer, PeerInfo};
 use super::drain::DrainHandle;
-use super::handshake::{AT_ONCE, Handshakes, Limits};
+use super::handshake::{Handshakes, Limits};
 use super::listen::Incoming;
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
@@ -66,7 +66,7 @@ impl SharedPort {
     pub fn plain(listener: TcpListener, config: Config) -> Self {
         let limits = Limits {
             within: config.handshake_timeout,
-            at_once: AT_ONCE,
+            at_once: config.max_handshakes as usize,
         };
         SharedPort::start(listener, config, limits, |tcp, addr| async move {
             let mut first = [0];

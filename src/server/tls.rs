@@ -12,9 +12,9 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 
 use super::acceptor::{Acceptor, Peer};
-use super::handshake::{AT_ONCE, Handshakes, Limits};
+use super::handshake::{Handshakes, Limits};
 use super::listen::Incoming;
-use crate::config::{Config, ConfigError, check};
+use crate::config::{Config, ConfigError, HOUR, MAX_HANDSHAKES, MOST, check, check_time};
 use crate::tls::ALPN;
 
 /// How a server speaks TLS: rustls's configuration, and limits of handshakes.
@@ -34,7 +34,7 @@ impl Tls {
             config: Arc::unwrap_or_clone(config.into()),
             limits: Limits {
                 within: Duration::from_secs(10),
-                at_once: AT_ONCE,
+                at_once: MAX_HANDSHAKES as usize,
             },
         }
     }
@@ -44,21 +44,21 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Below 1 ms or above an hour (the error counts milliseconds).
+    /// Below 1 ms or above an hour.
     pub fn handshake_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
-        check("handshake_timeout", time.as_millis(), 1..=3_600_000)?;
+        check_time("handshake_timeout", time, 1..=HOUR)?;
         self.limits.within = time;
         Ok(self)
     }
 
-    /// Handshakes at a time; further connections wait in the system's backlog.
-    /// Default 1,024.
+    /// Handshakes at a time; who goes when another comes is told at
+    /// [`Config::max_handshakes`]. Default 1,024.
     ///
     /// # Errors
     ///
     /// 0 or above 2^31 - 1.
     pub fn max_handshakes(mut self, count: usize) -> Result<Self, ConfigError> {
-        check("max_handshakes", count as u128, 1..=i32::MAX as u128)?;
+        check("max_handshakes", count as u128, 1..=MOST)?;
         self.limits.at_once = count;
         Ok(self)
     }
