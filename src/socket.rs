@@ -19,8 +19,23 @@ pub struct SocketProfile {
     unsent: Option<u32>,
     user_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
-    congestion: Option<String>,
+    congestion: Congestion,
 }
+
+#[derive(Clone, Debug)]
+enum Congestion {
+    /// [`PREFERRED`], where the socket has one of [`LOSS_BASED`] and may choose.
+    Preferred,
+    System,
+    Named(String),
+}
+
+/// It neither takes a lost packet for a full link nor forgets, while a
+/// connection is idle, what the link carries.
+const PREFERRED: &str = "bbr";
+
+/// What systems have when nobody chose.
+const LOSS_BASED: [&[u8]; 2] = [b"cubic", b"reno"];
 
 impl Default for SocketProfile {
     fn default() -> Self {
@@ -28,7 +43,7 @@ impl Default for SocketProfile {
             unsent: Some(128 << 10),
             user_timeout: Some(Duration::from_secs(30)),
             keep_alive: Some(Duration::from_secs(30)),
-            congestion: None,
+            congestion: Congestion::Preferred,
         }
     }
 }
@@ -82,9 +97,14 @@ impl SocketProfile {
         Ok(self)
     }
 
-    /// The congestion control (`TCP_CONGESTION`, Linux), such as `bbr`. Default
-    /// the system's. With cubic an idle connection starts over slowly and a
-    /// lossy one crawls; BBR does neither.
+    /// The congestion control (`TCP_CONGESTION`, Linux), such as `cubic`.
+    ///
+    /// By default a socket gets BBR if it would have cubic or Reno, goes to
+    /// another host, and the system has BBR and lets this process choose it
+    /// (`net.ipv4.tcp_allowed_congestion_control`, or `CAP_NET_ADMIN`); else it
+    /// keeps the system's, silently. With cubic an idle connection starts over
+    /// slowly and a lossy one crawls; BBR does neither. The side that sends
+    /// chooses, so both sides should have it.
     ///
     /// # Errors
     ///
@@ -97,8 +117,14 @@ impl SocketProfile {
                 format!("the system lets no socket have congestion control {name:?}: {error}");
             io::Error::new(error.kind(), text)
         })?;
-        self.congestion = Some(name.to_owned());
+        self.congestion = Congestion::Named(name.to_owned());
         Ok(self)
+    }
+
+    /// Leaves the congestion control to the system.
+    pub fn system_congestion(mut self) -> Self {
+        self.congestion = Congestion::System;
+        self
     }
 
     /// Sets the options, and always `TCP_NODELAY`: without it a small frame
@@ -110,17 +136,28 @@ impl SocketProfile {
     pub fn apply(&self, stream: &TcpStream) -> io::Result<()> {
         let socket = SockRef::from(stream);
         let keep_alive = |time| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
-        let congestion = |name: &String| set_congestion(&socket, name);
         [
             Some(socket.set_tcp_nodelay(true)),
             self.keep_alive.map(keep_alive),
-            self.congestion.as_ref().map(congestion),
+            self.choose_congestion(stream, &socket),
             self.set_unsent(&socket),
             self.set_user_timeout(&socket),
         ]
         .into_iter()
         .flatten()
         .collect()
+    }
+
+    fn choose_congestion(&self, stream: &TcpStream, socket: &Socket) -> Option<io::Result<()>> {
+        match &self.congestion {
+            Congestion::Named(name) => return Some(set_congestion(socket, name)),
+            // On the same host pacing costs and nothing is gained.
+            Congestion::Preferred if is_remote(stream) && is_loss_based(socket) => {
+                let _ = set_congestion(socket, PREFERRED);
+            }
+            Congestion::Preferred | Congestion::System => {}
+        }
+        None
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -143,6 +180,24 @@ impl SocketProfile {
     fn set_user_timeout(&self, _: &Socket) -> Option<io::Result<()>> {
         None
     }
+}
+
+fn is_remote(stream: &TcpStream) -> bool {
+    stream
+        .peer_addr()
+        .is_ok_and(|peer| !peer.ip().is_loopback())
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn is_loss_based(socket: &Socket) -> bool {
+    let name = socket.tcp_congestion().unwrap_or_default();
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    LOSS_BASED.contains(&name)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn is_loss_based(_: &Socket) -> bool {
+    false
 }
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]

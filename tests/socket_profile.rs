@@ -42,6 +42,49 @@ async fn a_congestion_control_that_the_system_has_is_chosen_per_socket() {
     assert!(name.starts_with(b"reno"));
 }
 
+/// A connection to an address of this host that is not a loopback one, if it
+/// has such an address.
+#[cfg(target_os = "linux")]
+async fn pair_beyond_loopback() -> Option<(TcpStream, TcpStream)> {
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    probe.connect("192.0.2.1:9").ok()?; // sends nothing
+    let listener = TcpListener::bind((probe.local_addr().ok()?.ip(), 0)).await;
+    let listener = listener.ok()?;
+    let addr = listener.local_addr().ok()?;
+    let (near, far) = tokio::join!(TcpStream::connect(addr), listener.accept());
+    Some((near.ok()?, far.ok()?.0))
+}
+
+/// The congestion control after the profile was applied to a socket that had Reno.
+#[cfg(target_os = "linux")]
+fn chosen(profile: SocketProfile, stream: &TcpStream) -> Vec<u8> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_congestion(b"reno").unwrap();
+    profile.apply(stream).unwrap();
+    let name = socket.tcp_congestion().unwrap();
+    name.into_iter().take_while(|byte| *byte != 0).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_to_another_host_gets_bbr_if_the_system_lets_it() {
+    let Some((stream, _far)) = pair_beyond_loopback().await else {
+        return;
+    };
+    let allowed = SocketProfile::default().congestion("bbr").is_ok();
+    let expected: &[u8] = if allowed { b"bbr" } else { b"reno" };
+    assert_eq!(chosen(SocketProfile::default(), &stream), expected);
+    let system = SocketProfile::default().system_congestion();
+    assert_eq!(chosen(system, &stream), b"reno");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_to_the_same_host_keeps_its_congestion_control() {
+    let (stream, _far) = pair().await;
+    assert_eq!(chosen(SocketProfile::default(), &stream), b"reno");
+}
+
 #[test]
 fn a_congestion_control_that_the_system_lacks_is_an_error_where_it_is_set() {
     let error = SocketProfile::default().congestion("nosuch").unwrap_err();

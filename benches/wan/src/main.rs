@@ -126,7 +126,8 @@ fn bench(options: &Bench) -> Result<()> {
     };
     for scenario in scenarios {
         for conditions in options.conditions(scenario) {
-            for way in scenario.ways(&options.ways) {
+            let ways = scenario.ways(&options.ways);
+            for way in ways.filter(|way| way.kind.differs_under(conditions.congestion)) {
                 let rounds = options.rounds.unwrap_or(scenario.rounds);
                 report.add(run::measure(scenario, way, conditions.clone(), rounds)?);
             }

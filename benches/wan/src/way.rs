@@ -7,7 +7,10 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
+use tcpchan::client::PoolConfig;
+use tcpchan::{Config, ConfigError, SocketProfile};
 
+use crate::conditions::Congestion;
 use crate::link::SERVER;
 
 /// For the ways that are told a window: 8 times the link's delay times its rate.
@@ -26,6 +29,12 @@ pub enum Kind {
     Tcpchan,
     /// tcpchan, channels kept in hyper's pool
     TcpchanPooled,
+    /// tcpchan with the system's congestion control
+    TcpchanSystem,
+    /// tcpchan with that, and on one connection only
+    TcpchanOne,
+    /// tcpchan with that, and four connections dialled at first
+    TcpchanFour,
     /// HTTP/1, a new connection for each request
     H1New,
     /// HTTP/1, hyper's keep-alive pool
@@ -52,8 +61,37 @@ impl Kind {
     pub fn served_by(self) -> Kind {
         match self {
             Kind::TcpchanPooled => Kind::Tcpchan,
+            Kind::TcpchanOne | Kind::TcpchanFour => Kind::TcpchanSystem,
             Kind::H1New => Kind::H1Pool,
             kind => kind,
+        }
+    }
+
+    pub fn is_tcpchan(self) -> bool {
+        matches!(self.served_by(), Kind::Tcpchan | Kind::TcpchanSystem)
+    }
+
+    /// Under BBR the system's congestion control is what tcpchan chooses.
+    pub fn differs_under(self, congestion: Congestion) -> bool {
+        self != Kind::TcpchanSystem || congestion != Congestion::Bbr
+    }
+
+    /// tcpchan's configuration, of both sides.
+    pub fn config(self) -> Config {
+        let profile = match self.served_by() {
+            Kind::TcpchanSystem => SocketProfile::default().system_congestion(),
+            _ => SocketProfile::default(),
+        };
+        Config::default().socket(profile)
+    }
+
+    /// How tcpchan keeps connections.
+    pub fn pool(self) -> Result<PoolConfig, ConfigError> {
+        let pool = PoolConfig::default();
+        match self {
+            Kind::TcpchanOne => pool.connections(1..=1),
+            Kind::TcpchanFour => pool.connections(4..=16),
+            _ => Ok(pool),
         }
     }
 

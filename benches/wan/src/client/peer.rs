@@ -11,7 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Builder, Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tcpchan::client::Multiplex;
+use tcpchan::client::{Multiplex, TlsConnector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -38,11 +38,14 @@ impl Peer {
             (Kind::Quic, _) => {
                 Arc::new(builder.build(QuicConnector::new(way.address(), identity, congestion)?))
             }
-            (Kind::Tcpchan | Kind::TcpchanPooled, false) => {
-                Arc::new(builder.build(Multiplex::new(tcp())))
+            (kind, false) if kind.is_tcpchan() => {
+                let multiplex = Multiplex::new(tcp()).with_config(kind.config());
+                Arc::new(builder.build(multiplex.with_pool(kind.pool()?)))
             }
-            (Kind::Tcpchan | Kind::TcpchanPooled, true) => {
-                Arc::new(builder.build(Multiplex::new(tls(way, identity)?)))
+            (kind, true) if kind.is_tcpchan() => {
+                let connector = TlsConnector::new(identity.client()?);
+                let multiplex = Multiplex::new(connector).with_config(kind.config());
+                Arc::new(builder.build(multiplex.with_pool(kind.pool()?)))
             }
             (_, false) => Arc::new(builder.build(tcp())),
             (_, true) => Arc::new(builder.build(tls(way, identity)?)),
@@ -123,7 +126,7 @@ fn builder(kind: Kind) -> Builder {
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new());
     match kind {
-        Kind::Tcpchan | Kind::H1New | Kind::Quic => builder.pool_max_idle_per_host(0),
+        Kind::H1New | Kind::Quic => builder.pool_max_idle_per_host(0),
         Kind::H2 => builder.http2_only(true),
         Kind::H2Adaptive => builder.http2_only(true).http2_adaptive_window(true),
         Kind::H2Large => builder
@@ -131,6 +134,9 @@ fn builder(kind: Kind) -> Builder {
             .http2_initial_stream_window_size(LARGE_WINDOW)
             .http2_initial_connection_window_size(LARGE_WINDOW),
         Kind::TcpchanPooled | Kind::H1Pool | Kind::Tcp => &mut builder,
+        Kind::Tcpchan | Kind::TcpchanSystem | Kind::TcpchanOne | Kind::TcpchanFour => {
+            builder.pool_max_idle_per_host(0)
+        }
     };
     builder
 }

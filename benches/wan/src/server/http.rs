@@ -5,14 +5,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tcpchan::server::Acceptor;
-use tcpchan::{Config, Connection};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
-use super::{Tls, app::app};
+use super::app::app;
 use crate::way::{Kind, LARGE_WINDOW};
 
-pub async fn tcpchan(listener: TcpListener) {
-    let acceptor = Acceptor::new(listener, Config::default());
+pub async fn tcpchan(acceptor: Acceptor) {
     let _ = axum::serve(acceptor, app()).await;
 }
 
@@ -23,26 +22,14 @@ pub async fn hyper(listener: TcpListener, kind: Kind) {
     }
 }
 
-/// The same, and tcpchan, over TLS.
-pub async fn tls(listener: TcpListener, acceptor: Tls, kind: Kind) {
+/// The same over TLS.
+pub async fn tls(listener: TcpListener, acceptor: TlsAcceptor, kind: Kind) {
     while let Some(stream) = accept(&listener).await {
         let handshake = acceptor.accept(stream);
         tokio::spawn(async move {
             let Ok(stream) = handshake.await else { return };
-            let stream = TokioIo::new(stream);
-            match kind {
-                Kind::Tcpchan => {
-                    channels(Connection::server(TokioIo::new(stream), Config::default())).await
-                }
-                _ => serve(stream, kind).await,
-            }
+            serve(TokioIo::new(stream), kind).await;
         });
-    }
-}
-
-async fn channels(connection: Connection) {
-    while let Some(channel) = connection.accept().await {
-        tokio::spawn(serve(channel, Kind::Tcpchan));
     }
 }
 

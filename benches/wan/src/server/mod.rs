@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use tcpchan::server::{Acceptor, Tls};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio_rustls::TlsAcceptor;
 
 use crate::conditions::Congestion;
 use crate::link::SERVER;
@@ -43,20 +43,26 @@ pub async fn run(options: Options) -> Result<()> {
 
 async fn start(kind: Kind, identity: &Identity, congestion: Congestion) -> Result<()> {
     let way = Way { kind, tls: false };
+    let tls = Way { kind, tls: true };
     match kind {
         Kind::Quic => return quic::start(way.address(), identity, congestion),
         Kind::Tcp => {
             tokio::spawn(plain::serve(listen(way.address()).await?));
             return Ok(());
         }
-        Kind::Tcpchan => {
-            tokio::spawn(http::tcpchan(listen(way.address()).await?));
+        Kind::Tcpchan | Kind::TcpchanSystem => {
+            let (plain, with_tls) = (listen(way.address()).await?, listen(tls.address()).await?);
+            let identity = Tls::new(identity.server("")?);
+            let acceptor = Acceptor::tls(with_tls, identity, kind.config());
+            tokio::spawn(http::tcpchan(Acceptor::new(plain, kind.config())));
+            tokio::spawn(http::tcpchan(acceptor));
+            return Ok(());
         }
         _ => {
             tokio::spawn(http::hyper(listen(way.address()).await?, kind));
         }
     }
-    let with_tls = listen(Way { kind, tls: true }.address()).await?;
+    let with_tls = listen(tls.address()).await?;
     let is_h2 = matches!(kind, Kind::H2 | Kind::H2Large | Kind::H2Adaptive);
     let config = identity.server(if is_h2 { "h2" } else { "http/1.1" })?;
     tokio::spawn(http::tls(with_tls, Arc::new(config).into(), kind));
@@ -67,5 +73,3 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("listening on {address}"))
 }
-
-type Tls = TlsAcceptor;
