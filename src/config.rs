@@ -8,13 +8,8 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 
 /// The configuration of one connection; always valid.
 ///
-/// What a peer can make one connection hold is bounded: `initial_window` bytes
-/// for each channel, `receive_budget` bytes for all of them together, and about
-/// 200 bytes for each channel's state. A peer may have `max_channels` of its
-/// own; how many this side opens is its own choice. With the defaults and no
-/// channels of this side's that is 128 MiB of bytes; a queue that grows may take
-/// up to twice its bytes of memory. What the application writes is bounded by
-/// `send_buffer` a channel.
+/// What a peer can make one connection hold is bounded: see
+/// [`memory`](Config::memory).
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) magic: u32,
@@ -126,6 +121,9 @@ fn check_in(
 /// As many as a process may commonly have files open: where it may have more,
 /// this keeps most of them for peers that speak.
 pub(crate) const MAX_HANDSHAKES: u32 = 1024;
+
+const KIB: u128 = 1 << 10;
+const MIB: u128 = 1 << 20;
 
 /// The most of what is counted: 2^31 - 1.
 pub(crate) const MOST: u128 = i32::MAX as u128;
@@ -264,6 +262,53 @@ impl Config {
         self.suspect_after = suspect;
         self.dead_after = dead;
         Ok(self)
+    }
+
+    /// The most memory, in bytes, that one connection can be made to hold by its
+    /// peer, where this side has up to `own` channels of its own open at a time.
+    ///
+    /// With a peer of version 1:
+    ///
+    /// ```text
+    ///   (max_channels + own) * (initial_window + send_buffer + 1 KiB)
+    /// + receive_budget
+    /// + 2 MiB
+    /// + 152 MiB, if own > 0
+    /// ```
+    ///
+    /// Each channel has a full window of bytes that were not read, and a full
+    /// buffer of bytes that the peer does not take, and 1 KiB is for its state.
+    /// The budget is what windows have grown by. The 2 MiB are buffers for the
+    /// transport and for reuse. Of channels that this side opened and gave up,
+    /// and whose end the peer holds back, 16 MiB of bytes are kept, and the
+    /// states of 8,192 and as many as the peer says that it takes, of which
+    /// 131,072 are believed.
+    ///
+    /// With a peer of version 0, which knows no windows:
+    ///
+    /// ```text
+    ///   (2 * max_channels + own) * (send_buffer + 1 KiB)
+    /// + 4 * (receive_budget + 256 KiB)
+    /// + 2 MiB
+    /// + 152 MiB, if own > 0
+    /// ```
+    ///
+    /// With the defaults it is 195 MiB; 389 MiB if the peer may speak version 0.
+    /// Not counted are what the application holds itself, the system's socket
+    /// buffers, TLS, and 1 MiB of buffers for each thread of the runtime.
+    pub fn memory(&self, own: u32) -> u64 {
+        let (own, theirs) = (u128::from(own), u128::from(self.settings.max_channels));
+        let (window, budget) = (self.settings.initial_window, self.receive_budget);
+        let send = self.send_buffer as u128 + KIB;
+        let v1 = (theirs + own) * (u128::from(window) + send) + u128::from(budget);
+        let v0 = (2 * theirs + own) * send + 4 * (u128::from(budget) + 256 * KIB);
+        let of_version = match self.protocol {
+            Protocol::V1 => v1,
+            Protocol::Auto => v1.max(v0),
+            Protocol::V0 => v0,
+        };
+        let given_up = if own > 0 { 152 * MIB } else { 0 };
+        u64::try_from(of_version + 2 * MIB + given_up).unwrap_or(u64::MAX)
     }
 
     /// Channels of the peer that may wait to be accepted. Beyond that each is

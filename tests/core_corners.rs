@@ -156,3 +156,12 @@ fn a_version_0_reset_tells_the_reader() {
     let events: Vec<Event> = std::iter::from_fn(|| core.poll_event()).collect();
     assert!(events.contains(&Event::Readable(key)), "{events:?}");
 }
+
+/// A server may let go of many channels at once, of which its peer ends none
+/// for a while.
+#[test]
+fn the_peers_own_channels_are_not_held_against_it() {
+    let config = Config::default().max_channels(10_000).unwrap();
+    let raw = Raw::client_of(config).times(10_000, |raw, nth| raw.accepted(2 * nth + 1));
+    raw.released_unfinished().goes_on();
+}

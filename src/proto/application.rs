@@ -6,8 +6,8 @@ use super::channel::{Cause, Half, State};
 use super::error::{REFUSED, code};
 use super::flow::Credit;
 use super::{
-    ChannelError, Connection, ConnectionError, Drain, Event, Key, MOST_ENDING, MOST_TAKEN,
-    OpenError,
+    ChannelError, Connection, ConnectionError, Drain, Event, Key, MOST_ENDING, MOST_LEAVING,
+    MOST_TAKEN, OpenError,
 };
 use crate::wire::Version;
 
@@ -28,8 +28,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Blocked`] when the peer takes no more for now, the others
-    /// when it never will.
+    /// [`OpenError::Blocked`] when the peer takes no more for now, or has yet to
+    /// take 16 MiB of channels that were released; the others when it never
+    /// will.
     pub fn open(&mut self) -> Result<Key, OpenError> {
         if let Some(error) = &self.end {
             return Err(OpenError::Connection(error.clone()));
@@ -37,7 +38,7 @@ impl Connection {
         if !self.is_open() {
             return Err(OpenError::Draining);
         }
-        if self.local.opened >= self.local.limit {
+        if self.local.opened >= self.local.limit || self.leaving >= MOST_LEAVING {
             self.local.blocked = true;
             return Err(OpenError::Blocked);
         }
@@ -179,6 +180,7 @@ impl Connection {
         let drained = state.recv.buffer.is_empty();
         self.buffered -= n as u64;
         if self.version == Some(Version::V0) {
+            state.recv.buffer.fit_content();
             return Ok(Read::Bytes(n)); // no credit to give
         }
         let rtt = self.liveness.rtt();
@@ -210,12 +212,10 @@ impl Connection {
             Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Done => return Err(ChannelError::Ended),
         }
-        let room = self
-            .config
-            .send_buffer
-            .saturating_sub(state.send.buffer.len());
+        let most = self.config.send_buffer;
+        let room = most.saturating_sub(state.send.buffer.len());
         let n = room.min(bytes.len());
-        state.send.buffer.extend(&bytes[..n], &mut self.spare);
+        state.send.buffer.extend(&bytes[..n], most, &mut self.spare);
         self.queue_data(key);
         Ok(n)
     }
@@ -298,8 +298,9 @@ impl Connection {
             self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
         }
         state.release(code);
+        self.leaving += state.send.buffer.len();
         self.budget.release(&mut state.recv.credit);
-        self.ending += 1;
+        self.ending += usize::from(state.ours);
         self.release_v0(key);
         self.queue_control(key);
         self.forget_if_over(key);

@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(super) struct Buffer(Option<Box<VecDeque<u8>>>);
 
+/// Bytes of memory that a buffer begins with.
+const LEAST: usize = 64;
+
 impl Buffer {
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |bytes| bytes.len())
@@ -21,11 +24,19 @@ impl Buffer {
         self.len() == 0
     }
 
-    pub fn extend(&mut self, bytes: &[u8], spare: &mut Spare) {
-        if !bytes.is_empty() {
-            let buffer = self.0.get_or_insert_with(|| spare.take());
-            buffer.extend(bytes);
+    /// Appends bytes, of which there are never more than `most`; so it never
+    /// has memory for more.
+    pub fn extend(&mut self, bytes: &[u8], most: usize, spare: &mut Spare) {
+        if bytes.is_empty() {
+            return;
         }
+        let buffer = self.0.get_or_insert_with(|| spare.take(most));
+        let needed = buffer.len() + bytes.len();
+        if needed > buffer.capacity() {
+            let doubled = (2 * buffer.capacity()).max(LEAST);
+            buffer.reserve_exact(doubled.min(most).max(needed) - buffer.len());
+        }
+        buffer.extend(bytes);
     }
 
     /// Moves up to `most` bytes from the front to `sink`, in one or two pieces;
@@ -60,11 +71,20 @@ impl Buffer {
         }
     }
 
-    /// Gives back memory beyond twice `most` bytes, which it may have needed
-    /// when it was to hold more.
+    /// Gives back memory for more than `most` bytes, as there are no more from
+    /// now on.
     pub fn fit(&mut self, most: usize) {
-        if let Some(bytes) = self.0.as_mut().filter(|b| b.capacity() > most * 2) {
+        if let Some(bytes) = self.0.as_mut().filter(|b| b.capacity() > most) {
             bytes.shrink_to(most);
+        }
+    }
+
+    /// Gives back memory for more than four times what it holds, where nothing
+    /// says how much that will be.
+    pub fn fit_content(&mut self) {
+        let most = 4 * self.len().max(LEAST);
+        if let Some(bytes) = self.0.as_mut().filter(|b| b.capacity() > most) {
+            bytes.shrink_to(most / 2);
         }
     }
 
@@ -91,11 +111,16 @@ fn memory(buffer: &VecDeque<u8>) -> usize {
 }
 
 impl Spare {
-    fn take(&mut self) -> Box<VecDeque<u8>> {
-        let Some(buffer) = self.buffers.pop() else {
+    /// A buffer for up to `most` bytes. A larger one is cut: a byte that holds
+    /// much memory would be cheap for a peer and dear for us.
+    fn take(&mut self, most: usize) -> Box<VecDeque<u8>> {
+        let Some(mut buffer) = self.buffers.pop() else {
             return Box::default();
         };
         self.held -= memory(&buffer);
+        if buffer.capacity() > most {
+            buffer.shrink_to(most);
+        }
         buffer
     }
 

@@ -42,6 +42,11 @@ use crate::wire::{Control, Decoder, Protocol, Settings, Version};
 const MOST_ENDING: usize = 8_192;
 const MOST_TAKEN: u32 = 1 << 17;
 
+/// Bytes that channels which were given up may have left to send before no more
+/// channels are opened. So a peer that is slow to take them keeps a program from
+/// writing ever more on new ones.
+const MOST_LEAVING: usize = 16 << 20;
+
 /// The most bytes that a client sends before it knows the peer's version (W8).
 const FIRST_FLIGHT: usize = 64 * 1024;
 
@@ -79,8 +84,11 @@ pub struct Connection {
     opened_at_ahead: u32,
     /// The channel whose DATA frame is being received.
     receiving: Option<Key>,
-    /// Channels that the application let go of and that are not over.
+    /// Channels of this side that the application let go of and that are not
+    /// over. Of the peer's there are no more than it may open.
     ending: usize,
+    /// Bytes that channels which were let go of still have to send.
+    leaving: usize,
     /// Received bytes that wait to be read.
     buffered: u64,
     guards: Guards,
@@ -180,6 +188,7 @@ impl Connection {
             opened_at_ahead: 0,
             receiving: None,
             ending: 0,
+            leaving: 0,
             buffered: 0,
             guards: Guards::new(&config, now),
             local: opener(mine, assumed.max_channels),
@@ -340,6 +349,7 @@ impl Connection {
             state.send.buffer.clear();
         }
         self.channels.forget_released();
+        self.leaving = 0;
         self.owed = Owed {
             go_away: self.owed.go_away.take(),
             ..Owed::default()
@@ -404,6 +414,15 @@ impl Connection {
         }
     }
 
+    /// A channel that was given up has so many bytes less to send: they left,
+    /// or were dropped.
+    fn on_left(&mut self, bytes: usize) {
+        self.leaving -= bytes;
+        if self.leaving < MOST_LEAVING {
+            self.openable_again();
+        }
+    }
+
     /// Forgets a channel that is over, and lets the peer open another for it.
     fn forget_if_over(&mut self, key: Key) {
         if !self.channels.get(key).is_some_and(State::is_over) {
@@ -412,7 +431,7 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
-        self.ending -= 1;
+        self.ending -= usize::from(state.ours);
         self.guards.on_over();
         match (state.ours, self.is_v0()) {
             (true, true) => {

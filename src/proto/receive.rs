@@ -265,12 +265,17 @@ impl Connection {
     }
 
     fn on_payload(&mut self, bytes: &[u8]) {
+        let v0 = self.is_v0();
         if let Some(key) = self.receiving
             && let Some(state) = self.channels.get_mut(key)
             && state.reads()
         {
             let quiet = state.recv.buffer.is_empty();
-            state.recv.buffer.extend(bytes, &mut self.spare);
+            let most = match v0 {
+                true => usize::MAX,
+                false => state.recv.credit.window(),
+            };
+            state.recv.buffer.extend(bytes, most, &mut self.spare);
             self.buffered += bytes.len() as u64;
             if quiet {
                 self.notify_readable(key);
@@ -300,9 +305,13 @@ impl Connection {
         let Some(state) = self.state(id)? else {
             return self.guards.idle.take();
         };
-        let key = state.key;
+        let (key, held) = (state.key, state.send.buffer.len());
+        let released = state.released;
         if !state.on_stop(code) {
             return self.guards.idle.take();
+        }
+        if released {
+            self.on_left(held);
         }
         self.count_given_up(key)?;
         self.queue_control(key);

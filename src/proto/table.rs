@@ -77,11 +77,16 @@ impl Table {
         self.get(key)?;
         let state = self.states.try_remove(key.index())?;
         self.free_number(state.id, key);
+        self.fit();
+        Some(state)
+    }
+
+    /// Gives back the memory of many channels once there are none.
+    fn fit(&mut self) {
         if self.states.is_empty() && self.states.capacity() > KEEP {
             self.states = Slab::new();
             self.slots = HashMap::default();
         }
-        Some(state)
     }
 
     /// Removes the channels that the application has let go of.
@@ -93,6 +98,7 @@ impl Table {
             }
             !state.released
         });
+        self.fit();
     }
 
     pub fn get(&self, key: Key) -> Option<&State> {

@@ -237,7 +237,8 @@ impl Connection {
             return;
         };
         state.queued_data = false;
-        let full = state.send.buffer.len() >= self.config.send_buffer;
+        let held = state.send.buffer.len();
+        let full = held >= self.config.send_buffer;
         self.scheduler.take_turn(&mut state.share);
         let sent = next_frame(state, version, &mut self.spare, out);
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
@@ -250,6 +251,10 @@ impl Connection {
             state.told_blocked = true;
             let (channel, limit) = (state.id, state.send.limit);
             Frame::Control(Control::Blocked { channel, limit }).encode(version, out);
+        }
+        if state.released {
+            let left = held - state.send.buffer.len();
+            self.on_left(left);
         }
         if full && sent {
             self.notify_writable(key);

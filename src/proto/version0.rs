@@ -106,13 +106,17 @@ impl Connection {
         let Some(state) = self.channels.by_id(id).filter(|state| state.opened) else {
             return self.guards.idle.take(); // both sides closed it at once
         };
-        let key = state.key;
+        let (key, held) = (state.key, state.send.buffer.len());
         state.peer_ended = true;
         if state.recv.half == Half::Open {
             state.recv.half = Half::Ending;
         }
         state.fail_send_v0(Cause::Stopped(code::NONE));
         state.owed.close = false;
+        if state.released {
+            let left = held - state.send.buffer.len();
+            self.on_left(left);
+        }
         self.notify_writable(key);
         self.free_number_v0(key);
         self.ended(key);

@@ -1,0 +1,440 @@
+//! What a peer can make a connection hold stays under [`Config::memory`],
+//! counted by the allocator.
+
+use std::alloc::System;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tcpchan::Config;
+use tcpchan::proto::{Connection, ConnectionError, Event, Key, OpenError, Read, Role};
+use tcpchan::wire::{
+    Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, MAX_DATA, Protocol, Settings, Version,
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MIB: u64 = 1 << 20;
+
+/// Bytes that are held since it was made. One test at a time has one.
+struct Meter {
+    start: isize,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Meter {
+    fn new() -> Meter {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Meter {
+            start: allocated(),
+            _alone: alone,
+        }
+    }
+
+    fn held(&self) -> u64 {
+        (allocated() - self.start).try_into().unwrap_or(0)
+    }
+}
+
+fn allocated() -> isize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated as isize - stats.bytes_deallocated as isize
+}
+
+/// 256 channels of 64 KiB each way, and a budget of 16 MiB.
+fn small() -> Config {
+    let config = Config::default().max_channels(256).unwrap();
+    config.receive_budget(16 * MIB)
+}
+
+fn ids(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|nth| 2 * nth + 1)
+}
+
+/// A core, and a peer that makes it hold what it can.
+struct Peer {
+    core: Connection,
+    version: Version,
+    now: Instant,
+    decoder: Decoder,
+    channels: Vec<Channel>,
+    /// The limit of the channels up to this number, before a WINDOW.
+    ahead: (u32, u64),
+}
+
+/// One that the peer opened, or else the core.
+struct Channel {
+    id: u32,
+    key: Key,
+    sent: u64,
+    limit: u64,
+}
+
+impl Peer {
+    fn new(core: Role, version: Version, config: Config) -> Peer {
+        let now = Instant::now();
+        let mut peer = Peer {
+            core: Connection::new(core, config, now),
+            version,
+            now,
+            decoder: Decoder::new(Protocol::Auto),
+            channels: Vec::new(),
+            ahead: (0, 0),
+        };
+        let magic = DEFAULT_MAGIC;
+        peer.say(match core {
+            Role::Server => Control::Hello { magic },
+            Role::Client => Control::HelloReply { magic },
+        });
+        peer
+    }
+
+    /// A client whose hello claims nothing.
+    fn client(config: Config) -> Peer {
+        let mut peer = Peer::new(Role::Server, Version::V1, config);
+        peer.say(Control::Settings {
+            body: Settings::default().encode(),
+        });
+        peer.hear();
+        peer
+    }
+
+    /// A server that says it takes 2^31 - 1 channels.
+    fn server(config: Config) -> Peer {
+        let mut peer = Peer::new(Role::Client, Version::V1, config);
+        let mut settings = Settings::default();
+        settings.max_channels = i32::MAX as u32;
+        peer.say(Control::Settings {
+            body: settings.encode(),
+        });
+        peer.hear();
+        peer
+    }
+
+    fn say(&mut self, control: Control) {
+        let mut bytes = Vec::new();
+        Frame::Control(control).encode(self.version, &mut bytes);
+        self.core.handle_input(&bytes, self.now);
+    }
+
+    /// Takes what the core owes, and notes the limits that it tells.
+    fn hear(&mut self) {
+        let mut bytes = Vec::new();
+        while self.core.poll_transmit(&mut bytes, 64 << 10, self.now) > 0 {}
+        let mut input = &bytes[..];
+        while let Some(decoded) = self.decoder.decode(&mut input).unwrap() {
+            match decoded {
+                Decoded::Control(Control::Window { channel, limit }) => {
+                    for one in self.channels.iter_mut().filter(|one| one.id == channel) {
+                        one.limit = one.limit.max(limit);
+                    }
+                }
+                Decoded::Control(Control::Ahead { channel, limit }) => {
+                    self.ahead = (channel, limit);
+                }
+                Decoded::Control(Control::Ping { token }) => {
+                    // A slow peer's windows grow.
+                    self.now += Duration::from_millis(100);
+                    self.say(Control::Pong { token });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Opens a channel, which the application accepts; where it stands.
+    fn opens(&mut self, id: u32) -> usize {
+        self.say(Control::Open { channel: id });
+        let key = self.core.accept().expect("a channel");
+        let (last, ahead) = self.ahead;
+        let limit = match (self.version, id <= last) {
+            (Version::V0, _) => u64::MAX,
+            (Version::V1, true) => ahead,
+            (Version::V1, false) => 64 << 10,
+        };
+        let sent = 0;
+        self.channels.push(Channel {
+            id,
+            key,
+            sent,
+            limit,
+        });
+        self.channels.len() - 1
+    }
+
+    /// Sends so much, or as much as it may.
+    fn sends(&mut self, at: usize, len: u64) {
+        let one = &mut self.channels[at];
+        let mut left = len.min(one.limit - one.sent);
+        one.sent += left;
+        let (channel, body) = (one.id, [7; MAX_DATA]);
+        let mut bytes = Vec::with_capacity(MAX_DATA + 8);
+        while left > 0 {
+            let n = left.min(MAX_DATA as u64) as usize;
+            bytes.clear();
+            Frame::Data {
+                channel,
+                body: &body[..n],
+            }
+            .encode(self.version, &mut bytes);
+            self.core.handle_input(&bytes, self.now);
+            left -= n as u64;
+        }
+    }
+
+    /// The application reads so much, or all.
+    fn is_read(&mut self, at: usize, len: usize) {
+        let mut buf = [0; 1 << 14];
+        let mut left = len;
+        while left > 0 {
+            let most = left.min(buf.len());
+            let read = self
+                .core
+                .read(self.channels[at].key, &mut buf[..most], self.now);
+            let Ok(Read::Bytes(n)) = read else { return };
+            left -= n;
+        }
+    }
+
+    /// The application writes what it can.
+    fn is_written(&mut self, key: Key) {
+        while self.core.write(key, &[7; MAX_DATA]).unwrap() > 0 {}
+    }
+}
+
+/// Held at most what the formula says, and at least a part of that: or else the
+/// peer was not bad enough, or the formula is idle.
+#[track_caller]
+fn fits(meter: &Meter, bound: u64, least: f64) {
+    let held = meter.held();
+    println!("{held} of {bound} bytes");
+    assert!(held <= bound, "{held} bytes, and {bound} are promised");
+    assert!(
+        held as f64 >= least * bound as f64,
+        "only {held} of {bound} bytes"
+    );
+}
+
+/// Windows grow as far as the budget goes, then each channel is filled both
+/// ways.
+#[test]
+fn all_channels_full_both_ways_with_all_windows_grown() {
+    let meter = Meter::new();
+    let bound = small().memory(0);
+    let mut peer = Peer::client(small());
+    for id in ids(256) {
+        peer.opens(id);
+    }
+    for _ in 0..8 {
+        for at in 0..256 {
+            peer.sends(at, u64::MAX);
+            peer.is_read(at, usize::MAX);
+            peer.hear();
+        }
+    }
+    let grown: u64 = peer.channels.iter().map(|one| one.limit - one.sent).sum();
+    assert!(grown > 26 * MIB, "windows of {grown} bytes");
+    for at in 0..256 {
+        peer.sends(at, u64::MAX);
+        peer.is_written(peer.channels[at].key);
+    }
+    assert_eq!(peer.core.error(), None);
+    fits(&meter, bound, 0.8);
+}
+
+/// What was read once leaves memory for reuse, which must not be a large piece
+/// for a channel that gets one byte.
+#[test]
+fn one_byte_each_where_much_was_read_before() {
+    let meter = Meter::new();
+    let mut peer = Peer::client(small());
+    for id in ids(256) {
+        let at = peer.opens(id);
+        for _ in 0..8 {
+            peer.sends(0, 500_000);
+            peer.is_read(0, usize::MAX);
+            peer.hear();
+        }
+        peer.sends(at, 1);
+    }
+    fits(&meter, small().memory(0), 0.0);
+}
+
+/// The application writes, finishes and lets go, again and again, and the
+/// server takes none of it.
+#[test]
+fn channels_that_were_finished_and_whose_bytes_the_peer_does_not_take() {
+    let meter = Meter::new();
+    let bound = small().memory(1) - 136 * MIB; // few of them are given up
+    let mut peer = Peer::server(small());
+    let mut opened = 0;
+    let blocked = loop {
+        match peer.core.open() {
+            Ok(key) => {
+                peer.is_written(key);
+                peer.core.finish(key).unwrap();
+                peer.core.release(key);
+                opened += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((blocked, opened), (OpenError::Blocked, 256));
+    fits(&meter, bound, 0.0);
+    // Once the peer takes some, there is room for more.
+    peer.hear();
+    assert!(std::iter::from_fn(|| peer.core.poll_event()).any(|event| event == Event::Openable));
+    assert!(peer.core.open().is_ok());
+}
+
+#[test]
+fn channels_that_were_given_up_and_that_the_peer_does_not_end() {
+    let meter = Meter::new();
+    let mut peer = Peer::server(small());
+    let most = 8_192 + (1 << 17);
+    for _ in 0..most {
+        let key = peer.core.open().unwrap();
+        peer.core.release(key);
+        if key.index().is_multiple_of(1_000) {
+            peer.hear();
+        }
+    }
+    fits(&meter, small().memory(1), 0.0);
+    let key = peer.core.open().unwrap();
+    peer.core.release(key);
+    assert!(matches!(
+        peer.core.error(),
+        Some(ConnectionError::Violation { code: 3, .. })
+    ));
+    assert!(meter.held() < 2 * MIB, "they go with the connection");
+}
+
+/// As after a burst of a hundred thousand channels: nothing of it is left.
+#[test]
+fn channels_that_are_over_hold_nothing() {
+    let meter = Meter::new();
+    let config = Config::default().max_channels(100_000).unwrap();
+    let mut peer = Peer::client(config);
+    for id in ids(100_000) {
+        let at = peer.opens(id);
+        peer.sends(at, 1);
+        while peer.core.poll_event().is_some() {}
+    }
+    assert!(meter.held() > 10 * MIB);
+    for channel in std::mem::take(&mut peer.channels) {
+        let id = channel.id;
+        peer.say(Control::Fin { channel: id });
+        peer.core.finish(channel.key).unwrap();
+        peer.core.release(channel.key);
+        while peer.core.poll_event().is_some() {}
+    }
+    peer.hear();
+    assert_eq!(peer.core.channels(), 0);
+    let held = meter.held();
+    assert!(held < 4 * MIB, "{held} bytes");
+}
+
+/// Version 0 has no windows: a channel's memory must follow its bytes, or each
+/// would keep room for the largest transfer that it has ever had.
+#[test]
+fn a_byte_left_of_much_in_each_channel_of_version_0() {
+    let meter = Meter::new();
+    let config = small().protocol(Protocol::V0);
+    let bound = config.memory(0);
+    let mut peer = Peer::new(Role::Server, Version::V0, config);
+    for id in ids(256) {
+        let at = peer.opens(id);
+        peer.sends(at, 2 * MIB);
+        peer.is_read(at, (2 << 20) - 1);
+    }
+    fits(&meter, bound, 0.0);
+}
+
+#[test]
+fn nothing_is_allocated_from_a_length_that_a_peer_claims() {
+    // DATA, a text, settings, and an op that is skipped.
+    let frames: [&[u8]; 4] = [
+        &[1, 0x05, 0, 0, 0, 1, 0x40, 0],
+        &[1, 0x18, 0, 0, 0, 0, 0x04, 0],
+        &[1, 0x05, 0, 0, 0, 0, 0x04, 0],
+        &[1, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF],
+    ];
+    for frame in frames {
+        let meter = Meter::new();
+        let mut peer = Peer::client(small());
+        peer.opens(1);
+        let before = meter.held();
+        peer.core.handle_input(frame, peer.now);
+        let claimed = meter.held() - before;
+        assert!(claimed <= 64, "{claimed} bytes for {frame:?}");
+    }
+}
+
+/// Whatever both sides do, in any order.
+#[test]
+fn a_peer_that_does_anything_at_any_time() {
+    let meter = Meter::new();
+    let config = small().receive_budget(MIB).send_buffer(16 << 10).unwrap();
+    let bound = config.memory(0);
+    let mut most = 0;
+    for seed in 1..=20 {
+        let mut chance = Chance(seed);
+        let mut peer = Peer::client(config.clone());
+        let mut next = 1;
+        for _ in 0..2_000 {
+            let count = peer.channels.len();
+            if count < 256 && chance.below(8) < 3 {
+                peer.opens(next);
+                next += 2;
+            } else if count > 0 {
+                peer.does(chance.below(count as u64) as usize, &mut chance);
+            }
+            most = most.max(meter.held());
+            assert!(most <= bound, "{most} of {bound} bytes, seed {seed}");
+        }
+        assert_eq!(peer.core.error(), None, "seed {seed}");
+    }
+    assert!(most > bound / 2, "only {most} of {bound} bytes");
+}
+
+/// Numbers that look like chance (Marsaglia's xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most
+    }
+}
+
+impl Peer {
+    /// Something happens on a channel.
+    fn does(&mut self, at: usize, chance: &mut Chance) {
+        let Channel { id, key, limit, .. } = self.channels[at];
+        match chance.below(40) {
+            0..20 => self.sends(at, chance.below(1 << 17)),
+            20..25 => self.is_read(at, chance.below(1 << 17) as usize),
+            25..28 => self.say(Control::Blocked { channel: id, limit }),
+            28..30 => self.hear(),
+            30..38 => while let Ok(1..) = self.core.write(key, &[7; MAX_DATA]) {},
+            38 => {
+                self.say(match chance.below(2) {
+                    0 => Control::Fin { channel: id },
+                    _ => Control::Reset {
+                        channel: id,
+                        code: 1,
+                    },
+                });
+                self.core.release(key);
+                self.hear();
+                self.channels.swap_remove(at);
+            }
+            _ => self.core.stop(key, 1),
+        }
+        while self.core.poll_event().is_some() {}
+    }
+}
