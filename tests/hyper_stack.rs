@@ -23,7 +23,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use tcpchan::client::{Multiplex, RetryPolicy};
+use tcpchan::client::{Multiplex, RetryPolicy, is_retryable};
 use tcpchan::{Channel, Config, Connection};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, mpsc};
@@ -86,6 +86,15 @@ async fn hyper_utils_auto_server_finds_http_2_on_a_channel() {
         text(within(response).await.unwrap().into_body()).await,
         "hello"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_hyper_could_not_begin_is_retryable() {
+    let (near, far) = two_ends().await;
+    let (mut sender, connection) = http1::handshake::<_, FullBody>(near).await.unwrap();
+    drop((connection, far));
+    let error = within(sender.ready()).await.unwrap_err();
+    assert!(is_retryable(&error), "{error:?}");
 }
 
 /// Gives each channel of each connection to `serve`.

@@ -18,8 +18,8 @@ pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
             if error.is_user() {
                 return Some(false); // the body's own error: it was being sent
             }
-            // Hyper's own word for a request that it had not begun to send.
-            return error.is_canceled().then_some(true);
+            // Hyper's own words for a request that it had not begun to send.
+            return (error.is_canceled() || error.is_closed()).then_some(true);
         }
         if let Some(error) = error.downcast_ref::<ChannelError>() {
             return Some(error.is_retryable());
