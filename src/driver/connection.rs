@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::futures::Notified;
 
 use super::channel::Channel;
 use super::error::open_error;
 use super::shared::{Shared, now};
+use super::sync::Notified;
 use super::task::Task;
 use super::transport::Transport;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::proto::{self, OpenError, Role};
 /// closes once its channels are over.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
 }
 
 #[derive(Debug)]
@@ -61,15 +61,24 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
+        let (connection, task) = Connection::with_task(role, io, config);
+        tokio::spawn(task);
+        connection
+    }
+
+    /// A handle, and the task that is to be run.
+    pub(super) fn with_task<T>(role: Role, io: T, config: Config) -> (Connection, Task)
+    where
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
         let patience = config.dead_after;
         let observer = Observer::new(role);
         let transport = Transport::new(io, observer.tap(config.protocol));
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
-        let meter = Meter::new(role, now());
-        tokio::spawn(Task::new(shared.clone(), patience, meter));
+        let task = Task::new(shared.clone(), patience, Meter::new(role, now()));
         let handle = Arc::new(Handle(shared));
-        Connection { handle }
+        (Connection { handle }, task)
     }
 
     /// Opens a channel, at no round trip; waits only while the peer takes no

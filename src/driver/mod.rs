@@ -7,8 +7,11 @@ mod error;
 mod farewell;
 #[cfg(feature = "hyper")]
 mod hyper_io;
+#[cfg(all(test, tcpchan_loom))]
+mod models;
 mod shared;
 mod split;
+mod sync;
 mod task;
 mod transport;
 mod unseen;

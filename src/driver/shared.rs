@@ -2,13 +2,12 @@
 //! that is held for microseconds, the transport under another. Nothing is
 //! woken under a lock. Whoever takes both takes the transport's first.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use tokio::sync::Notify;
-
+use super::sync::{AtomicBool, Mutex, MutexGuard, Notify};
 use super::transport::Transport;
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};

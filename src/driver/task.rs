@@ -106,10 +106,15 @@ impl Task {
             if transport.resumed() {
                 inner.core.handle_progress(now.into());
             }
+            let owed = inner.core.wants_transmit();
             transport.fill(&mut inner.core, now.into());
+            // What was owed for a channel that is over needs no bytes, but
+            // whoever waits for the last of it must look again.
+            let settled = owed && !inner.core.wants_transmit();
             inner.dispatch(&mut self.wake);
             drop(inner);
             if transport.is_idle() {
+                any |= settled;
                 break false;
             }
             match transport.poll_write(cx) {

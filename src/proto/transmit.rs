@@ -41,7 +41,8 @@ impl Connection {
         appended
     }
 
-    /// Whether [`poll_transmit`](Self::poll_transmit) would append anything.
+    /// Whether to call [`poll_transmit`](Self::poll_transmit). It may append
+    /// nothing, if what was owed was for a channel that is over by now.
     pub fn wants_transmit(&self) -> bool {
         let owed = &self.owed;
         if self.end.is_some() {
