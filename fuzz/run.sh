@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Runs a fuzz target on the stable toolchain, which cargo-fuzz does not:
 #   fuzz/run.sh decoder -max_total_time=20
+#   fuzz/run.sh decoder fuzz/artifacts/decoder/crash-...
 # Without a target, each of them for SECONDS_EACH (20) seconds. New inputs are
 # kept in fuzz/new/, crashes in fuzz/artifacts/.
 set -euo pipefail
+if [ $# -gt 1 ] && [ -f "$2" ]; then
+    set -- "$1" "$(realpath "$2")"
+fi
 cd "$(dirname "$0")"
 # What cargo-fuzz passes too, but for the address sanitizer: the crate has no unsafe code.
 export RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
--Cllvm-args=-sanitizer-coverage-pc-table \
--Cllvm-args=-sanitizer-coverage-trace-compares"
+-Cllvm-args=-sanitizer-coverage-pc-table"
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}/fuzz
 cargo build --quiet --release --target "$host" --target-dir "$target"
@@ -19,8 +22,12 @@ fuzz() { # target, options
     local name=$1
     shift
     mkdir -p "new/$name" "artifacts/$name"
-    "$target/$host/release/$name" -artifact_prefix="artifacts/$name/" -max_len=512 -timeout=20 \
-        "$@" "new/$name" "corpus/$name"
+    if [ -f "${1:-}" ]; then
+        "$target/$host/release/$name" "$1"
+    else
+        "$target/$host/release/$name" -artifact_prefix="artifacts/$name/" -max_len=512 \
+            -timeout=20 "$@" "new/$name" "corpus/$name"
+    fi
 }
 
 if [ $# -gt 0 ]; then

@@ -1,15 +1,22 @@
 //! A server core, fed operations of its application and frames of its peer,
-//! against a model of the receiving side: which frame is a violation, how many
-//! bytes wait, and how each channel ends.
+//! against a model of each channel: which frame is a violation, how many bytes
+//! wait, what is read and sent and in which order, and how each half ends.
 #![no_main]
 
+mod bytes;
+mod sending;
+
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, ConnectionError, Key, Read, Role};
-use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Settings, Version};
+use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
+
+use self::bytes::pattern;
+use self::sending::Sending;
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -28,6 +35,10 @@ enum Step {
         channel: u8,
         code: u32,
     },
+    PeerStops {
+        channel: u8,
+        code: u32,
+    },
     Window {
         channel: u8,
         limit: u32,
@@ -37,30 +48,48 @@ enum Step {
         channel: u8,
         most: u16,
     },
+    Write {
+        channel: u8,
+        len: u16,
+        through: bool,
+    },
+    Finish {
+        channel: u8,
+    },
+    GiveUp {
+        channel: u8,
+    },
     Stop {
         channel: u8,
     },
     Release {
         channel: u8,
     },
-    Transmit,
+    Transmit {
+        budget: u16,
+    },
     Wait {
         ms: u8,
     },
 }
 
 const WINDOW: u64 = 64 << 10;
+const SEND_BUFFER: u64 = 20_000;
 
 #[derive(Default)]
 struct Channel {
     key: Option<Key>,
     received: u64,
     waiting: u64,
-    /// The credit that the core has given.
+    /// The credit that the core has given, and that it has told.
     limit: u64,
+    told: u64,
     end: Option<End>,
+    /// The reader waits for an event.
+    asleep: bool,
     stopped: bool,
     released: bool,
+    sending: Sending,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -73,7 +102,13 @@ struct Model {
     core: Connection,
     now: Instant,
     channels: Vec<Channel>,
-    waiting: std::collections::VecDeque<usize>,
+    waiting: VecDeque<usize>,
+    last_accepted: u32,
+    /// Reads what the core sends.
+    decoder: Decoder,
+    /// The channel whose DATA is being read.
+    reading: usize,
+    go_away: Option<(u32, String)>,
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -81,10 +116,12 @@ fuzz_target!(|data: &[u8]| {
     let mut model = Model::new();
     while !input.is_empty() && model.core.error().is_none() {
         let Ok(step) = Step::arbitrary(&mut input) else {
-            return;
+            break;
         };
         model.take(step);
+        model.hear_events();
     }
+    model.end();
 });
 
 impl Model {
@@ -92,11 +129,16 @@ impl Model {
         let now = Instant::now();
         // The budget is 0, so that windows keep their size.
         let config = Config::default().receive_budget(0);
+        let config = config.send_buffer(SEND_BUFFER as usize).expect("in range");
         let mut model = Model {
             core: Connection::new(Role::Server, config, now),
             now,
             channels: Vec::new(),
-            waiting: Default::default(),
+            waiting: VecDeque::new(),
+            last_accepted: 0,
+            decoder: Decoder::new(Protocol::V1),
+            reading: 0,
+            go_away: None,
         };
         let magic = DEFAULT_MAGIC;
         let body = Settings::default().encode();
@@ -133,38 +175,59 @@ impl Model {
             Step::Fin { channel } => {
                 let (index, channel) = self.pick(channel);
                 self.say(Control::Fin { channel });
-                self.end(index, End::Fin);
+                self.end_of(index, End::Fin);
             }
             Step::Reset { channel, code } => {
                 let (index, channel) = self.pick(channel);
                 self.say(Control::Reset { channel, code });
-                self.end(index, End::Reset(code));
+                self.end_of(index, End::Reset(code));
+            }
+            Step::PeerStops { channel, code } => {
+                let (index, channel) = self.pick(channel);
+                self.say(Control::Stop { channel, code });
+                self.check(index >= self.channels.len());
+                if let Some(state) = self.channels.get_mut(index) {
+                    state.sending.peer_stops(code);
+                }
             }
             Step::Window { channel, limit } => {
                 let (index, channel) = self.pick(channel);
                 let limit = limit.into();
                 self.say(Control::Window { channel, limit });
                 self.check(index >= self.channels.len());
+                if let Some(state) = self.channels.get_mut(index) {
+                    state.sending.window(limit);
+                }
             }
             Step::Accept => self.accept(),
             Step::Read { channel, most } => self.held(channel, |model, i, key| {
                 model.read(i, key, most.into());
             }),
+            Step::Write {
+                channel,
+                len,
+                through,
+            } => self.held(channel, |model, i, key| {
+                model.write(i, key, usize::from(len), through);
+            }),
+            Step::Finish { channel } => self.held(channel, |model, i, key| {
+                let result = model.core.finish(key);
+                model.channels[i].sending.finish(result);
+            }),
+            Step::GiveUp { channel } => self.held(channel, |model, i, key| {
+                model.core.reset(key, 1);
+                model.channels[i].sending.give_up(1);
+            }),
             Step::Stop { channel } => self.held(channel, |model, i, key| {
                 model.core.stop(key, 1);
-                model.channels[i].stopped = true;
-                model.channels[i].waiting = 0;
+                model.channels[i].stop();
             }),
             Step::Release { channel } => self.held(channel, |model, i, key| {
                 model.core.release(key);
-                model.channels[i].released = true;
-                model.channels[i].waiting = 0;
+                model.channels[i].release();
                 assert_eq!(model.core.write(key, b"x"), Err(ChannelError::Unknown));
             }),
-            Step::Transmit => {
-                let mut out = Vec::new();
-                self.core.poll_transmit(&mut out, 1 << 20, self.now);
-            }
+            Step::Transmit { budget } => self.transmit(budget.into()),
             Step::Wait { ms } => {
                 self.now += Duration::from_millis(ms.into());
                 self.core.handle_timeout(self.now);
@@ -187,6 +250,8 @@ impl Model {
             self.waiting.push_back(index);
             self.channels.push(Channel {
                 limit: WINDOW,
+                told: WINDOW,
+                sending: Sending::new(WINDOW, channel),
                 ..Channel::default()
             });
         }
@@ -195,8 +260,9 @@ impl Model {
     fn data(&mut self, channel: u8, len: u16) {
         let (index, channel) = self.pick(channel);
         let len = usize::from(len) % (16 << 10) + 1;
-        let mut bytes = Vec::new();
-        let body = &vec![7; len];
+        let from = self.channels.get(index).map_or(0, |state| state.received);
+        let mut bytes = Vec::with_capacity(8 + len);
+        let body = pattern(channel, from, len);
         Frame::Data { channel, body }.encode(Version::V1, &mut bytes);
         self.core.handle_input(&bytes, self.now);
         let Some(state) = self.channels.get_mut(index) else {
@@ -216,7 +282,7 @@ impl Model {
         }
     }
 
-    fn end(&mut self, index: usize, end: End) {
+    fn end_of(&mut self, index: usize, end: End) {
         let Some(state) = self.channels.get_mut(index) else {
             return self.check(true);
         };
@@ -237,7 +303,8 @@ impl Model {
         let index = self.waiting.pop_front();
         assert_eq!(key.is_some(), index.is_some());
         if let (Some(key), Some(index)) = (key, index) {
-            assert_eq!(self.core.id(key), Some(index as u32 * 2 + 1));
+            self.last_accepted = index as u32 * 2 + 1;
+            assert_eq!(self.core.id(key), Some(self.last_accepted));
             self.channels[index].key = Some(key);
         }
     }
@@ -257,17 +324,18 @@ impl Model {
         let state = &mut self.channels[index];
         match read {
             Ok(Read::Bytes(n)) => {
-                assert!(n > 0 && buf[..n].iter().all(|byte| *byte == 7));
                 assert_eq!(n as u64, state.waiting.min(most as u64));
+                let from = state.received - state.waiting;
+                assert!(n > 0 && buf[..n] == *pattern(index as u32 * 2 + 1, from, n));
                 state.waiting -= n as u64;
-                let consumed = state.received - state.waiting;
+                let consumed = from + n as u64;
                 if state.limit - consumed <= WINDOW / 2 {
                     state.limit = consumed + WINDOW;
                 }
             }
             Ok(Read::Blocked) => {
-                let nothing = state.waiting == 0 && state.end.is_none() && !state.stopped;
-                assert!(nothing || most == 0);
+                assert!(state.is_quiet() || most == 0);
+                state.asleep = most > 0;
             }
             Ok(Read::Finished) => {
                 assert!(state.waiting == 0 && state.end == Some(End::Fin) && !state.stopped);
@@ -278,5 +346,150 @@ impl Model {
             Err(ChannelError::Ended) => assert!(state.stopped),
             Err(error) => panic!("{error}"),
         }
+    }
+
+    fn write(&mut self, index: usize, key: Key, len: usize, through: bool) {
+        let from = self.channels[index].sending.written();
+        let bytes = pattern(index as u32 * 2 + 1, from, len);
+        let mut out = Vec::new();
+        let result = match through {
+            true => {
+                let result = self.core.write_through(key, bytes, &mut out, 64 << 10);
+                let accepted = *result.as_ref().unwrap_or(&0);
+                self.channels[index].sending.takes(accepted as u64);
+                self.hear(&out);
+                result.map(|n| (n, n))
+            }
+            false => {
+                let room = SEND_BUFFER.saturating_sub(self.channels[index].sending.unsent());
+                let result = self.core.write(key, bytes);
+                let accepted = *result.as_ref().unwrap_or(&0);
+                self.channels[index].sending.takes(accepted as u64);
+                result.map(|n| (n, len.min(room as usize)))
+            }
+        };
+        let sending = &self.channels[index].sending;
+        match result {
+            Ok((n, expected)) => {
+                assert!(sending.is_open());
+                assert_eq!(n, expected);
+                assert!(n == len || sending.unsent() >= SEND_BUFFER);
+            }
+            Err(error) => sending.explain(&error),
+        }
+    }
+
+    fn transmit(&mut self, budget: usize) {
+        let mut out = Vec::new();
+        let wanted = self.core.wants_transmit();
+        let n = self.core.poll_transmit(&mut out, budget, self.now);
+        assert!(n == out.len() && (wanted || n == 0));
+        self.hear(&out);
+    }
+
+    /// What the core sends must be what the model allows.
+    fn hear(&mut self, mut bytes: &[u8]) {
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
+        while let Some(decoded) = decoder.decode(&mut bytes).expect("good frames") {
+            assert!(self.go_away.is_none(), "a frame after GOAWAY");
+            match decoded {
+                Decoded::Data { channel, len } => {
+                    self.reading = channel as usize / 2;
+                    self.channels[self.reading].sending.data(len as u64);
+                }
+                Decoded::Payload(bytes) => self.channels[self.reading].sending.payload(bytes),
+                Decoded::Control(control) => self.hear_control(control),
+                Decoded::Unknown { op } => panic!("op {op}"),
+            }
+        }
+        self.decoder = decoder;
+    }
+
+    fn hear_control(&mut self, control: Control) {
+        let at = |channel: u32| channel as usize / 2;
+        match control {
+            Control::Fin { channel } => self.channels[at(channel)].sending.fin(),
+            Control::Reset { channel, code } => self.channels[at(channel)].sending.reset(code),
+            Control::Stop { channel, .. } => {
+                let state = &self.channels[at(channel)];
+                assert!(state.stopped || state.released);
+            }
+            Control::Window { channel, limit } => {
+                let state = &mut self.channels[at(channel)];
+                assert_eq!(limit, state.limit);
+                assert!(limit > state.told && state.end.is_none());
+                state.told = limit;
+            }
+            Control::Blocked { channel, limit } => {
+                self.channels[at(channel)].sending.blocked(limit);
+            }
+            Control::MaxChannels { count } => assert!(count > 1024),
+            Control::GoAway { last, code, text } => {
+                assert!(self.core.error().is_some());
+                assert_eq!(last, self.last_accepted);
+                self.go_away = Some((code, text));
+            }
+            Control::HelloReply { .. } | Control::Settings { .. } | Control::Ping { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whoever sleeps and has something to do was woken.
+    fn hear_events(&mut self) {
+        while let Some(event) = self.core.poll_event() {
+            if let Event::Readable(key) = event {
+                let of_key = |state: &&mut Channel| state.key == Some(key);
+                if let Some(state) = self.channels.iter_mut().find(of_key) {
+                    state.asleep = false;
+                }
+            }
+        }
+        if self.core.error().is_none() {
+            let stuck = |state: &Channel| state.asleep && !state.released && !state.is_quiet();
+            assert!(!self.channels.iter().any(stuck), "a reader sleeps on");
+        }
+    }
+
+    /// Everything that may leave has left; after a violation the peer is told.
+    fn end(&mut self) {
+        self.transmit(usize::MAX);
+        match self.core.error() {
+            Some(ConnectionError::Violation { code, text }) => {
+                assert_eq!(self.go_away, Some((*code, text.clone())));
+            }
+            // The model answers no ping.
+            Some(error) => assert_eq!(*error, ConnectionError::Dead),
+            None => {
+                for state in &self.channels {
+                    assert!(state.sending.is_drained(), "{:?}", state.sending);
+                }
+                let owes = |state: &Channel| state.told < state.limit && state.reads();
+                assert!(!self.channels.iter().any(owes), "a window was lost");
+            }
+        }
+        assert!(!self.core.wants_transmit());
+    }
+}
+
+impl Channel {
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.asleep = false;
+        self.waiting = 0;
+    }
+
+    fn release(&mut self) {
+        self.released = true;
+        self.waiting = 0;
+        self.sending.release();
+    }
+
+    /// Nothing is there to read.
+    fn is_quiet(&self) -> bool {
+        self.waiting == 0 && self.end.is_none() && !self.stopped
+    }
+
+    fn reads(&self) -> bool {
+        self.end.is_none() && !self.stopped && !self.released
     }
 }
