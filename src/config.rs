@@ -10,7 +10,23 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 ///
 /// What a peer can make one connection hold is bounded: see
 /// [`memory`](Config::memory).
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use std::time::Duration;
+/// use tcpchan::Config;
+///
+/// let config = Config::default()
+///     .max_channels(10_000)?
+///     .answer_within(Duration::from_secs(1), Duration::from_secs(10))?;
+/// let error = config.max_channels(10).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "max_channels is 10 and must be from 256 to 2147483647",
+/// );
+/// # Ok::<(), tcpchan::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Config {
     pub(crate) magic: u32,
     pub(crate) protocol: Protocol,

@@ -26,7 +26,7 @@
 //! | `retry` | a policy for tower's retry layer |
 //! | `tracing`, `metrics` | what connections do, for [operators](observability) |
 //! | `requests` | a tower service of requests, for who needs no pool of channels |
-#![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -14,7 +14,8 @@ use crate::config::{ConfigError, DAY, MOST, check, check_time};
 /// that it gets from a connector as hyper-util's `TokioIo<TcpStream>`. Where a
 /// socket is hidden in another type, [`apply`](Self::apply) is for whoever
 /// makes it. Options that a system does not have are left out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct SocketProfile {
     unsent: Option<u32>,
     user_timeout: Option<Duration>,
@@ -22,7 +23,7 @@ pub struct SocketProfile {
     congestion: Congestion,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Congestion {
     /// [`PREFERRED`], where the socket has one of [`LOSS_BASED`] and may choose.
     Preferred,

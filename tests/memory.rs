@@ -151,8 +151,8 @@ impl Peer {
         let (last, ahead) = self.ahead;
         let limit = match (self.version, id <= last) {
             (Version::V0, _) => u64::MAX,
-            (Version::V1, true) => ahead,
-            (Version::V1, false) => 64 << 10,
+            (_, true) => ahead,
+            (_, false) => 64 << 10,
         };
         let sent = 0;
         self.channels.push(Channel {

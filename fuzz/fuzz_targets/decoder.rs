@@ -49,7 +49,7 @@ fn again(control: Control, decoder: &Decoder, protocol: Protocol) {
     Frame::Control(control.clone()).encode(version, &mut bytes);
     let mut second = match version {
         Version::V0 => Decoder::new(Protocol::V0),
-        Version::V1 => Decoder::new(protocol),
+        _ => Decoder::new(protocol),
     };
     let mut rest = &bytes[..];
     assert_eq!(

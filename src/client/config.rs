@@ -5,7 +5,16 @@ use crate::config::{ConfigError, DAY, MOST, check, check_time};
 
 /// How a [`Multiplex`](super::Multiplex) keeps the connections of each target;
 /// always valid.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use tcpchan::client::PoolConfig;
+///
+/// // Two connections from the start, so that one may fail.
+/// let pool = PoolConfig::default().connections(2..=4)?;
+/// # Ok::<(), tcpchan::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct PoolConfig {
     pub(super) least: usize,
     pub(super) most: usize,

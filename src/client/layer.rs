@@ -4,7 +4,19 @@ use super::{Multiplex, PoolConfig};
 use crate::config::Config;
 
 /// Wraps a connector in a [`Multiplex`].
+///
+/// ```
+/// use hyper_util::client::legacy::connect::HttpConnector;
+/// use tcpchan::{Config, client::MultiplexLayer};
+/// use tower::ServiceBuilder;
+///
+/// let connector = ServiceBuilder::new()
+///     .layer(MultiplexLayer::new(Config::default()))
+///     .service(HttpConnector::new());
+/// # let _ = connector;
+/// ```
 #[derive(Clone, Debug, Default)]
+#[must_use]
 pub struct MultiplexLayer {
     config: Config,
     pool: PoolConfig,

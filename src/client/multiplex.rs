@@ -23,7 +23,25 @@ use crate::driver::Channel;
 /// meanwhile share that dial. Connections are watched: one that is late,
 /// drains or has ended gets no new channels and is replaced, as
 /// [`PoolConfig`] says. Clones share their connections.
+///
+/// It goes where the connector went, here under hyper-util's client:
+///
+/// ```
+/// use http_body_util::Empty;
+/// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+/// use hyper_util::rt::TokioExecutor;
+/// use tcpchan::client::Multiplex;
+///
+/// let connector = Multiplex::new(HttpConnector::new());
+/// let client: Client<_, Empty<bytes::Bytes>> =
+///     Client::builder(TokioExecutor::new()).build(connector.clone());
+/// for target in connector.stats() {
+///     println!("{:?}: {} connections", target.authority, target.connections.len());
+/// }
+/// # let _ = client;
+/// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Multiplex<C> {
     inner: C,
     config: Config,
@@ -84,6 +102,7 @@ impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {
 }
 
 /// The channel to come. Dropping it loses no dial for other callers.
+#[must_use = "futures do nothing unless polled"]
 pub struct Connecting(Pin<Box<dyn Future<Output = Result<Channel, ConnectError>> + Send>>);
 
 impl fmt::Debug for Connecting {

@@ -188,6 +188,7 @@ impl Drop for UnderWay {
 }
 
 /// The response to come. Dropping it resets the request's channel.
+#[must_use = "futures do nothing unless polled"]
 pub struct Responding(
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, RequestError>> + Send>>,
 );

@@ -46,6 +46,7 @@ use super::retry::{is_lost, is_overload, is_retryable};
 /// # is_service(client);
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct RetryPolicy {
     budget: Arc<dyn Budget + Send + Sync>,
     idempotent: bool,

@@ -39,6 +39,7 @@ pub type TlsIo<T> = TokioIo<TlsStream<TokioIo<T>>>;
 /// hyper-rustls's `HttpsConnector::from((http, config))`, where the ALPN is
 /// that of its configuration: `config.alpn_protocols = vec![ALPN.to_vec()]`.
 #[derive(Clone)]
+#[must_use]
 pub struct TlsConnector<C = HttpConnector> {
     inner: C,
     tls: tokio_rustls::TlsConnector,

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Handle;
-use super::error::channel_error;
 use super::split::{ReadHalf, WriteHalf};
 use super::unseen::Unseen;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
@@ -22,6 +21,18 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// shutdown, and else as much as the peer has room for.
 ///
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing.
+///
+/// ```
+/// use tcpchan::Channel;
+/// use tokio::io::AsyncWriteExt;
+///
+/// /// Sends back what comes, and ends cleanly when the peer has.
+/// async fn echo(channel: Channel) -> std::io::Result<()> {
+///     let (mut reader, mut writer) = channel.into_split();
+///     tokio::io::copy(&mut reader, &mut writer).await?;
+///     writer.shutdown().await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Channel {
     handle: Arc<Handle>,
@@ -110,7 +121,7 @@ impl Channel {
                 self.unseen.seen();
                 return Poll::Ready(Ok(()));
             }
-            Err(error) => return Poll::Ready(Err(channel_error(error))),
+            Err(error) => return Poll::Ready(Err(error.into())),
         }
         self.unseen.seen();
         let resumes = paused && inner.core.wants_input();
@@ -146,7 +157,7 @@ impl Channel {
                     }
                     Ok(n) => total += n,
                     Err(error) if total == 0 => {
-                        return (Poll::Ready(Err(channel_error(error))), None);
+                        return (Poll::Ready(Err(error.into())), None);
                     }
                     Err(_) => break,
                 }
@@ -166,7 +177,7 @@ impl Channel {
         self.unseen.seen();
         match self.handle.0.change(|inner| inner.core.finish(self.key)) {
             Err(error @ (ChannelError::Connection(_) | ChannelError::Refused(_))) => {
-                Err(channel_error(error))
+                Err(error.into())
             }
             _ => Ok(()),
         }

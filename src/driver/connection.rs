@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::channel::Channel;
-use super::error::open_error;
 use super::shared::{Shared, now};
 use super::sync::Notified;
 use super::task::Task;
@@ -18,6 +17,28 @@ use crate::proto::{self, OpenError, Role};
 ///
 /// When the last handle and the last [`Channel`] are dropped, the connection
 /// closes once its channels are over.
+///
+/// ```
+/// use tcpchan::{Config, Connection};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (near, far) = tokio::io::duplex(64 << 10); // a `TcpStream` elsewhere
+/// let client = Connection::client(near, Config::default());
+/// let server = Connection::server(far, Config::default());
+///
+/// let mut channel = client.open().await?;
+/// channel.write_all(b"hello").await?;
+/// channel.shutdown().await?;
+///
+/// let mut channel = server.accept().await.expect("the connection is up");
+/// let mut text = String::new();
+/// channel.read_to_string(&mut text).await?;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub(super) handle: Arc<Handle>,
@@ -94,7 +115,7 @@ impl Connection {
             match self.try_open() {
                 Ok(channel) => return Ok(channel),
                 Err(OpenError::Blocked) => changed.await,
-                Err(error) => return Err(open_error(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }

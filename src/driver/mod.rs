@@ -3,7 +3,6 @@
 
 mod channel;
 mod connection;
-mod error;
 mod farewell;
 #[cfg(feature = "hyper")]
 mod hyper_io;

@@ -12,7 +12,7 @@ use super::{
 use crate::wire::Version;
 
 /// What a read found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Read {
     /// So many bytes, at least 1.
     Bytes(usize),
@@ -66,6 +66,7 @@ impl Connection {
     }
 
     /// The next channel that the peer opened.
+    #[must_use = "every channel must be released at last"]
     pub fn accept(&mut self) -> Option<Key> {
         while let Some(key) = self.incoming.pop_front() {
             if let Some(state) = self.channels.get_mut(key) {

@@ -4,7 +4,7 @@ use super::Key;
 ///
 /// Events are hints to look again: each is reported at most once until it is
 /// polled, so a queue of them is bounded by the number of channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
     /// Both hellos are through.

@@ -52,7 +52,7 @@ const FIRST_FLIGHT: usize = 64 * 1024;
 
 /// Which side of the connection this is. The client sends the first hello and
 /// opens odd channels, the server even ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The side that dialled.
     Client,

@@ -28,7 +28,26 @@ const BACKLOG: usize = 128;
 /// When it is dropped, its connections drain: channels that were accepted go on
 /// to their end, and others are refused in a way that tells the peer to try
 /// again elsewhere.
+///
+/// With the feature `axum` it goes into `axum::serve`. With hyper alone:
+///
+/// ```no_run
+/// # use std::convert::Infallible;
+/// # async fn run() -> std::io::Result<()> {
+/// # let service = hyper::service::service_fn(|_| async {
+/// #     Ok::<_, Infallible>(hyper::Response::new(String::new()))
+/// # });
+/// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+/// let mut acceptor = tcpchan::server::Acceptor::new(listener, tcpchan::Config::default());
+/// loop {
+///     let (channel, _peer) = acceptor.accept().await;
+///     let http = hyper::server::conn::http1::Builder::new();
+///     tokio::spawn(http.serve_connection(channel, service));
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
+#[must_use = "an acceptor that is dropped drains its connections"]
 pub struct Acceptor {
     local_addr: Option<SocketAddr>,
     /// Never closed, so that `accept` waits even when the listener has ended.

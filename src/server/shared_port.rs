@@ -37,6 +37,7 @@ const BACKLOG: usize = 128;
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "a port that is dropped takes no more connections"]
 pub struct SharedPort {
     acceptor: Acceptor,
     http: mpsc::Receiver<(SharedIo, PeerInfo)>,

@@ -21,6 +21,7 @@ use crate::tls::ALPN;
 ///
 /// Client certificates are asked for by rustls's `with_client_cert_verifier`.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Tls {
     pub(super) config: ServerConfig,
     pub(super) limits: Limits,

@@ -10,7 +10,7 @@ pub const MAX_SETTINGS: usize = 1024;
 /// The default is what each side assumes of the other until its settings
 /// arrive. No setting may be below its default, so whatever was sent on that
 /// assumption stays allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Settings {
     /// Bytes that the peer may send on a new channel before it gets a WINDOW:

@@ -1,5 +1,6 @@
 /// A version of the protocol: the first byte of every frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Version {
     /// That of the Python package `tcpchan` 0.1.1: no flow control, half-close,
@@ -10,7 +11,8 @@ pub enum Version {
 }
 
 /// Which versions of the protocol a connection speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Protocol {
     /// Version 1 only. The default.
     #[default]
