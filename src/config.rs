@@ -370,8 +370,10 @@ impl Config {
     }
 
     /// Channels that the peer may open and give up before it got a byte of
-    /// answer, a second; beyond that the connection ends. `max_channels` more
-    /// may come at once. Default 10,000, ten times what a busy client cancels.
+    /// answer, a second, together with those that were refused because of
+    /// [`max_waiting`](Self::max_waiting); beyond that the connection ends.
+    /// `max_channels` more may come at once. Default 10,000, ten times what a
+    /// busy client cancels.
     ///
     /// # Errors
     ///

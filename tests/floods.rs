@@ -4,12 +4,12 @@
 #[path = "support/raw.rs"]
 mod raw;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raw::{FLOW_CONTROL, LIMIT, Raw};
 use tcpchan::Config;
-use tcpchan::proto::{REFUSED, Role};
-use tcpchan::wire::Control;
+use tcpchan::proto::{Connection, REFUSED, Read, Role};
+use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Protocol, Version};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -106,6 +106,17 @@ fn channels_that_are_given_up_before_they_are_accepted() {
 }
 
 #[test]
+fn channels_that_this_side_is_made_to_refuse() {
+    let config = || limits().max_waiting(1).unwrap();
+    let start = || Raw::client_of(config()).open(1);
+    limited(start, RATE + 256, "cancels a second", |raw, nth| {
+        let channel = nth * 2 + 3;
+        let raw = heard(raw).open(channel);
+        raw.say(Control::Fin { channel })
+    });
+}
+
+#[test]
 fn a_channel_that_got_an_answer_is_no_cancel() {
     let answered = |raw: Raw, nth| {
         let channel = nth * 2 + 1;
@@ -199,6 +210,24 @@ fn claims_to_be_blocked() {
     limited(start, RATE, "change nothing", |raw, _| {
         raw.say(Control::Blocked { channel, limit: 5 })
     });
+    let limit = 64 << 10; // the true one, which it has not come to
+    limited(start, RATE, "change nothing", |raw, _| {
+        raw.say(Control::Blocked { channel, limit })
+    });
+}
+
+/// Else its window would be renewed, and doubled, for each byte.
+#[test]
+fn a_peer_that_lies_about_being_blocked_gets_no_window() {
+    let (channel, limit) = (1, 64 << 10);
+    let mut raw = peer().accepted(channel);
+    raw = raw
+        .say(Control::Blocked { channel, limit })
+        .data(channel, 1);
+    let (key, now) = (raw.key(), raw.now);
+    assert_eq!(raw.core.read(key, &mut [0; 9], now), Ok(Read::Bytes(1)));
+    let is_window = |control: &Control| matches!(control, Control::Window { .. });
+    assert!(!raw.hear().iter().any(is_window));
 }
 
 #[test]
@@ -292,4 +321,56 @@ fn a_peer_that_reads_now_and_then_is_not_given_up() {
         raw.core.handle_progress(raw.now);
     }
     raw.goes_on();
+}
+
+/// Of version 0, since another peer's are a violation at once.
+#[test]
+fn frames_of_no_bytes() {
+    let start = || Raw::version0_client_of(limits()).accepted(1);
+    start().times(RATE, |raw, _| raw.frame(1, &[])).lives();
+    let flood = start().times(RATE + 1, |raw, _| raw.frame(1, &[]));
+    flood.fails(LIMIT, "change nothing");
+}
+
+#[test]
+fn channels_of_version_0_that_this_side_is_made_to_close() {
+    let config = || limits().max_waiting(1).unwrap();
+    let start = || Raw::version0_client_of(config()).open(1);
+    let open_and_close = |raw: Raw, nth| {
+        let channel = nth + 2;
+        heard(raw.open(channel)).say(Control::Close { channel })
+    };
+    start().times(RATE, open_and_close).lives();
+    let flood = start().times(2 * RATE + 256, open_and_close);
+    flood.fails(LIMIT, "a second");
+}
+
+/// A client of version 0 that opens channels under these numbers.
+fn version0(ids: impl Iterator<Item = u32>) -> Duration {
+    let config = Config::default()
+        .protocol(Protocol::V0)
+        .max_channels(1 << 14);
+    let mut peer = Connection::new(Role::Server, config.unwrap(), Instant::now());
+    let magic = DEFAULT_MAGIC;
+    let opens = ids.map(|channel| Control::Open { channel });
+    let mut bytes = Vec::new();
+    for control in std::iter::once(Control::Hello { magic }).chain(opens) {
+        Frame::Control(control).encode(Version::V0, &mut bytes);
+    }
+    let start = Instant::now();
+    peer.handle_input(&bytes, start);
+    assert_eq!(peer.channels(), 1 << 14);
+    start.elapsed()
+}
+
+/// It may choose them so that a table that is known to it looks at all for
+/// each, which took a hundred times as long.
+#[test]
+fn numbers_of_channels_that_are_chosen_to_be_slow_are_not() {
+    let fastest = |step: usize| {
+        let ids = || (1u32..).step_by(step).take(1 << 14);
+        (0..5).map(|_| version0(ids())).min().unwrap()
+    };
+    let (spread, chosen) = (fastest(1), fastest(1 << 17));
+    assert!(chosen < 20 * spread, "{chosen:?} for {spread:?}");
 }

@@ -455,6 +455,16 @@ fn a_goaway_tells_each_channel_whether_it_may_be_tried_again() {
 }
 
 #[test]
+fn the_words_of_a_goaway_forge_no_line_of_a_log() {
+    let (last, code, text) = (0, 9, "bye, \"föö\"\nERROR \u{1b}[31m".to_owned());
+    let peer = Raw::client().say(Control::GoAway { last, code, text });
+    assert_eq!(
+        peer.core.error().unwrap().to_string(),
+        "the peer closed the connection (code 9): bye, \"föö\"\\nERROR \\u{1b}[31m"
+    );
+}
+
+#[test]
 fn nothing_after_a_goaway_is_processed() {
     let (last, code, text) = (0, 0, String::new());
     let peer = Raw::client().say(Control::GoAway { last, code, text });

@@ -224,6 +224,11 @@ impl State {
         Ok(())
     }
 
+    /// The peer says at which limit it waits. Whether that is news.
+    pub fn on_blocked(&mut self, limit: u64) -> bool {
+        self.recv.credit.on_blocked(limit, self.recv.received)
+    }
+
     /// The peer gave up what it had opened before it got a byte.
     pub fn is_cancel(&self) -> bool {
         !self.ours && self.send.sent == 0

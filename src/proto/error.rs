@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io::{self, ErrorKind};
 
 use crate::wire::WireError;
@@ -73,6 +73,7 @@ impl fmt::Display for ConnectionError {
         match self {
             ConnectionError::Closed => f.write_str("the connection was closed"),
             ConnectionError::PeerClosed { code, text } => {
+                let text = Harmless(text);
                 write!(f, "the peer closed the connection (code {code}): {text}")
             }
             ConnectionError::Violation { code, text } => {
@@ -95,6 +96,21 @@ impl fmt::Display for ConnectionError {
 }
 
 impl std::error::Error for ConnectionError {}
+
+/// The peer's words, which must not forge a line of a log or drive a terminal.
+struct Harmless<'a>(&'a str);
+
+impl fmt::Display for Harmless<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char.is_control() {
+                true => write!(f, "{}", char.escape_default())?,
+                false => f.write_char(char)?,
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Why a channel can't be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]

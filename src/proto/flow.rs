@@ -86,10 +86,11 @@ impl Credit {
         }
     }
 
-    /// The peer says that it has more than this limit allows. Whether that
-    /// is news.
-    pub fn on_blocked(&mut self, limit: u64) -> bool {
-        let before = std::mem::replace(&mut self.blocked, limit == self.limit);
+    /// The peer says that it has more than this limit allows. Whether that is
+    /// news, and true: it has sent as much.
+    pub fn on_blocked(&mut self, limit: u64, received: u64) -> bool {
+        let known = limit == self.limit || limit == self.allowed();
+        let before = std::mem::replace(&mut self.blocked, known && limit == received);
         self.blocked && !before
     }
 

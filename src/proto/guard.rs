@@ -14,7 +14,8 @@ use crate::config::Config;
 /// The buckets of one connection.
 #[derive(Debug)]
 pub(super) struct Guards {
-    /// Channels that the peer opened and gave up before it got a byte.
+    /// Channels that the peer opened and gave up before it got a byte, and those
+    /// that this side had to refuse.
     pub cancels: Bucket,
     pub pings: Bucket,
     /// Frames that change nothing.

@@ -130,7 +130,7 @@ impl Connection {
             }
             Control::Blocked { channel, limit } => {
                 let state = self.state(channel)?;
-                if !state.is_some_and(|state| state.recv.credit.on_blocked(limit)) {
+                if !state.is_some_and(|state| state.on_blocked(limit)) {
                     self.guards.idle.take()?;
                 }
             }
@@ -213,19 +213,22 @@ impl Connection {
         self.owed.ahead |= self.ahead.renew(self.remote.next, most, &mut self.budget);
         let state = State::new(id, false, self.send_limit(), credit);
         let key = self.channels.insert(state);
-        self.offer(key);
-        Ok(())
+        self.offer(key)
     }
 
-    pub(super) fn offer(&mut self, key: Key) {
+    /// What the peer makes this side refuse comes to as little as what it gives
+    /// up itself, so it is limited likewise.
+    pub(super) fn offer(&mut self, key: Key) -> Result<(), ConnectionError> {
         let most = self.config.max_waiting.unwrap_or(u32::MAX);
         if self.incoming.len() >= most as usize {
-            return self.release_with(key, REFUSED);
+            self.release_with(key, REFUSED);
+            return self.guards.cancels.take();
         }
         self.incoming.push_back(key);
         if self.incoming.len() == 1 {
             self.events.push_back(Event::Acceptable);
         }
+        Ok(())
     }
 
     fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
@@ -261,7 +264,10 @@ impl Connection {
             state.on_data(len)?;
         }
         self.receiving = state.reads().then_some(state.key);
-        Ok(())
+        match len {
+            0 => self.guards.idle.take(), // version 0 only (W7, W8)
+            _ => Ok(()),
+        }
     }
 
     fn on_payload(&mut self, bytes: &[u8]) {

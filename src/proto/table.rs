@@ -1,7 +1,7 @@
 //! The channels of a connection, by key and by number.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use slab::Slab;
 
@@ -26,14 +26,38 @@ impl Key {
     }
 }
 
-/// Spreads numbers that count up, as channel numbers do. The golden ratio's
-/// bits, as in Knuth's multiplicative hashing (TAOCP vol. 3, 6.4).
-#[derive(Debug, Default)]
-pub(super) struct IdHasher(u64);
+/// Spreads numbers by an odd factor that no peer knows: those that it chooses,
+/// or keeps open, would else all meet in one place.
+#[derive(Clone, Debug)]
+struct Spread {
+    factor: u64,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        let factor = RandomState::new().hash_one(0) | 1;
+        Spread { factor }
+    }
+}
+
+impl BuildHasher for Spread {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        let factor = self.factor;
+        IdHasher { factor, hash: 0 }
+    }
+}
+
+#[derive(Debug)]
+struct IdHasher {
+    factor: u64,
+    hash: u64,
+}
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
-        self.0
+        self.hash
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -43,14 +67,15 @@ impl Hasher for IdHasher {
     }
 
     fn write_u32(&mut self, id: u32) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let product = (self.hash ^ u64::from(id)).wrapping_mul(self.factor);
+        self.hash = product.rotate_left(32); // the upper half is the better one
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
     states: Slab<State>,
-    slots: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    slots: HashMap<u32, u32, Spread>,
     serial: u32,
 }
 

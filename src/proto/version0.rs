@@ -94,11 +94,11 @@ impl Connection {
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, u64::MAX, Credit::new(window, window));
         let key = self.channels.insert(state);
-        match self.remote.opened > limit || self.is_drained() {
-            true => self.release(key),
-            false => self.offer(key),
+        if self.remote.opened > limit || self.is_drained() {
+            self.release(key);
+            return self.guards.cancels.take();
         }
-        Ok(())
+        self.offer(key)
     }
 
     /// Both directions have ended, the peer's cleanly.

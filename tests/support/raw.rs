@@ -11,6 +11,7 @@ use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, S
 pub struct Raw {
     pub core: Connection,
     pub now: Instant,
+    version: Version,
     decoder: Decoder,
     keys: Vec<Key>,
 }
@@ -33,7 +34,8 @@ impl Raw {
         Raw {
             core: Connection::new(core, config, now),
             now,
-            decoder: Decoder::new(Protocol::V1),
+            version: Version::V1,
+            decoder: Decoder::new(Protocol::Auto),
             keys: Vec::new(),
         }
     }
@@ -51,6 +53,14 @@ impl Raw {
             })
             .say(settings(&Settings::default().encode()))
             .heard()
+    }
+
+    /// A server core of this configuration whose client speaks version 0.
+    pub fn version0_client_of(config: Config) -> Raw {
+        let mut raw = Raw::with(Role::Server, config.protocol(Protocol::V0));
+        raw.version = Version::V0;
+        let magic = DEFAULT_MAGIC;
+        raw.say(Control::Hello { magic }).heard()
     }
 
     /// A client core whose server has said its hello.
@@ -72,18 +82,22 @@ impl Raw {
     /// Sends a frame.
     pub fn say(self, control: Control) -> Raw {
         let mut bytes = Vec::new();
-        Frame::Control(control).encode(Version::V1, &mut bytes);
+        Frame::Control(control).encode(self.version, &mut bytes);
         self.bytes(&bytes)
     }
 
     /// Sends DATA of `len` bytes, in frames of full size.
     pub fn data(self, channel: u32, len: usize) -> Raw {
         let body = vec![7; len];
-        body.chunks(16 << 10).fold(self, |raw, body| {
-            let mut bytes = Vec::new();
-            Frame::Data { channel, body }.encode(Version::V1, &mut bytes);
-            raw.bytes(&bytes)
-        })
+        body.chunks(16 << 10)
+            .fold(self, |raw, body| raw.frame(channel, body))
+    }
+
+    /// Sends one DATA frame.
+    pub fn frame(self, channel: u32, body: &[u8]) -> Raw {
+        let mut bytes = Vec::new();
+        Frame::Data { channel, body }.encode(self.version, &mut bytes);
+        self.bytes(&bytes)
     }
 
     /// Sends bytes as they are.
@@ -171,14 +185,26 @@ impl Raw {
         self
     }
 
-    /// The connection ended by a GOAWAY with this code and a text that contains
-    /// `part`; every channel was told, and nothing more is done or said.
-    pub fn ends(mut self, code: u32, part: &str) {
+    /// The connection has not ended; for version 0, which has no ping.
+    pub fn lives(&self) {
+        assert_eq!(self.core.error(), None);
+    }
+
+    /// The connection ended with this code and a text that contains `part`,
+    /// which a peer of version 0 can't be told.
+    pub fn fails(&self, code: u32, part: &str) -> ConnectionError {
         let error = self.core.error().expect("an error").clone();
         let ConnectionError::Violation { code: told, text } = &error else {
             panic!("{error:?}");
         };
         assert!((*told, text.contains(part)) == (code, true), "{error:?}");
+        error
+    }
+
+    /// The connection ended by a GOAWAY with this code and a text that contains
+    /// `part`; every channel was told, and nothing more is done or said.
+    pub fn ends(mut self, code: u32, part: &str) {
+        let error = self.fails(code, part);
         assert!(self.core.wants_transmit());
         let Some(Control::GoAway {
             code: said,
@@ -188,7 +214,13 @@ impl Raw {
         else {
             panic!("no GOAWAY");
         };
-        assert_eq!((said, &words), (code, text));
+        assert_eq!(
+            error,
+            ConnectionError::Violation {
+                code: said,
+                text: words
+            }
+        );
         for key in std::mem::take(&mut self.keys) {
             let told = self
                 .core
