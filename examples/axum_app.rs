@@ -11,6 +11,7 @@ use axum::extract::ws::WebSocket;
 use axum::extract::{ConnectInfo, WebSocketUpgrade};
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use bytes::Bytes;
 use futures_util::{SinkExt, Stream, StreamExt};
 use http_body_util::{BodyExt, Empty};
@@ -57,6 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let addr = listener.local_addr()?;
     let acceptor = Acceptor::new(listener, Config::default());
     let drain = acceptor.drain_handle();
+    let acceptor = acceptor.tap_io(|channel| println!("channel {} begins", channel.id()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let signal = async move {
         let _ = stopped.await;

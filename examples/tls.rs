@@ -57,11 +57,22 @@ async fn main() -> Result<()> {
     println!("tcpchan: {}", call(tcpchan.clone(), &uri).await?);
     println!("tcpchan: {}", call(tcpchan, &uri).await?);
 
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    let https = HttpsConnector::from((http, config));
+    // Another TLS connector goes inside too; then the ALPN is yours to set.
+    let mut asking = config.clone();
+    asking.alpn_protocols = vec![tcpchan::ALPN.to_vec()];
+    let inside = Multiplex::new(HttpsConnector::from((http(), asking)));
+    println!("tcpchan: {}", call(inside, &uri).await?);
+
+    let https = HttpsConnector::from((http(), config));
     println!("https:   {}", call(https, &uri).await?);
     Ok(())
+}
+
+fn http() -> HttpConnector {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false); // hyper-rustls gives it the scheme https
+    http.set_nodelay(true);
+    http
 }
 
 async fn call<C>(connector: C, uri: &str) -> Result<String>

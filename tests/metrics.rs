@@ -155,3 +155,36 @@ async fn every_metric_is_described_and_listed_in_the_docs() {
     }
     assert!(types >= 9, "{text}");
 }
+
+/// As `promtool check metrics` has them: <https://prometheus.io/docs/practices/naming/>.
+#[test]
+fn names_follow_prometheus_conventions() {
+    let rows = DOCS.lines().filter(|line| line.starts_with("| `tcpchan_"));
+    let mut counters = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
+        let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+        assert!(name.chars().all(plain), "{name}");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        let unit = name.trim_end_matches("_total");
+        for part in unit.split('_') {
+            let scaled = [
+                "ms",
+                "us",
+                "ns",
+                "kib",
+                "kb",
+                "milliseconds",
+                "percent",
+                "count",
+            ];
+            assert!(!scaled.contains(&part), "{name} has no base unit");
+        }
+        if kind == "histogram" {
+            assert!(unit.ends_with("_seconds"), "{name}");
+        }
+        counters += usize::from(kind == "counter");
+    }
+    assert!(counters >= 10);
+}
