@@ -12,6 +12,10 @@ use super::transport::Transport;
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
+/// Channels with something to send that whoever writes sends at once, though
+/// more will follow: so that the peer works on these meanwhile.
+const BATCH: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -108,40 +112,36 @@ impl Shared {
     }
 
     /// Runs `write` on the core and sends what it owes at once if nothing else
-    /// waits to be sent; otherwise the task sends it with the rest. `write`
-    /// gets the output, and up to which length, if it may append to it.
+    /// waits to be sent; otherwise the task sends it with the rest, or whoever
+    /// fills a batch. `write` gets the output, and up to which length, if it may
+    /// append to it.
     pub fn write<T>(
         &self,
         write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T,
     ) -> T {
-        let transport = match self.alone.load(Relaxed) {
-            true => self.try_transport().filter(|t| t.is_idle()),
-            false => None,
-        };
-        let Some(mut transport) = transport else {
-            return self.change(|inner| write(inner, None));
-        };
-        let mut inner = self.lock();
-        let Some(task) = inner.task.clone() else {
-            return write(&mut inner, None); // its first poll is still to come
-        };
-        let now = now();
-        transport.fill(&mut inner.core, now);
-        let value = write(&mut inner, Some(transport.output()));
-        transport.fill(&mut inner.core, now);
-        let mut wake = Wake::default();
-        inner.dispatch(&mut wake);
-        let more = inner.core.wants_transmit() || inner.is_due_sooner();
-        drop(inner);
-        let failed = transport
-            .poll_write(&mut Context::from_waker(&task))
-            .is_err();
-        drop(transport);
-        self.wake(wake);
-        if failed || more {
-            task.wake();
+        if self.alone.load(Relaxed)
+            && let Some(sender) = self.sender()
+        {
+            return sender.send(write);
+        }
+        let (value, batch) = self.change(|inner| {
+            let value = write(inner, None);
+            (value, inner.core.sending() >= BATCH)
+        });
+        if batch && let Some(sender) = self.sender() {
+            sender.send(|_, _| ());
         }
         value
+    }
+
+    /// The right to write to the transport, if nobody has it and nothing waits
+    /// there.
+    fn sender(&self) -> Option<Sender<'_>> {
+        let transport = self.try_transport().filter(|t| t.is_idle())?;
+        Some(Sender {
+            shared: self,
+            transport,
+        })
     }
 
     /// Gives the core what was read; `None` is the end. Whether there was some.
@@ -180,6 +180,41 @@ impl Shared {
     /// ends and one that begins) are better served at once.
     pub fn note_busy(&self, wake: &Wake) {
         self.alone.store(wake.readable <= 2, Relaxed);
+    }
+}
+
+/// Who writes to the transport in the task's place.
+struct Sender<'a> {
+    shared: &'a Shared,
+    transport: MutexGuard<'a, Transport>,
+}
+
+impl Sender<'_> {
+    /// Runs `write` on the core, sends what it owes before and after, and wakes
+    /// the task if something is left for it.
+    fn send<T>(mut self, write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T) -> T {
+        let mut inner = self.shared.lock();
+        let Some(task) = inner.task.clone() else {
+            return write(&mut inner, None); // its first poll is still to come
+        };
+        let now = now();
+        self.transport.fill(&mut inner.core, now);
+        let value = write(&mut inner, Some(self.transport.output()));
+        self.transport.fill(&mut inner.core, now);
+        let mut wake = Wake::default();
+        inner.dispatch(&mut wake);
+        let more = inner.core.wants_transmit() || inner.is_due_sooner();
+        drop(inner);
+        let failed = self
+            .transport
+            .poll_write(&mut Context::from_waker(&task))
+            .is_err();
+        drop(self.transport);
+        self.shared.wake(wake);
+        if failed || more {
+            task.wake();
+        }
+        value
     }
 }
 

@@ -55,6 +55,11 @@ impl Scheduler {
         self.quiet.is_empty() && self.streaming.is_empty()
     }
 
+    /// How many channels have something to send.
+    pub fn len(&self) -> usize {
+        self.quiet.len() + self.streaming.len()
+    }
+
     /// The next channel; it is in no queue after that.
     pub fn next(&mut self) -> Option<Key> {
         self.quiet.pop_front().or_else(|| {

@@ -61,6 +61,11 @@ impl Connection {
         }
     }
 
+    /// How many channels have bytes or a FIN that can leave.
+    pub fn sending(&self) -> usize {
+        self.scheduler.len()
+    }
+
     /// Takes bytes to send as [`write`](Self::write) does, but appends them to
     /// `out` at once, as frames, if nothing else is owed: as many as the peer's
     /// window allows, until `out` is about `most` bytes long. It spares a copy where the caller can send now.
