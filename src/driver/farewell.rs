@@ -117,11 +117,18 @@ impl Farewell {
                 Poll::Ready(Err(_)) => self.stage = Stage::Over,
                 Poll::Pending => return Poll::Pending,
             },
-            Stage::Reading => match transport.poll_read(cx, |bytes| bytes.is_some()) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => self.stage = Stage::Over,
-                Poll::Pending => return Poll::Pending,
-            },
+            Stage::Reading => {
+                let mut over = false;
+                let read = transport.poll_read(cx, |bytes| {
+                    over = bytes.is_none();
+                    true
+                });
+                if over {
+                    self.stage = Stage::Over;
+                } else if read.is_pending() {
+                    return Poll::Pending;
+                }
+            }
         }
         Poll::Ready(())
     }

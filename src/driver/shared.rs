@@ -144,7 +144,7 @@ impl Shared {
         })
     }
 
-    /// Gives the core what was read; `None` is the end. Whether there was some.
+    /// Gives the core what was read; `None` is the end. Whether it takes more.
     pub fn input(&self, bytes: Option<&[u8]>, now: Instant, wake: &mut Wake) -> bool {
         let mut inner = self.lock();
         inner.clock = now;
@@ -153,7 +153,7 @@ impl Shared {
             None => inner.core.handle_eof(),
         }
         inner.dispatch(wake);
-        bytes.is_some()
+        inner.core.wants_input()
     }
 
     /// Wakes what `dispatch` found and tells what it noted; returns the empty
@@ -197,7 +197,10 @@ impl Sender<'_> {
         let Some(task) = inner.task.clone() else {
             return write(&mut inner, None); // its first poll is still to come
         };
-        let now = now();
+        let now = match inner.core.owes_ping() {
+            true => now(), // the round trip is measured from here
+            false => inner.clock,
+        };
         self.transport.fill(&mut inner.core, now);
         let value = write(&mut inner, Some(self.transport.output()));
         self.transport.fill(&mut inner.core, now);

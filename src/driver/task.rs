@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::farewell::Farewell;
-use super::shared::{Shared, Wake};
+use super::shared::{Inner, Shared, Wake};
 use crate::observability::Meter;
 
 /// How often others are let run before a write, so that theirs goes with it:
@@ -27,6 +27,8 @@ const LAST_READ: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     shared: Arc<Shared>,
     sleep: Pin<Box<Sleep>>,
+    /// The timer is set and will wake the task.
+    waits: bool,
     /// The transport takes no more; until when it is still read.
     broken: Option<Instant>,
     wake: Wake,
@@ -42,6 +44,7 @@ impl Task {
         Task {
             shared,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            waits: false,
             broken: None,
             wake: Wake::default(),
             yields: 0,
@@ -50,17 +53,18 @@ impl Task {
         }
     }
 
-    /// One round: whether there was progress.
-    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+    /// One round of reading, writing and looking at the time; whether another
+    /// should follow at once.
+    fn round(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
         let now = Instant::now();
-        let read = self.read(cx, now);
-        self.poll_time(cx, now);
+        let more = wants_input && self.read(cx, now);
         if self.lets_others_run() {
             cx.waker().wake_by_ref();
             return false;
         }
-        let wrote = self.write(cx, now);
-        read || wrote
+        let sent = self.write(cx, now);
+        let acted = self.poll_time(cx, now, sent);
+        more || acted
     }
 
     /// Whether others should run before what is owed is written.
@@ -76,88 +80,71 @@ impl Task {
         wait
     }
 
+    /// Reads; whether more may be there at once.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut transport = self.shared.transport();
-        let wants = self.shared.lock().core.wants_input();
-        let read = match wants {
-            true => transport.poll_read(cx, |result| {
-                self.shared.input(result, now.into(), &mut self.wake)
-            }),
-            false => return false,
-        };
-        drop(transport);
-        let Poll::Ready(some) = read else {
+        let (shared, wake) = (&self.shared, &mut self.wake);
+        let read = shared
+            .transport()
+            .poll_read(cx, |bytes| shared.input(bytes, now.into(), wake));
+        let Poll::Ready(more) = read else {
             return false;
         };
-        self.shared.note_busy(&self.wake);
-        self.wake = self.shared.wake(std::mem::take(&mut self.wake));
-        some
+        shared.note_busy(&self.wake);
+        self.wake = shared.wake(std::mem::take(&mut self.wake));
+        more
     }
 
-    /// Sends until nothing is owed or the transport is full.
+    /// Sends until nothing is owed or the transport is full; whether nothing is
+    /// left.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.broken.is_some() {
             return false;
         }
         let mut transport = self.shared.transport();
-        let mut any = false;
-        let failed = loop {
+        let sent = loop {
             let mut inner = self.shared.lock();
             if transport.resumed() {
                 inner.core.handle_progress(now.into());
             }
-            let owed = inner.core.wants_transmit();
             transport.fill(&mut inner.core, now.into());
-            // What was owed for a channel that is over needs no bytes, but
-            // whoever waits for the last of it must look again.
-            let settled = owed && !inner.core.wants_transmit();
             inner.dispatch(&mut self.wake);
             drop(inner);
             if transport.is_idle() {
-                any |= settled;
-                break false;
+                break true;
             }
             match transport.poll_write(cx) {
-                Ok(Poll::Ready(())) => any = true,
+                Ok(Poll::Ready(())) => {}
                 Ok(Poll::Pending) => {
                     self.shared.lock().core.handle_blocked(now.into());
                     break false;
                 }
-                Err(_) => break true,
+                Err(_) => {
+                    // What was received before may still be read.
+                    self.broken = Some(now + LAST_READ);
+                    break false;
+                }
             }
         };
         drop(transport);
-        if failed {
-            // What was received before may still be read.
-            self.broken = Some(now + LAST_READ);
-            cx.waker().wake_by_ref();
-        }
         self.wake = self.shared.wake(std::mem::take(&mut self.wake));
-        any
+        sent
     }
 
-    /// Tells the core the time, and closes what nobody holds any more.
-    fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Tells the core the time, and closes what nobody holds any more; whether
+    /// that gave something to do.
+    fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant, sent: bool) -> bool {
         let report = self
             .meter
             .look(now.into(), || self.shared.lock().core.stats());
-        let sent = self.shared.transport().is_idle();
         let mut inner = self.shared.lock();
-        let over = sent && inner.core.channels() == 0 && !inner.core.wants_transmit();
-        if over && inner.closing {
-            inner.core.close("");
-        }
-        if over && inner.core.is_drained() {
-            inner.core.close("drained");
-        }
-        if self.broken.is_some_and(|until| until <= now) {
-            inner.core.handle_eof();
+        if self.ends(&mut inner, now, sent) {
+            return true;
         }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
         let deadlines = [deadline, self.broken, report];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
-            return;
+            return false;
         };
         let armed = match self.sleep.is_elapsed() {
             true => deadline,
@@ -168,7 +155,10 @@ impl Task {
         // A deadline moves with each input; the timer follows when it fires.
         if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(deadline);
+        } else if self.waits && now < self.sleep.deadline() {
+            return false;
         }
+        self.waits = true;
         while self.sleep.as_mut().poll(cx).is_ready() {
             if deadline > now {
                 self.sleep.as_mut().reset(deadline);
@@ -176,9 +166,24 @@ impl Task {
                 continue;
             }
             self.shared.lock().core.handle_timeout(now.into());
-            cx.waker().wake_by_ref();
-            return;
+            return true;
         }
+        false
+    }
+
+    /// Ends the connection if it is over, though nobody says so.
+    fn ends(&self, inner: &mut Inner, now: Instant, sent: bool) -> bool {
+        let over = sent && inner.core.channels() == 0 && !inner.core.wants_transmit();
+        if over && inner.closing {
+            inner.core.close("");
+        }
+        if over && inner.core.is_drained() {
+            inner.core.close("drained");
+        }
+        if self.broken.is_some_and(|until| until <= now) {
+            inner.core.handle_eof();
+        }
+        inner.core.error().is_some()
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -188,10 +193,6 @@ impl Task {
         self.wake = self.shared.wake(std::mem::take(&mut self.wake));
         self.farewell.poll(cx, &self.shared, self.sleep.as_mut())
     }
-
-    fn has_ended(&self) -> bool {
-        self.shared.lock().core.error().is_some()
-    }
 }
 
 impl Future for Task {
@@ -200,12 +201,16 @@ impl Future for Task {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let old = this.shared.lock().register_task(cx.waker());
+        this.waits &= old.is_none(); // the timer knows who waits
         drop(old);
         for _ in 0..ROUNDS {
-            if this.has_ended() {
+            let inner = this.shared.lock();
+            let (ended, wants_input) = (inner.core.error().is_some(), inner.core.wants_input());
+            drop(inner);
+            if ended {
                 return this.poll_end(cx);
             }
-            if !this.round(cx) && !this.has_ended() {
+            if !this.round(cx, wants_input) {
                 return Poll::Pending;
             }
         }

@@ -17,8 +17,9 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// Bytes that one read may take: many frames per system call.
-const READ: usize = 256 * 1024;
+/// Bytes that one read may take: many frames per system call, and few enough to
+/// be in the processor's cache when they are copied to their channels.
+const READ: usize = 64 * 1024;
 
 thread_local! {
     /// What is read goes on before the next read, so that one buffer does for
@@ -100,24 +101,38 @@ impl Transport {
         (&mut self.output, self.piece)
     }
 
-    /// Reads once and shows the bytes to `sink`, or that no more will come:
-    /// the transport has ended or failed.
-    pub fn poll_read<R>(
+    /// Reads once, and again if that was not all a read may take, since only a
+    /// read that finds nothing has the waker of `cx` woken when there is more.
+    /// `sink` gets the bytes and says whether it takes more, or learns that no
+    /// more will come: the transport has ended or failed. Ready with whether more
+    /// may be there.
+    pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        sink: impl FnOnce(Option<&[u8]>) -> R,
-    ) -> Poll<R> {
+        mut sink: impl FnMut(Option<&[u8]>) -> bool,
+    ) -> Poll<bool> {
         let Some(io) = &mut self.io else {
-            return Poll::Ready(sink(None));
+            sink(None);
+            return Poll::Ready(false);
         };
         let mut input = INPUT.take();
         input.resize(READ, 0);
-        let mut buf = ReadBuf::new(&mut input);
-        let read = io.as_mut().poll_read(cx, &mut buf).map(|result| {
-            let some = result.is_ok() && !buf.filled().is_empty();
+        let mut read = Poll::Pending;
+        for _ in 0..2 {
+            let mut buf = ReadBuf::new(&mut input);
+            let Poll::Ready(result) = io.as_mut().poll_read(cx, &mut buf) else {
+                read = read.map(|_| false);
+                break;
+            };
+            let n = buf.filled().len();
+            let some = result.is_ok() && n > 0;
             self.tap.received(buf.filled());
-            sink(some.then_some(buf.filled()))
-        });
+            let goes_on = sink(some.then_some(buf.filled()));
+            read = Poll::Ready(some);
+            if !some || !goes_on || n == READ {
+                break;
+            }
+        }
         INPUT.set(input);
         read
     }
