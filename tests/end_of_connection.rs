@@ -11,7 +11,7 @@ use tcpchan::proto::ConnectionError;
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 fn frame(version: Version, control: Control) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -326,4 +326,34 @@ async fn a_failed_write_does_not_hide_what_was_received() {
     }
     let orderly = matches!(error, Some(ConnectionError::PeerClosed { .. }));
     assert!(whole == 20 && orderly, "{whole} of 20 channels, {error:?}");
+}
+
+/// A peer that broke the protocol keeps talking and reads nothing.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_broke_the_protocol_is_gone_within_a_second() {
+    let (near, mut far) = duplex(1 << 10);
+    let server = Connection::server(near, Config::default());
+    far.write_all(&[1, 0x70]).await.unwrap();
+    assert!(server.accept().await.is_none());
+    let start = Instant::now();
+    while far.write_all(&[7; 100]).await.is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(start.elapsed() <= Duration::from_millis(1_010));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_dribbles_does_not_hold_up_an_orderly_end_for_ever() {
+    let (near, mut far) = duplex(1 << 10);
+    let server = Connection::server(near, Config::default());
+    far.write_all(&hello(Control::Hello { magic: MAGIC }))
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    server.close("bye");
+    let start = Instant::now();
+    while far.write_u8(7).await.is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(3600), "still open");
+        sleep(Duration::from_secs(10)).await;
+    }
 }

@@ -4,12 +4,14 @@
 #[path = "support/local.rs"]
 mod local;
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use hyper::Uri;
 use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::{Channel, Config};
-use tokio::time::sleep;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use local::{Net, Way, open, ping};
@@ -199,4 +201,16 @@ fn bad_values_name_the_field_and_the_range() {
         error.to_string(),
         "connections.end is 65 and must be from 3 to 64"
     );
+}
+
+/// Nobody would ever accept them, nor read what they carry.
+#[tokio::test(start_paused = true)]
+async fn channels_that_a_server_opens_are_refused() {
+    let (net, multiplex) = with(PoolConfig::default());
+    let _held = opened(&multiplex, 1).await;
+    let mut channel = net.servers()[0].open().await.unwrap();
+    channel.write_all(b"take this").await.unwrap();
+    let refused = timeout(MINUTE, channel.read_u8()).await;
+    let refused = refused.expect("an answer").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }

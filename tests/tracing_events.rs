@@ -211,3 +211,15 @@ async fn a_dial_that_fails_is_a_warning_with_its_cause() {
     let line = log.line(&["WARN", "target{host=\"127.0.0.1\"", "the dial failed"]);
     assert!(line.contains("refused"), "{line}");
 }
+
+/// Whoever can connect could else fill the log.
+#[tokio::test]
+async fn a_client_that_says_no_hello_is_no_warning() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    let (near, far) = duplex(1 << 16);
+    let server = Connection::server(far, Config::default());
+    drop(near);
+    assert!(within(server.accept()).await.is_none());
+    tokio::task::yield_now().await;
+    log.line(&["DEBUG", "the connection has ended", "no_hello"]);
+}

@@ -41,7 +41,9 @@ where
 {
     fn dial(&self) -> Dialling {
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
-        let config = self.config.clone();
+        let mut config = self.config.clone();
+        // Nobody accepts channels of the server's here, so none may wait.
+        config.max_waiting = Some(0);
         Box::pin(async move {
             let dial = observability::Dial::begin(uri.host(), uri.port_u16());
             match connect(&mut connector, uri, &config).await {

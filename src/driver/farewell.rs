@@ -16,11 +16,17 @@ use crate::proto::ConnectionError;
 /// How long the end takes at most with a peer that broke the protocol.
 const CURT: Duration = Duration::from_secs(1);
 
+/// How long an orderly end takes at most, though the peer does something now
+/// and then: the bytes that are left on a very slow link take minutes.
+const LONGEST: Duration = Duration::from_secs(600);
+
 pub(super) struct Farewell {
     stage: Stage,
     /// How long a peer may be silent at an orderly end.
     patience: Duration,
     orderly: bool,
+    /// When it is over whatever the peer does.
+    last: Instant,
 }
 
 enum Stage {
@@ -37,6 +43,7 @@ impl Farewell {
             stage: Stage::Start,
             patience,
             orderly: false,
+            last: Instant::now(),
         }
     }
 
@@ -48,21 +55,29 @@ impl Farewell {
     ) -> Poll<()> {
         if matches!(self.stage, Stage::Start) {
             let wait = self.start(shared);
-            sleep.as_mut().reset(Instant::now() + wait);
+            let now = Instant::now();
+            self.last = now + LONGEST;
+            sleep.as_mut().reset(self.last.min(now + wait));
         }
         let mut transport = shared.transport();
         loop {
             match self.step(cx, shared, &mut transport) {
                 Poll::Ready(()) if matches!(self.stage, Stage::Over) => return Poll::Ready(()),
                 Poll::Ready(()) if self.orderly => {
-                    sleep.as_mut().reset(Instant::now() + self.patience);
+                    let wait = Instant::now() + self.patience;
+                    sleep.as_mut().reset(wait.min(self.last));
                 }
                 Poll::Ready(()) => {}
                 Poll::Pending => return sleep.as_mut().poll(cx),
             }
-            // Bytes that keep coming must not keep the end from coming.
+            // Bytes that keep coming must keep neither the end from coming nor
+            // others from running.
             if sleep.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
+            }
+            if matches!(self.stage, Stage::Reading) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
     }

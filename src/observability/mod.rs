@@ -82,7 +82,7 @@ impl Observer {
         for event in noted.take() {
             let (stats, error) = look();
             #[cfg(feature = "tracing")]
-            trace::event(&self.span, event, &stats, error.as_ref());
+            trace::event(&self.span, self.role, event, &stats, error.as_ref());
             #[cfg(feature = "metrics")]
             meter::event(self.role, event, error.as_ref());
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tracing::{Span, info, info_span, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
 use super::{reason, role_name};
 use crate::proto::{ConnectionError, Event, Role, Stats};
@@ -18,7 +18,13 @@ pub(super) fn peer(addr: std::net::SocketAddr, connection: u64) -> Span {
     info_span!(target: "tcpchan", "peer", %addr, connection)
 }
 
-pub(super) fn event(span: &Span, event: Event, stats: &Stats, error: Option<&ConnectionError>) {
+pub(super) fn event(
+    span: &Span,
+    role: Role,
+    event: Event,
+    stats: &Stats,
+    error: Option<&ConnectionError>,
+) {
     let (rtt, channels) = (stats.rtt, stats.channels);
     match event {
         Event::Connected => {
@@ -37,12 +43,12 @@ pub(super) fn event(span: &Span, event: Event, stats: &Stats, error: Option<&Con
             let text = "this side has drained the connection";
             info!(target: "tcpchan", parent: span, channels, "{text}");
         }
-        Event::Closed => closed(span, stats, error),
+        Event::Closed => closed(span, role, stats, error),
         _ => {}
     }
 }
 
-/// An event at one of two levels, which the macros take as constants.
+/// An event at one of three levels, which the macros take as constants.
 macro_rules! ended {
     ($level:ident, $span:expr, $stats:expr, $error:expr) => {
         $level!(
@@ -60,13 +66,20 @@ macro_rules! ended {
     };
 }
 
-fn closed(span: &Span, stats: &Stats, error: Option<&ConnectionError>) {
+fn closed(span: &Span, role: Role, stats: &Stats, error: Option<&ConnectionError>) {
     let in_order = matches!(
         error,
         None | Some(ConnectionError::Closed | ConnectionError::PeerClosed { code: 0, .. })
     );
-    match in_order {
-        true => ended!(info, span, stats, error),
-        false => ended!(warn, span, stats, error),
+    // As many as whoever can connect wants: scanners, health checks, floods.
+    let never_began = role == Role::Server
+        && matches!(
+            error,
+            Some(ConnectionError::NoHello | ConnectionError::HandshakeTimeout)
+        );
+    match (in_order, never_began) {
+        (true, _) => ended!(info, span, stats, error),
+        (false, true) => ended!(debug, span, stats, error),
+        (false, false) => ended!(warn, span, stats, error),
     }
 }
