@@ -14,7 +14,7 @@ use crate::proto::{self, Event, Key};
 
 /// Channels with something to send that whoever writes sends at once, though
 /// more will follow: so that the peer works on these meanwhile.
-const BATCH: usize = 16;
+pub(super) const BATCH: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Shared {

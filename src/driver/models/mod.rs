@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use self::peer::{PIECE, Peer, Wire};
 use super::channel::Channel;
 use super::connection::Connection;
+use super::shared::BATCH;
 use super::task::Task;
 use crate::config::Config;
 use crate::proto::{ChannelError, Key, Role};
@@ -271,7 +272,7 @@ fn a_writer_without_credit_goes_on_with_the_window() {
         drop((channel, connection));
         task.join().unwrap();
         let over = wire.peer(|peer| peer.read(peer.channels[0]));
-        assert!(over && wire.peer(|peer| peer.received) == window + 2);
+        assert!(over && wire.peer(|peer| peer.received) == window as u64 + 2);
     });
 }
 
@@ -297,11 +298,13 @@ fn writes_leave_from_two_threads_and_the_task() {
 #[test]
 fn a_write_leaves_once_the_transport_takes_bytes_again() {
     model(|| {
-        let (connection, mut task, wire) = connect(Role::Client, Peer::waits);
+        let (connection, mut task, wire) = connect(Role::Client, Peer::answers);
+        wire.peer(|peer| peer.patience = 2);
         let mut channel = block_on(connection.open()).unwrap();
-        block_on(channel.write_all(b"x")).unwrap();
         rest(&mut task);
-        wire.peer(|peer| (peer.room, peer.habit) = (3, Peer::answers));
+        block_on(channel.write_all(b"x")).unwrap(); // so that the timer is set
+        rest(&mut task);
+        wire.peer(|peer| peer.room = 3);
         let task = run(task);
         let room = spawn(move || wire.peer(|peer| peer.room = usize::MAX));
         block_on(channel.write_all(b"x")).unwrap();
@@ -315,16 +318,41 @@ fn a_write_leaves_once_the_transport_takes_bytes_again() {
 #[test]
 fn a_write_of_more_than_leaves_at_once_leaves_whole() {
     model(|| {
-        let (connection, mut task, wire) = connect(Role::Client, Peer::waits);
+        let (connection, mut task, wire) = connect(Role::Client, Peer::answers);
         let first = block_on(connection.open()).unwrap();
         rest(&mut task);
         let mut channel = block_on(connection.open()).unwrap(); // which has more credit
         rest(&mut task);
-        wire.peer(|peer| peer.habit = Peer::answers_a_piece);
+        wire.peer(|peer| peer.patience = PIECE as u64 + 1);
         let task = run(task);
         block_on(channel.write_all(&[0; PIECE + 1])).unwrap();
         assert_eq!(block_on(channel.read_u16()).unwrap().to_be_bytes(), *b"ok");
         drop((first, channel, connection));
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn a_batch_of_channels_leaves_whole() {
+    model(|| {
+        let (connection, mut task, wire) = connect(Role::Client, Peer::waits);
+        let open = |_| block_on(connection.open()).unwrap();
+        let mut channels: Vec<Channel> = (0..BATCH).map(open).collect();
+        rest(&mut task);
+        wire.peer(Peer::speaks); // on so many channels that writers leave it to the task
+        rest(&mut task);
+        wire.peer(|peer| (peer.patience, peer.habit) = (BATCH as u64, Peer::answers));
+        let last = channels.pop().expect("a channel");
+        for channel in &mut channels {
+            block_on(channel.write_all(b"x")).unwrap();
+        }
+        let task = run(task);
+        let (mut reader, mut writer) = last.into_split();
+        block_on(writer.write_all(b"x")).unwrap();
+        let mut answer = [0; 3];
+        block_on(reader.read_exact(&mut answer)).unwrap();
+        assert_eq!(&answer, b"!ok");
+        connection.close("");
         task.join().unwrap();
     });
 }

@@ -26,7 +26,9 @@ pub struct Peer {
     pub habit: fn(&mut Peer),
     pub channels: Vec<Key>,
     /// Bytes that it has read.
-    pub received: usize,
+    pub received: u64,
+    /// Bytes that it waits for before it answers.
+    pub patience: u64,
     /// What it has sent and is not read yet.
     sent: VecDeque<u8>,
     /// It sends no more.
@@ -46,6 +48,7 @@ impl Wire {
             habit,
             channels: Vec::new(),
             received: 0,
+            patience: 0,
             sent: VecDeque::new(),
             ended: false,
             room: usize::MAX,
@@ -83,7 +86,7 @@ impl Peer {
         let mut buf = [0; 16 << 10];
         loop {
             match self.core.read(key, &mut buf, now()) {
-                Ok(Read::Bytes(n)) => self.received += n,
+                Ok(Read::Bytes(n)) => self.received += n as u64,
                 Ok(Read::Blocked) => return false,
                 Ok(Read::Finished) | Err(_) => return true,
             }
@@ -94,6 +97,9 @@ impl Peer {
     pub fn answers(&mut self) {
         self.channels
             .extend(std::iter::from_fn(|| self.core.accept()));
+        if self.received + self.core.stats().buffered < self.patience {
+            return;
+        }
         for key in std::mem::take(&mut self.channels) {
             let before = self.received;
             let over = self.read(key);
@@ -107,17 +113,17 @@ impl Peer {
         }
     }
 
-    /// Says nothing before it has a piece and a byte.
-    pub fn answers_a_piece(&mut self) {
-        if self.received > 0 || self.core.stats().buffered == PIECE as u64 + 1 {
-            self.answers();
-        }
-    }
-
     /// Gives up all of its channels, so that others may take their place.
     pub fn lets_go(&mut self) {
         for key in std::mem::take(&mut self.channels) {
             self.core.release(key);
+        }
+    }
+
+    /// Says a byte on each channel.
+    pub fn speaks(&mut self) {
+        for key in &self.channels {
+            self.core.write(*key, b"!").unwrap();
         }
     }
 
