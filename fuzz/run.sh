@@ -14,6 +14,8 @@ export RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table"
+# Large buffers come and go with each input: the pages stay.
+export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}/fuzz
 cargo build --quiet --release --target "$host" --target-dir "$target"
@@ -26,7 +28,7 @@ fuzz() { # target, options
         "$target/$host/release/$name" "$1"
     else
         "$target/$host/release/$name" -artifact_prefix="artifacts/$name/" -max_len=512 \
-            -timeout=20 "$@" "new/$name" "corpus/$name"
+            -timeout=20 -entropic=0 "$@" "new/$name" "corpus/$name"
     fi
 }
 

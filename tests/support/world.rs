@@ -5,7 +5,7 @@
 #[path = "actions.rs"]
 pub mod actions;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -57,8 +57,8 @@ pub struct World {
     server: App,
     /// The initial window and the budget of each side.
     limits: [(u64, u64); 2],
-    /// By channel, and whether the client writes.
-    streams: HashMap<(u32, bool), Stream>,
+    /// By channel: what the server writes, what the client writes.
+    streams: Vec<[Stream; 2]>,
     handed: HashSet<u32>,
     retryable: HashSet<u32>,
     /// The link did what ends connections.
@@ -98,7 +98,7 @@ impl World {
             pair: Pair::new(client.config, server.config),
             client: App::default(),
             server: App::default(),
-            streams: HashMap::new(),
+            streams: Vec::new(),
             handed: HashSet::new(),
             retryable: HashSet::new(),
             rough: false,
@@ -122,8 +122,11 @@ impl World {
     }
 
     fn stream(&mut self, id: u32, writer: Role) -> &mut Stream {
-        let by_client = writer == Role::Client;
-        self.streams.entry((id, by_client)).or_default()
+        let (id, by_client) = (id as usize, writer == Role::Client);
+        if id >= self.streams.len() {
+            self.streams.resize_with(id + 1, Default::default);
+        }
+        &mut self.streams[id][usize::from(by_client)]
     }
 
     fn pick(&mut self, role: Role, i: usize) -> Option<usize> {
