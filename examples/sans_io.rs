@@ -59,16 +59,15 @@ impl Link {
         let mut input = vec![0; 64 << 10];
         loop {
             self.wait_for(|core| (core.wants_input() || core.error().is_some()).then_some(()));
-            let n = match stream.read(&mut input) {
+            let read = stream.read(&mut input);
+            match &read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => result.unwrap_or(0),
-            };
-            match n {
-                0 => self.lock().handle_eof(),
-                n => self.lock().handle_input(&input[..n], Instant::now()),
+                Err(error) => self.lock().handle_error(error),
+                Ok(0) => self.lock().handle_eof(),
+                Ok(n) => self.lock().handle_input(&input[..*n], Instant::now()),
             }
             self.changed.notify_all();
-            if n == 0 {
+            if !matches!(read, Ok(1..)) {
                 return;
             }
         }
@@ -89,8 +88,8 @@ impl Link {
                 self.changed.notify_all();
                 let written = stream.write_all(&output);
                 core = self.lock();
-                if written.is_err() {
-                    core.handle_eof();
+                if let Err(error) = written {
+                    core.handle_error(&error);
                 }
             } else if core.error().is_some() {
                 break;

@@ -17,11 +17,12 @@ use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
+use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tcpchan::client::{Multiplex, RetryPolicy, is_retryable};
 use tcpchan::{Channel, Config, Connection};
@@ -125,16 +126,33 @@ fn get(addr: SocketAddr) -> Request<FullBody> {
     request.body(FullBody::from("hello")).unwrap()
 }
 
+#[tokio::test]
+async fn a_server_of_plain_http_is_named_in_the_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let service = tower::service_fn(|_| ready(Ok(Response::new(FullBody::default()))));
+        serve_with(TokioIo::new(tcp), service);
+    });
+    let error = within(client().request(get(addr))).await.unwrap_err();
+    assert!(
+        format!("{error:?}").contains("as of plain HTTP"),
+        "{error:?}"
+    );
+}
+
 /// Serves hyper's HTTP/1 with a tower service.
-fn serve_with<S, B>(channel: Channel, service: S)
+fn serve_with<I, S, B>(io: I, service: S)
 where
+    I: Read + Write + Send + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let service = hyper_util::service::TowerToHyperService::new(service);
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(channel, service);
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
     tokio::spawn(connection);
 }
 

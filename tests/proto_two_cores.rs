@@ -90,10 +90,12 @@ fn a_lost_connection_is_an_error_and_never_an_end_of_file() {
     let id = pair.client.open().unwrap();
     pair.client.write(id, b"part").unwrap();
     pair.run();
-    pair.server.handle_eof();
+    let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    pair.server.handle_error(&reset);
     let (bytes, end) = pair.read_all(Role::Server, id);
     assert_eq!(bytes, b"part");
-    assert_eq!(end, Err(ChannelError::Connection(ConnectionError::Lost)));
+    let lost = ConnectionError::Lost("connection reset".to_owned());
+    assert_eq!(end, Err(ChannelError::Connection(lost)));
 }
 
 #[test]

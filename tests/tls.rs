@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
+use tower::Service;
 
 use certs::Authority;
 use guard::within;
@@ -123,9 +124,20 @@ async fn a_client_without_a_certificate_that_is_asked_for_is_refused() {
     let authority = Authority::new();
     let addr = serve(Tls::new(authority.server_for_known_clients())).await;
     let connector = TlsConnector::new(authority.client());
-    call(Multiplex::new(connector), addr, "/connection")
-        .await
-        .unwrap_err();
+    let error = call(Multiplex::new(connector), addr, "/connection").await;
+    // TLS 1.3 lets a client begin before the server has looked.
+    let error = format!("{:?}", error.unwrap_err());
+    assert!(error.contains("CertificateRequired"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_without_tls_is_told_that_the_server_speaks_it() {
+    let addr = serve(Tls::new(Authority::new().server())).await;
+    let client =
+        Multiplex::new(HttpConnector::new()).call(format!("http://{addr}").parse().unwrap());
+    let mut channel = within(client).await.unwrap();
+    let error = within(channel.read_u8()).await.unwrap_err();
+    assert!(error.to_string().contains("as of TLS"), "{error}");
 }
 
 #[tokio::test]

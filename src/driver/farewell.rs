@@ -93,9 +93,9 @@ impl Farewell {
             }
             // There is nobody to talk to, or nothing to say.
             Some(
-                ConnectionError::Lost
+                ConnectionError::Lost(_)
                 | ConnectionError::Dead
-                | ConnectionError::NoHello
+                | ConnectionError::NoHello(_)
                 | ConnectionError::HandshakeTimeout,
             ) => {
                 self.stage = Stage::Over;
@@ -134,8 +134,8 @@ impl Farewell {
             },
             Stage::Reading => {
                 let mut over = false;
-                let read = transport.poll_read(cx, |bytes| {
-                    over = bytes.is_none();
+                let read = transport.poll_read(cx, |read| {
+                    over = !matches!(read, Ok([_, ..]));
                     true
                 });
                 if over {

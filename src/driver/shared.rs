@@ -2,6 +2,7 @@
 //! that is held for microseconds, the transport under another. Nothing is
 //! woken under a lock. Whoever takes both takes the transport's first.
 
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Waker};
@@ -144,13 +145,14 @@ impl Shared {
         })
     }
 
-    /// Gives the core what was read; `None` is the end. Whether it takes more.
-    pub fn input(&self, bytes: Option<&[u8]>, now: Instant, wake: &mut Wake) -> bool {
+    /// Gives the core what was read; nothing is the end. Whether it takes more.
+    pub fn input(&self, read: io::Result<&[u8]>, now: Instant, wake: &mut Wake) -> bool {
         let mut inner = self.lock();
         inner.clock = now;
-        match bytes {
-            Some(bytes) => inner.core.handle_input(bytes, now),
-            None => inner.core.handle_eof(),
+        match read {
+            Ok([]) => inner.core.handle_eof(),
+            Ok(bytes) => inner.core.handle_input(bytes, now),
+            Err(error) => inner.core.handle_error(&error),
         }
         inner.dispatch(wake);
         inner.core.wants_input()

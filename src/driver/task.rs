@@ -1,6 +1,7 @@
 //! The task of one connection.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,8 +30,8 @@ pub(super) struct Task {
     sleep: Pin<Box<Sleep>>,
     /// The timer is set and will wake the task.
     waits: bool,
-    /// The transport takes no more; until when it is still read.
-    broken: Option<Instant>,
+    /// The transport takes no more; until when it is still read, and why.
+    broken: Option<(Instant, io::Error)>,
     wake: Wake,
     /// How often others were let run since the last write.
     yields: u8,
@@ -118,9 +119,9 @@ impl Task {
                     self.shared.lock().core.handle_blocked(now.into());
                     break false;
                 }
-                Err(_) => {
+                Err(error) => {
                     // What was received before may still be read.
-                    self.broken = Some(now + LAST_READ);
+                    self.broken = Some((now + LAST_READ, error));
                     break false;
                 }
             }
@@ -142,7 +143,8 @@ impl Task {
         }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
-        let deadlines = [deadline, self.broken, report];
+        let broken = self.broken.as_ref().map(|(until, _)| *until);
+        let deadlines = [deadline, broken, report];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return false;
         };
@@ -180,8 +182,10 @@ impl Task {
         if over && inner.core.is_drained() {
             inner.core.close("drained");
         }
-        if self.broken.is_some_and(|until| until <= now) {
-            inner.core.handle_eof();
+        if let Some((until, error)) = &self.broken
+            && *until <= now
+        {
+            inner.core.handle_error(error);
         }
         inner.core.error().is_some()
     }
@@ -223,7 +227,8 @@ impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
-        inner.core.handle_eof();
+        let dropped = io::Error::other("the runtime has dropped the connection's task");
+        inner.core.handle_error(&dropped);
         inner.dispatch(&mut self.wake);
         drop(inner);
         self.shared.wake(std::mem::take(&mut self.wake));

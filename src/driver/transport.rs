@@ -104,15 +104,15 @@ impl Transport {
     /// Reads once, and again if that was not all a read may take, since only a
     /// read that finds nothing has the waker of `cx` woken when there is more.
     /// `sink` gets the bytes and says whether it takes more, or learns that no
-    /// more will come: the transport has ended or failed. Ready with whether more
-    /// may be there.
+    /// more will come: no bytes, or the transport's error. Ready with whether
+    /// more may be there.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        mut sink: impl FnMut(Option<&[u8]>) -> bool,
+        mut sink: impl FnMut(io::Result<&[u8]>) -> bool,
     ) -> Poll<bool> {
         let Some(io) = &mut self.io else {
-            sink(None);
+            sink(Ok(&[]));
             return Poll::Ready(false);
         };
         let mut input = INPUT.take();
@@ -127,7 +127,7 @@ impl Transport {
             let n = buf.filled().len();
             let some = result.is_ok() && n > 0;
             self.tap.received(buf.filled());
-            let goes_on = sink(some.then_some(buf.filled()));
+            let goes_on = sink(result.map(|()| buf.filled()));
             read = Poll::Ready(some);
             if !some || !goes_on || n == READ {
                 break;

@@ -122,8 +122,8 @@ fn reason(error: Option<&ConnectionError>) -> &'static str {
         Some(ConnectionError::PeerClosed { .. }) => "peer_closed",
         Some(ConnectionError::Violation { .. }) => "violation",
         Some(ConnectionError::Version(_)) => "version",
-        Some(ConnectionError::Lost) => "lost",
-        Some(ConnectionError::NoHello) => "no_hello",
+        Some(ConnectionError::Lost(_)) => "lost",
+        Some(ConnectionError::NoHello(_)) => "no_hello",
         Some(ConnectionError::HandshakeTimeout) => "handshake_timeout",
         Some(ConnectionError::Dead) => "dead",
     }

@@ -39,11 +39,11 @@ pub enum ConnectionError {
     /// The peer speaks another version of the protocol; the text names both
     /// and the setting to change.
     Version(String),
-    /// The transport ended without a GOAWAY.
-    Lost,
-    /// The transport ended before the peer's hello. That is what the Python
-    /// server does to a client of another magic.
-    NoHello,
+    /// The transport ended or failed without a GOAWAY; how, in its own words.
+    Lost(String),
+    /// The same before the peer's hello. That is what the Python server does to
+    /// a client of another magic.
+    NoHello(String),
     /// The peer's hello did not come in time.
     HandshakeTimeout,
     /// Nothing was received for too long.
@@ -80,11 +80,12 @@ impl fmt::Display for ConnectionError {
                 write!(f, "the peer broke the protocol (code {code}): {text}")
             }
             ConnectionError::Version(text) => f.write_str(text),
-            ConnectionError::Lost => f.write_str("the connection was lost"),
-            ConnectionError::NoHello => f.write_str(
-                "the connection was lost before the peer's hello: does it speak \
-                     this protocol, in a version that Config::protocol allows, \
-                     with the same magic?",
+            ConnectionError::Lost(how) => write!(f, "the connection was lost: {how}"),
+            ConnectionError::NoHello(how) => write!(
+                f,
+                "the connection was lost before the peer's hello ({how}): does it \
+                 speak this protocol, in a version that Config::protocol allows, \
+                 with the same magic?"
             ),
             ConnectionError::HandshakeTimeout => f.write_str(
                 "the peer's hello did not come in time: \
@@ -224,8 +225,8 @@ impl ConnectionError {
             }
             ConnectionError::HandshakeTimeout | ConnectionError::Dead => ErrorKind::TimedOut,
             ConnectionError::PeerClosed { .. }
-            | ConnectionError::Lost
-            | ConnectionError::NoHello => ErrorKind::ConnectionAborted,
+            | ConnectionError::Lost(_)
+            | ConnectionError::NoHello(_) => ErrorKind::ConnectionAborted,
         }
     }
 }

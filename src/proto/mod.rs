@@ -16,6 +16,8 @@ mod transmit;
 mod version0;
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 pub use self::application::Read;
@@ -253,10 +255,21 @@ impl Connection {
 
     /// The transport ended. Without a GOAWAY before it, the connection was lost.
     pub fn handle_eof(&mut self) {
-        self.fail(match self.hello.received {
-            true => ConnectionError::Lost,
-            false => ConnectionError::NoHello,
-        });
+        self.lost("the transport ended");
+    }
+
+    /// The transport failed; its error is told to whoever has a channel.
+    pub fn handle_error(&mut self, error: &io::Error) {
+        self.lost(error);
+    }
+
+    fn lost(&mut self, how: impl fmt::Display) {
+        if self.end.is_none() {
+            self.fail(match self.hello.received {
+                true => ConnectionError::Lost(how.to_string()),
+                false => ConnectionError::NoHello(how.to_string()),
+            });
+        }
     }
 
     /// The transport took bytes again after it had been full, so the peer's

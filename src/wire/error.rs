@@ -51,6 +51,11 @@ fn version(f: &mut fmt::Formatter<'_>, received: u8, spoken: Protocol) -> fmt::R
         Protocol::V1 => "version 1",
         Protocol::Auto => "versions 0 and 1",
     };
+    let like = match received {
+        b'A'..=b'Z' => ", as of plain HTTP",
+        0x15 | 0x16 => ", as of TLS",
+        _ => "",
+    };
     match received {
         0 | 1 => write!(
             f,
@@ -59,8 +64,8 @@ fn version(f: &mut fmt::Formatter<'_>, received: u8, spoken: Protocol) -> fmt::R
         ),
         _ => write!(
             f,
-            "the peer does not speak this protocol: its first byte is {received:#04x}, \
-             and this side speaks {mine}"
+            "the peer does not speak this protocol: its first byte is \
+             {received:#04x}{like}, and this side speaks {mine}"
         ),
     }
 }

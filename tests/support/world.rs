@@ -486,8 +486,8 @@ fn is_honest(end: Option<&ConnectionError>, rough: bool) -> bool {
         None | Some(ConnectionError::Closed) => true,
         Some(ConnectionError::PeerClosed { code, .. }) => *code == 0,
         Some(
-            ConnectionError::Lost
-            | ConnectionError::NoHello
+            ConnectionError::Lost(_)
+            | ConnectionError::NoHello(_)
             | ConnectionError::Dead
             | ConnectionError::HandshakeTimeout,
         ) => rough,
