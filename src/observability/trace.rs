@@ -75,7 +75,7 @@ fn closed(span: &Span, role: Role, stats: &Stats, error: Option<&ConnectionError
     let never_began = role == Role::Server
         && matches!(
             error,
-            Some(ConnectionError::NoHello | ConnectionError::HandshakeTimeout)
+            Some(ConnectionError::NoHello(_) | ConnectionError::HandshakeTimeout)
         );
     match (in_order, never_began) {
         (true, _) => ended!(info, span, stats, error),

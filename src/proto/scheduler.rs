@@ -56,6 +56,7 @@ impl Scheduler {
     }
 
     /// How many channels have something to send.
+    #[cfg(feature = "tokio")]
     pub fn len(&self) -> usize {
         self.quiet.len() + self.streaming.len()
     }
