@@ -2,15 +2,19 @@
 //! counted by the allocator.
 
 use std::alloc::System;
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tcpchan::Config;
 use tcpchan::proto::{Connection, ConnectionError, Event, Key, OpenError, Read, Role};
 use tcpchan::wire::{
     Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, MAX_DATA, Protocol, Settings, Version,
 };
+use tcpchan::{Config, Connection as Server};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -363,12 +367,18 @@ fn nothing_is_allocated_from_a_length_that_a_peer_claims() {
     ];
     for frame in frames {
         let meter = Meter::new();
-        let mut peer = Peer::client(small());
-        peer.opens(1);
+        let mut peers: Vec<Peer> = (0..100).map(|_| Peer::client(small())).collect();
+        for peer in &mut peers {
+            peer.opens(1);
+        }
         let before = meter.held();
-        peer.core.handle_input(frame, peer.now);
-        let claimed = meter.held() - before;
-        assert!(claimed <= 64, "{claimed} bytes for {frame:?}");
+        for peer in &mut peers {
+            peer.core.handle_input(frame, peer.now);
+            assert!(peer.core.error().is_none(), "{frame:?}");
+        }
+        // The harness allocates a little meanwhile.
+        let claimed = meter.held().saturating_sub(before);
+        assert!(claimed <= 100 * 64 + 4096, "{claimed} bytes for {frame:?}");
     }
 }
 
@@ -437,4 +447,65 @@ impl Peer {
         }
         while self.core.poll_event().is_some() {}
     }
+}
+
+/// The driver and real sockets: the application takes each channel, writes what
+/// it can and reads nothing; the peer fills each and reads nothing.
+#[tokio::test]
+async fn all_channels_full_over_real_tcp() {
+    let much = vec![7; 1 << 20];
+    let meter = Meter::new();
+    let bound = small().memory(0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let peer = std::thread::spawn(move || fill(addr));
+    let (stream, _) = listener.accept().await.unwrap();
+    let server = Server::server(stream, small());
+    let mut channels = Vec::new();
+    for _ in 0..256 {
+        let mut channel = server.accept().await.unwrap();
+        tokio::select! {
+            biased;
+            written = channel.write_all(&much) => panic!("{written:?}"),
+            () = std::future::ready(()) => {}
+        }
+        channels.push(channel);
+    }
+    while server.stats().buffered < 256 * (64 << 10) {
+        tokio::task::yield_now().await;
+    }
+    fits(&meter, bound, 0.5);
+    drop((channels, server));
+    drop(peer.join());
+}
+
+/// A client that opens 256 channels and fills them.
+fn fill(addr: SocketAddr) -> std::net::TcpStream {
+    let mut stream = std::net::TcpStream::connect(addr).unwrap();
+    let mut say = |control| {
+        let mut bytes = Vec::new();
+        Frame::Control(control).encode(Version::V1, &mut bytes);
+        stream.write_all(&bytes).unwrap();
+    };
+    say(Control::Hello {
+        magic: DEFAULT_MAGIC,
+    });
+    say(Control::Settings {
+        body: Settings::default().encode(),
+    });
+    for channel in ids(256) {
+        say(Control::Open { channel });
+    }
+    for channel in ids(256) {
+        let mut bytes = Vec::new();
+        Frame::Data {
+            channel,
+            body: &[7; MAX_DATA],
+        }
+        .encode(Version::V1, &mut bytes);
+        for _ in 0..4 {
+            stream.write_all(&bytes).unwrap();
+        }
+    }
+    stream
 }

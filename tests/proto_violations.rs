@@ -146,6 +146,34 @@ fn an_unknown_op_that_may_be_skipped_is_skipped() {
 }
 
 #[test]
+fn a_transport_that_ends_within_a_frame_is_lost_and_its_peer_is_told() {
+    for cut in [
+        &[1][..],
+        &[1, 5, 0, 0, 0, 1, 0, 9],
+        &[1, 0xFF, 0, 0, 0, 0, 0, 9, 1],
+    ] {
+        let mut peer = Raw::client().accepted(1).bytes(cut);
+        peer.core.handle_eof();
+        let error = peer.core.error();
+        assert!(matches!(error, Some(ConnectionError::Lost(_))), "{error:?}");
+        let Some(Control::GoAway { code, text, .. }) = peer.hear().pop() else {
+            panic!("no GOAWAY");
+        };
+        assert_eq!(code, PROTOCOL);
+        assert!(text.contains("within a frame"), "{text}");
+    }
+}
+
+#[test]
+fn a_transport_that_ends_between_frames_is_lost_without_a_word() {
+    let mut peer = Raw::client().accepted(1).data(1, 9);
+    peer.core.handle_eof();
+    let error = peer.core.error();
+    assert!(matches!(error, Some(ConnectionError::Lost(_))), "{error:?}");
+    assert_eq!(peer.hear(), []);
+}
+
+#[test]
 fn another_version_within_a_connection_ends_it() {
     Raw::client().bytes(&[0]).ends(PROTOCOL, "version 0");
 }

@@ -84,7 +84,10 @@ impl Farewell {
 
     /// How long it may take.
     fn start(&mut self, shared: &Shared) -> Duration {
-        let error = shared.lock().core.error().cloned();
+        let inner = shared.lock();
+        let error = inner.core.error().cloned();
+        let silent = !inner.core.wants_transmit();
+        drop(inner);
         self.stage = Stage::Writing;
         match error {
             Some(ConnectionError::Closed) => {
@@ -97,7 +100,7 @@ impl Farewell {
                 | ConnectionError::Dead
                 | ConnectionError::NoHello(_)
                 | ConnectionError::HandshakeTimeout,
-            ) => {
+            ) if silent => {
                 self.stage = Stage::Over;
                 Duration::ZERO
             }

@@ -253,8 +253,14 @@ impl Connection {
         }
     }
 
-    /// The transport ended. Without a GOAWAY before it, the connection was lost.
+    /// The transport ended. Without a GOAWAY before it, the connection was lost;
+    /// within a frame, the peer is told so, in case that it still reads.
     pub fn handle_eof(&mut self) {
+        if self.end.is_none() && self.is_greeted() && self.decoder.is_within_frame() {
+            let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be handed out
+            let text = "the transport ended within a frame".to_owned();
+            self.owed.go_away = (!self.is_v0()).then_some(Control::GoAway { last, code, text });
+        }
         self.lost("the transport ended");
     }
 

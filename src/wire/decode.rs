@@ -93,6 +93,11 @@ impl Decoder {
         self.version
     }
 
+    /// Whether the bytes so far end within a frame.
+    pub fn is_within_frame(&self) -> bool {
+        self.payload > 0 || self.skip > 0 || !self.held.is_empty()
+    }
+
     /// Takes the next frame or piece of one from the front of `input`; `None`
     /// when all of `input` is taken and more is needed.
     ///

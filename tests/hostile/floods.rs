@@ -1,0 +1,140 @@
+//! Each kind of flood.
+
+use std::time::Duration;
+
+use tcpchan::Config;
+use tcpchan::wire::Control;
+
+use crate::fixture::{FLOW_CONTROL, Heard, LIMIT, Peer, Server, is_cut_off};
+
+/// Few enough that a slow machine's flood is one.
+const RATE: u32 = 200;
+
+async fn server() -> Server {
+    let config = Config::default()
+        .cancels_per_second(RATE)
+        .and_then(|config| config.pings_per_second(RATE))
+        .and_then(|config| config.idle_frames_per_second(RATE))
+        .and_then(|config| config.write_stall(Duration::from_millis(500)));
+    Server::start(config.unwrap()).await
+}
+
+/// A peer with a channel says this, each time with the next number, until it
+/// is cut off.
+async fn floods(say: impl Fn(Peer, u32) -> Peer, code: u32, part: &str) {
+    let mut server = server().await;
+    let peer = server.peer_with_a_channel().await;
+    server.cuts_off_flood(peer, say, code, part).await;
+}
+
+/// It opens no more than it may, and more each time that it hears so.
+#[tokio::test]
+async fn channels_that_are_opened_and_reset() {
+    let mut server = server().await;
+    let mut peer = server.peer().await;
+    let (mut opened, mut allowed, mut heard) = (0, 1024, Vec::new());
+    loop {
+        for nth in opened..allowed {
+            let channel = 2 * nth + 1;
+            peer = peer.open(channel).say(Control::Reset { channel, code: 0 });
+        }
+        opened = allowed;
+        peer = peer.sent().await;
+        let Some(more) = peer.hears().await else {
+            break;
+        };
+        for one in &more {
+            if let Heard::Frame(Control::MaxChannels { count }) = one {
+                allowed = *count;
+            }
+        }
+        heard.extend(more);
+    }
+    is_cut_off(&heard, LIMIT, "cancels a second");
+    server.serves_its_neighbour().await;
+}
+
+#[tokio::test]
+async fn pings() {
+    let ping = |peer: Peer, nth: u32| peer.say(Control::Ping { token: nth.into() });
+    floods(ping, LIMIT, "pings a second").await;
+}
+
+#[tokio::test]
+async fn pongs() {
+    let pong = |peer: Peer, _| peer.say(Control::Pong { token: 1 << 40 });
+    floods(pong, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn windows() {
+    let channel = 1;
+    let window = |peer: Peer, nth| {
+        let limit = (1 << 20) + u64::from(nth);
+        peer.say(Control::Window { channel, limit })
+    };
+    floods(window, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn windows_for_channels_to_come() {
+    let ahead = |peer: Peer, nth| {
+        let limit = (1 << 20) + u64::from(nth);
+        peer.say(Control::Ahead {
+            channel: 100,
+            limit,
+        })
+    };
+    floods(ahead, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn claims_to_be_blocked() {
+    let (channel, limit) = (1, 64 << 10);
+    let blocked = |peer: Peer, _| peer.say(Control::Blocked { channel, limit });
+    floods(blocked, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn counts_of_channels() {
+    let count = |peer: Peer, nth| peer.say(Control::MaxChannels { count: 1000 + nth });
+    floods(count, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn drains() {
+    floods(|peer, _| peer.say(Control::Drain), LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn stops() {
+    let (channel, code) = (1, 0);
+    let stop = |peer: Peer, _| peer.say(Control::Stop { channel, code });
+    floods(stop, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn ops_that_nobody_knows() {
+    let op = |peer: Peer, _| peer.bytes(&[1, 0xFF, 0, 0, 0, 0, 0, 1, 9]);
+    floods(op, LIMIT, "change nothing").await;
+}
+
+#[tokio::test]
+async fn frames_of_one_byte_that_nobody_reads() {
+    // The peer grants the echo nothing, which therefore soon stops to read.
+    let byte = |peer: Peer, _| peer.data(1, 1);
+    floods(byte, FLOW_CONTROL, "beyond the window").await;
+}
+
+/// Each of these channels is echoed, until there is no room in the system.
+#[tokio::test]
+async fn requests_whose_answers_nobody_reads() {
+    let mut server = server().await;
+    let peer = server.peer().await;
+    let request = |peer: Peer, nth: u32| peer.open(2 * nth + 1).data(2 * nth + 1, 64 << 10);
+    let peer = (0u32..256).fold(peer, request).sent().await;
+    let error = server.channel_failed().await;
+    assert!(error.to_string().contains("reads nothing"), "{error}");
+    server.serves_its_neighbour().await;
+    drop(peer);
+}
