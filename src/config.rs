@@ -158,7 +158,7 @@ impl Config {
 
     /// Which versions of the protocol to speak. Default [`Protocol::V1`].
     ///
-    /// Version 0, for the Python package (see the [guide](crate::guide)), has no
+    /// Version 0, for the Python package (see the [guide](crate::guide::from_python)), has no
     /// flow control: a channel whose reader is slow holds up the whole
     /// connection once `receive_budget` bytes wait to be read. What else it
     /// lacks is told in [`proto`](crate::proto#version-0).

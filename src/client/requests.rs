@@ -236,7 +236,9 @@ where
         Responding(Box::pin(async move {
             let state = under_way.0.clone();
             let opened = opening.await.inspect_err(|error| state.failed(error));
-            let (mut sender, connection) = http1::handshake(opened?).await?;
+            let channel = opened.map_err(Cause::Connect)?;
+            let shaken = http1::handshake(channel).await;
+            let (mut sender, connection) = shaken.map_err(Cause::Http)?;
             tokio::spawn(async move {
                 // Whoever waits for the response or its body gets the error.
                 if let Err(error) = connection.with_upgrades().await {
@@ -245,7 +247,8 @@ where
                 drop(under_way);
             });
             let response = sender.send_request(request).await;
-            let response = response.inspect_err(|error| state.failed(error))?;
+            let response = response.inspect_err(|error| state.failed(error));
+            let response = response.map_err(Cause::Http)?;
             *state.lame() = None;
             Ok(response)
         }))
@@ -271,15 +274,9 @@ impl RequestError {
     }
 }
 
-impl From<ConnectError> for RequestError {
-    fn from(error: ConnectError) -> Self {
-        RequestError(Cause::Connect(error))
-    }
-}
-
-impl From<hyper::Error> for RequestError {
-    fn from(error: hyper::Error) -> Self {
-        RequestError(Cause::Http(error))
+impl From<Cause> for RequestError {
+    fn from(cause: Cause) -> Self {
+        RequestError(cause)
     }
 }
 

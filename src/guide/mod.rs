@@ -1,2 +1,28 @@
-//! For who comes from the Python package; there is no code here.
-#![doc = include_str!("from_python.md")]
+#![doc = include_str!("index.md")]
+
+#[doc = include_str!("quick_start.md")]
+pub mod quick_start {}
+
+#[doc = include_str!("channels.md")]
+pub mod channels {}
+
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
+
+#[doc = include_str!("long_links.md")]
+pub mod long_links {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}
+
+#[doc = include_str!("wire_protocol.md")]
+pub mod wire_protocol {}
+
+#[doc = include_str!("from_python.md")]
+pub mod from_python {}
+
+#[doc = include_str!("when_not.md")]
+pub mod when_not {}
+
+#[doc = include_str!("dependencies.md")]
+pub mod dependencies {}
