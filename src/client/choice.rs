@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::PoolConfig;
+use crate::proto::HeldUp;
 
 /// Below it, differences between round-trip times are chance.
 const FLOOR: Duration = Duration::from_millis(1);
@@ -34,6 +35,8 @@ pub(super) struct View {
     pub heard: Instant,
     /// How long the peer has said nothing since it got a channel.
     pub owes: Duration,
+    /// When the link was found to hold it up, and how much.
+    pub held_up: Option<HeldUp>,
 }
 
 impl View {
@@ -82,21 +85,22 @@ pub(super) enum Need {
 }
 
 /// How many more connections are to be dialled, beside the dials under way.
-/// `failing`: no connection has been good since the last failure, so it is one
-/// at a time, and only for a caller.
+/// `for_loss` of them there should be at least. `failing`: no connection has been
+/// good since the last failure, so it is one at a time, and only for a caller.
 pub(super) fn missing(
     views: &[View],
     dialling: usize,
     pool: &PoolConfig,
+    for_loss: usize,
     need: Need,
     failing: bool,
 ) -> usize {
     let fresh = views.iter().filter(|view| view.is_fresh()).count();
     let wanted = match (need, failing) {
         (Need::Ahead, true) => 0,
-        (Need::Ahead, false) => pool.least,
+        (Need::Ahead, false) => pool.least.max(for_loss),
         (Need::Caller, true) => wanted_by_load(views, fresh, pool).min(fresh + 1),
-        (Need::Caller, false) => wanted_by_load(views, fresh, pool),
+        (Need::Caller, false) => wanted_by_load(views, fresh, pool).max(for_loss),
     };
     let room = (pool.most + pool.most.max(LATE)).saturating_sub(views.len() + dialling);
     wanted.saturating_sub(fresh + dialling).min(room)

@@ -31,7 +31,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         PoolConfig {
             least: 1,
-            most: 4,
+            most: 16,
             busy_at: 256,
             open_timeout: Duration::from_secs(10),
             max_waiting: 1024,
@@ -45,8 +45,18 @@ impl Default for PoolConfig {
 
 impl PoolConfig {
     /// Connections of one target: how many are dialled at its first use, and up
-    /// to how many there may be when the load asks for them. Default `1..=4`:
-    /// a clean link needs one, and each gives work to one core.
+    /// to how many there may be. Default `1..=16`: a clean link needs one.
+    ///
+    /// Another is dialled when each has [`busy_at`](Self::busy_at) channels, and
+    /// several when the link loses packets. TCP does not tell that, so the sign
+    /// of it is a transfer of eight round trips or more that carries less than
+    /// 512 KiB a round trip and no longer grows, while the sender has more. Then
+    /// as many are dialled as would carry those 512 KiB together; new channels go
+    /// to all of them. If most are held up and carry together no more than the
+    /// one did, they share a slow link: all but the first drain, and the next
+    /// try comes after a minute, then two, up to an hour. Without a new sign for
+    /// a minute the loss is over, and all but the first drain.
+    /// [`Stats::held_up`](crate::proto::Stats::held_up) tells the sign.
     ///
     /// While one of them is suspect, or has reached its age, its replacement
     /// comes on top: as many more as the end allows, and up to 8 where that

@@ -30,6 +30,7 @@ mod retry;
 #[cfg(feature = "retry")]
 mod retry_policy;
 mod slot;
+mod spread;
 mod state;
 mod stats;
 mod target;

@@ -77,6 +77,7 @@ impl Slot {
             room: stats.room,
             rtt: stats.rtt,
             heard,
+            held_up: stats.held_up,
             owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
         }
     }

@@ -12,6 +12,7 @@ use super::dial::{Backoff, Dial, Ticket, run};
 use super::error::ConnectError;
 use super::pool::Settings;
 use super::slot::Slot;
+use super::spread::Spread;
 use super::target::{Target, drain, watch};
 use crate::driver::{Channel, Connection};
 use crate::proto::OpenError;
@@ -33,6 +34,7 @@ pub(super) struct State {
     last_error: Option<ConnectError>,
     pub waiting: usize,
     backoff: Backoff,
+    spread: Spread,
     /// When a caller last asked for a channel, or had one.
     used: Instant,
     next_id: u64,
@@ -54,6 +56,7 @@ impl State {
             last_error: None,
             waiting: 0,
             backoff: Backoff::default(),
+            spread: Spread::new(Instant::now()),
             used: Instant::now(),
             next_id: 0,
             tasks: Vec::new(),
@@ -92,6 +95,10 @@ impl State {
 
     /// Retires the connections that others replace, and dials what is missing.
     fn replace(&mut self, views: &[View], now: Instant, need: Need) {
+        let held_up = views.iter().filter_map(|view| view.held_up);
+        if self.spread.look(held_up, self.settings.pool.most, now) {
+            self.narrow(views);
+        }
         let there = |view: &&View| view.is_fresh() && view.answered;
         if views.iter().filter(there).count() >= self.settings.pool.least {
             while let Some(at) = self.slots.iter().position(|slot| slot.retiring) {
@@ -102,9 +109,18 @@ impl State {
             return;
         }
         let failing = !self.backoff.is_clear();
-        let pool = &self.settings.pool;
-        for _ in 0..missing(views, self.dialling, pool, need, failing) {
+        let (pool, for_loss) = (&self.settings.pool, self.spread.wanted());
+        for _ in 0..missing(views, self.dialling, pool, for_loss, need, failing) {
             self.dial(now);
+        }
+    }
+
+    /// The loss is over: the best connections stay, the others are retired.
+    fn narrow(&mut self, views: &[View]) {
+        let best = best_first(views).into_iter();
+        let least = self.settings.pool.least;
+        for at in best.filter(|at| views[*at].is_fresh()).skip(least) {
+            self.slots[at].retiring = true;
         }
     }
 
@@ -196,7 +212,8 @@ impl State {
             true => self.used,
             false => slot.used,
         };
-        Some(slot.next_look(now, self.settings.late, used + timeout))
+        let next = slot.next_look(now, self.settings.late, used + timeout);
+        Some(self.spread.until().map_or(next, |until| next.min(until)))
     }
 
     /// Notes that the target has let go of a connection which ended or drains.

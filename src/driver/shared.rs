@@ -240,7 +240,8 @@ impl Inner {
                 | Event::Draining
                 | Event::Drained
                 | Event::Suspect
-                | Event::Recovered => wake.openable = true,
+                | Event::Recovered
+                | Event::HeldUp => wake.openable = true,
                 Event::Closed => self.dispatch_all(wake),
             }
         }

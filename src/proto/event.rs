@@ -21,6 +21,9 @@ pub enum Event {
     Suspect,
     /// The peer was late and has been heard again.
     Recovered,
+    /// The transport carries little for its round-trip time, as a lossy link
+    /// does: [`Stats::held_up`](super::Stats::held_up).
+    HeldUp,
     /// The peer asks for no more channels.
     Draining,
     /// This side drained, and the peer has opened all that it ever will.

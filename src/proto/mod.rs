@@ -8,6 +8,7 @@ mod event;
 mod flow;
 mod guard;
 mod liveness;
+mod pace;
 mod receive;
 mod scheduler;
 mod stats;
@@ -23,6 +24,9 @@ use std::time::{Duration, Instant};
 pub use self::application::Read;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
+#[cfg(feature = "client")]
+pub(crate) use self::pace::HEALTHY;
+pub use self::pace::HeldUp;
 pub use self::stats::Stats;
 pub use self::table::Key;
 
@@ -32,6 +36,7 @@ use self::error::code;
 use self::flow::{Ahead, Budget};
 use self::guard::Guards;
 use self::liveness::{Due, Liveness};
+use self::pace::Pace;
 use self::scheduler::Scheduler;
 use self::stats::Counters;
 use self::table::Table;
@@ -105,6 +110,10 @@ pub struct Connection {
     drain: Drain,
     since: Instant,
     counters: Counters,
+    receives: Pace,
+    sends: Pace,
+    held_up: Option<HeldUp>,
+    told_held_up: bool,
     end: Option<ConnectionError>,
 }
 
@@ -202,6 +211,10 @@ impl Connection {
             drain: Drain::No,
             since: now,
             counters: Counters::default(),
+            receives: Pace::new(now),
+            sends: Pace::new(now),
+            held_up: None,
+            told_held_up: false,
             end: None,
             config,
         }
@@ -283,6 +296,7 @@ impl Connection {
     pub fn handle_progress(&mut self, now: Instant) {
         self.liveness.on_progress();
         self.heard(now);
+        self.note_sending(false, now);
     }
 
     /// The transport takes no more bytes for now. A peer that makes it stay so
@@ -290,6 +304,23 @@ impl Connection {
     /// though it may say a lot. Calling it again changes nothing.
     pub fn handle_blocked(&mut self, now: Instant) {
         self.liveness.on_blocked(now);
+        self.note_sending(true, now);
+    }
+
+    fn note_sending(&mut self, waits: bool, now: Instant) {
+        let (sent, rtt) = (self.counters.sent, self.liveness.min_rtt());
+        let found = self.sends.on(sent, waits, now, rtt);
+        self.note_held_up(found);
+    }
+
+    fn note_held_up(&mut self, found: Option<HeldUp>) {
+        if found.is_none() {
+            return;
+        }
+        self.held_up = found;
+        if !std::mem::replace(&mut self.told_held_up, true) {
+            self.events.push_back(Event::HeldUp);
+        }
     }
 
     fn heard(&mut self, now: Instant) {
@@ -334,6 +365,7 @@ impl Connection {
                     state.told_writable = false;
                 }
             }
+            Some(Event::HeldUp) => self.told_held_up = false,
             _ => {}
         }
         event

@@ -23,6 +23,10 @@ impl Connection {
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, now);
         self.decoder = decoder;
+        let (received, rtt) = (self.counters.received, self.liveness.min_rtt());
+        let waits = self.decoder.is_within_data();
+        let found = self.receives.on(received, waits, now, rtt);
+        self.note_held_up(found);
         if result.is_err() {
             // Also where the first frame is a bad one: what is said now must be
             // said in its version.

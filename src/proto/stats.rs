@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::Connection;
 use super::channel::{Cause, Half, State};
+use super::pace::HeldUp;
 use crate::wire::Version;
 
 /// What a connection has done and how it is: a copy, cheap to take.
@@ -20,6 +21,9 @@ pub struct Stats {
     pub min_rtt: Option<Duration>,
     /// Whether the peer is late with an answer.
     pub suspect: bool,
+    /// When the transport was last found to hold the connection up, and how
+    /// much.
+    pub held_up: Option<HeldUp>,
     /// Whether no more channels can be opened.
     pub draining: bool,
     /// Channels that are not over.
@@ -104,6 +108,7 @@ impl Connection {
             rtt: self.liveness.rtt(),
             min_rtt: self.liveness.min_rtt(),
             suspect: self.liveness.is_suspect(),
+            held_up: self.held_up,
             draining: !self.is_open(),
             channels: self.channels.len(),
             room: self.local.limit.saturating_sub(self.local.opened),

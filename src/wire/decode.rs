@@ -98,6 +98,11 @@ impl Decoder {
         self.payload > 0 || self.skip > 0 || !self.held.is_empty()
     }
 
+    /// Whether more bytes of a DATA frame are to come.
+    pub(crate) fn is_within_data(&self) -> bool {
+        self.payload > 0
+    }
+
     /// Takes the next frame or piece of one from the front of `input`; `None`
     /// when all of `input` is taken and more is needed.
     ///
