@@ -121,7 +121,7 @@ impl Shared {
         write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T,
     ) -> T {
         if self.alone.load(Relaxed)
-            && let Some(sender) = self.sender()
+            && let Some(sender) = self.sender().filter(Sender::may_send_alone)
         {
             return sender.send(write);
         }
@@ -192,6 +192,10 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    fn may_send_alone(&self) -> bool {
+        self.transport.takes_at_once()
+    }
+
     /// Runs `write` on the core, sends what it owes before and after, and wakes
     /// the task if something is left for it.
     fn send<T>(mut self, write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T) -> T {
@@ -210,6 +214,7 @@ impl Sender<'_> {
         inner.dispatch(&mut wake);
         let more = inner.core.wants_transmit() || inner.is_due_sooner();
         drop(inner);
+        self.transport.note_at_once();
         let failed = self
             .transport
             .poll_write(&mut Context::from_waker(&task))

@@ -35,6 +35,11 @@ thread_local! {
 const LEAST_WRITE: usize = 64 * 1024;
 const MOST_WRITE: usize = 256 * 1024;
 
+/// Bytes of a packet on a common link, and how many writes of less may leave by
+/// themselves before something is read.
+const SEGMENT: usize = 1400;
+const SMALL_WRITES: u8 = 2;
+
 pub(super) struct Transport {
     /// None once the connection is over, so that whoever still holds a handle
     /// holds no socket.
@@ -44,6 +49,8 @@ pub(super) struct Transport {
     /// Bytes to take from the core at once.
     piece: usize,
     unflushed: bool,
+    /// Writes at once since the last read that filled no segment.
+    small: u8,
     /// A write found the transport full.
     full: bool,
     /// It took bytes after that.
@@ -68,6 +75,7 @@ impl Transport {
             written: 0,
             piece: LEAST_WRITE,
             unflushed: false,
+            small: 0,
             full: false,
             resumed: false,
             tap,
@@ -82,6 +90,21 @@ impl Transport {
     /// Whether nothing waits to be written and more could be.
     pub fn is_idle(&self) -> bool {
         self.written == self.output.len() && !self.unflushed && self.io.is_some()
+    }
+
+    /// Whether a handle should write at once. Not what comes in a burst: small
+    /// writes that leave by themselves are packets of their own, and an idle
+    /// connection may send ten at once.
+    pub fn takes_at_once(&self) -> bool {
+        self.small < SMALL_WRITES
+    }
+
+    /// A handle is about to write at once what waits.
+    pub fn note_at_once(&mut self) {
+        self.small = match self.output.len() < SEGMENT {
+            true => self.small.saturating_add(1),
+            false => 0,
+        };
     }
 
     /// Takes from the core what it owes, up to a piece for one system call.
@@ -126,6 +149,7 @@ impl Transport {
             };
             let n = buf.filled().len();
             let some = result.is_ok() && n > 0;
+            self.small = 0;
             self.tap.received(buf.filled());
             let goes_on = sink(result.map(|()| buf.filled()));
             read = Poll::Ready(some);
