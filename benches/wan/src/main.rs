@@ -75,6 +75,9 @@ struct Bench {
     /// Of the loss and the jitter
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measure nothing; take the JSON of earlier runs
+    #[arg(long)]
+    from: Vec<PathBuf>,
     /// Write all figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -95,6 +98,7 @@ fn main() -> Result<()> {
         Some(Process::Server(options)) => process(server::run(options)),
         Some(Process::Client(options)) => process(client::run(options)),
         None if options.bench.list => list(),
+        None if !options.bench.from.is_empty() => options.bench.render(),
         None => bench(&options.bench),
     }
 }
@@ -158,6 +162,14 @@ impl Bench {
             }));
         }
         all
+    }
+
+    fn render(&self) -> Result<()> {
+        let mut report = Report::default();
+        for path in &self.from {
+            report.read(path)?;
+        }
+        self.write(&report)
     }
 
     fn write(&self, report: &Report) -> Result<()> {

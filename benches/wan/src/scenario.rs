@@ -182,6 +182,11 @@ impl Scenario {
     }
 }
 
+/// Where it stands in the list.
+pub fn place(name: &str) -> Option<usize> {
+    SCENARIOS.iter().position(|scenario| scenario.name == name)
+}
+
 pub fn find(name: &str) -> Result<&'static Scenario> {
     let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
     found.with_context(|| format!("no scenario is called {name}"))

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tcpchan::client::PoolConfig;
 use tcpchan::{Config, ConfigError, SocketProfile};
 
@@ -143,5 +144,12 @@ impl FromStr for Way {
 impl Serialize for Way {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Way {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
     }
 }

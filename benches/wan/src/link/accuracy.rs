@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::line::Counts;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Whether the link's thread had real-time priority.
     pub realtime: bool,
@@ -14,7 +14,7 @@ pub struct Accuracy {
     pub to_server: Direction,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Direction {
     pub packets: u64,
     /// By the seeded loss.

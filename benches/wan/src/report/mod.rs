@@ -3,15 +3,17 @@
 mod markdown;
 mod plot;
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{DATAGRAMS, Sample};
 use crate::conditions::Conditions;
 use crate::link::Accuracy;
 use crate::run::Measured;
+use crate::scenario;
 use crate::way::Way;
 
 #[derive(Default)]
@@ -20,10 +22,10 @@ pub struct Report {
 }
 
 /// One way in one scenario on one link.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Run {
-    scenario: &'static str,
-    about: &'static str,
+    scenario: String,
+    about: String,
     way: Way,
     conditions: Conditions,
     phases: Vec<Phase>,
@@ -32,7 +34,7 @@ pub struct Run {
 }
 
 /// The samples of one phase; latencies in round trips.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Phase {
     name: String,
     p50: f64,
@@ -52,6 +54,16 @@ impl Report {
         let run = Run::new(measured);
         eprintln!("{run}");
         self.runs.push(run);
+    }
+
+    /// Takes the rows that an earlier run wrote, and puts those of one table
+    /// together.
+    pub fn read(&mut self, path: &Path) -> Result<()> {
+        let runs: Vec<Run> = serde_json::from_str(&fs::read_to_string(path)?)?;
+        self.runs.extend(runs);
+        let place = |run: &Run| (scenario::place(&run.scenario), run.title());
+        self.runs.sort_by_cached_key(place);
+        Ok(())
     }
 
     pub fn rows(&self) -> &[Run] {
@@ -85,8 +97,8 @@ impl Run {
         };
         Run {
             phases: names.into_iter().map(of).collect(),
-            scenario: measured.scenario.name,
-            about: measured.scenario.about,
+            scenario: measured.scenario.name.into(),
+            about: measured.scenario.about.into(),
             way: measured.way,
             conditions: measured.conditions,
             failure: measured.failure,
