@@ -46,6 +46,31 @@ async fn a_target_has_one_connection_until_the_load_asks_for_another() {
     assert_eq!(net.dials().len(), 3);
 }
 
+/// Opens so many channels at once, with a target that has no connection yet.
+async fn burst(multiplex: &Multiplex<Net>, count: usize) -> Vec<Channel> {
+    let opens = (0..count).map(|_| open(multiplex));
+    let opened = futures_util::future::join_all(opens).await;
+    opened.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_burst_is_shared_by_the_connections_that_are_dialled_for_it() {
+    let (_, multiplex) = with(PoolConfig::default().connections(4..=4).unwrap());
+    let _held = burst(&multiplex, 40).await;
+    let stats = &multiplex.stats()[0];
+    let channels: Vec<usize> = stats.connections.iter().map(|c| c.channels).collect();
+    assert_eq!(channels, [10, 10, 10, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_burst_does_not_wait_for_a_dial_that_takes_much_longer() {
+    let (net, multiplex) = with(PoolConfig::default().connections(2..=2).unwrap());
+    net.takes_next(&[Duration::from_millis(80), Duration::from_secs(3)]);
+    let start = tokio::time::Instant::now();
+    let _held = burst(&multiplex, 40).await;
+    assert!(start.elapsed() <= Duration::from_millis(91));
+}
+
 #[tokio::test(start_paused = true)]
 async fn new_channels_go_to_the_least_loaded_connection() {
     let (_, multiplex) = with(PoolConfig::default().connections(4..=4).unwrap());

@@ -13,9 +13,12 @@ use super::error::ConnectError;
 use super::pool::Settings;
 use super::slot::Slot;
 use super::spread::Spread;
-use super::target::{Target, drain, watch};
+use super::target::{Target, drain, wake, watch};
 use crate::driver::{Channel, Connection};
 use crate::proto::OpenError;
+
+/// Dials that began together end together, give or take this part of their time.
+const SETTLE: u32 = 8;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -33,6 +36,10 @@ pub(super) struct State {
     pub verdicts: u64,
     last_error: Option<ConnectError>,
     pub waiting: usize,
+    /// When the last dial began.
+    dialled_at: Instant,
+    /// Until when those who wait leave the first connection of several.
+    settles_at: Instant,
     backoff: Backoff,
     spread: Spread,
     /// When a caller last asked for a channel, or had one.
@@ -55,6 +62,8 @@ impl State {
             verdicts: 0,
             last_error: None,
             waiting: 0,
+            dialled_at: Instant::now(),
+            settles_at: Instant::now(),
             backoff: Backoff::default(),
             spread: Spread::new(Instant::now()),
             used: Instant::now(),
@@ -127,6 +136,7 @@ impl State {
     fn dial(&mut self, now: Instant) {
         self.dialling += 1;
         self.dials += 1;
+        self.dialled_at = now;
         let ticket = Ticket {
             target: self.target.clone(),
             result: None,
@@ -140,6 +150,11 @@ impl State {
         self.dialling -= 1;
         match result {
             Ok(connection) => {
+                if self.slots.is_empty() && self.dialling > 0 {
+                    self.settles_at = now + (now - self.dialled_at) / SETTLE;
+                    let target = self.target.clone();
+                    self.tasks.push(Box::pin(wake(target, self.settles_at)));
+                }
                 self.add(connection, now);
                 let views = self.look(now);
                 self.replace(&views, now, Need::Ahead);
@@ -149,6 +164,12 @@ impl State {
                 self.failed(error, now);
             }
         }
+    }
+
+    /// Whether dials that began with the first that succeeded are about to end
+    /// too, so that those who wait for a channel can share them.
+    pub fn settles(&self, now: Instant) -> bool {
+        self.dialling > 0 && now < self.settles_at
     }
 
     fn failed(&mut self, error: ConnectError, now: Instant) {

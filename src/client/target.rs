@@ -120,6 +120,9 @@ impl<'a> Waiter<'a> {
         let target = self.target;
         target.with(|state| {
             let now = Instant::now();
+            if self.queued && state.settles(now) {
+                return None;
+            }
             if let Some(channel) = state.open(now) {
                 return Some(Ok(channel));
             }
@@ -160,6 +163,14 @@ impl Drop for Waiter<'_> {
         if self.queued {
             self.target.with(|state| state.waiting -= 1);
         }
+    }
+}
+
+/// Lets those who wait look again, at this time.
+pub(super) async fn wake(target: Weak<Target>, at: Instant) {
+    tokio::time::sleep_until(at).await;
+    if let Some(target) = target.upgrade() {
+        target.changed.notify_waiters();
     }
 }
 

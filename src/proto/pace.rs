@@ -4,7 +4,7 @@
 //! much there is to carry, and several of them carry several times as much.
 //! What shows it needs no knowledge of TCP. While a peer has more to send, its
 //! bytes stop in the middle of a frame; while this side has more, the transport
-//! takes no more. If that is so half of the time, over two looks in a row, and
+//! takes no more. If that is so most of the time, over two looks in a row, and
 //! the pace neither grows as in a slow start nor is one that a healthy long link
 //! has, the direction is held up.
 
@@ -83,7 +83,7 @@ impl Pace {
         }
         let passed = u128::from(bytes - self.bytes);
         let pace = (passed * round.as_nanos() / elapsed.as_nanos()) as u64;
-        let waited = std::mem::take(&mut self.waited) * 2 >= elapsed;
+        let waited = std::mem::take(&mut self.waited) * 4 >= elapsed * 3;
         let before = std::mem::replace(&mut self.before, waited.then_some(pace));
         (self.since, self.bytes) = (now, bytes);
         let before = before.filter(|_| waited)?;

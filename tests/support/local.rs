@@ -1,6 +1,7 @@
 //! A client and servers that are joined in memory, for a clock that is paused.
 #![allow(dead_code)]
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -49,6 +50,8 @@ struct Inner {
     way: Way,
     /// How long a dial takes.
     takes: Duration,
+    /// How long the next dials take instead.
+    next: VecDeque<Duration>,
     dials: Vec<Instant>,
     links: Vec<oneshot::Sender<Fate>>,
     servers: Vec<Connection>,
@@ -60,6 +63,7 @@ impl Net {
         Net(Arc::new(Mutex::new(Inner {
             way: Way::Up,
             takes: Duration::from_millis(1),
+            next: VecDeque::new(),
             dials: Vec::new(),
             links: Vec::new(),
             servers: Vec::new(),
@@ -73,6 +77,11 @@ impl Net {
 
     pub fn takes(&self, time: Duration) {
         self.0.lock().unwrap().takes = time;
+    }
+
+    /// How long each of the next dials takes.
+    pub fn takes_next(&self, times: &[Duration]) {
+        self.0.lock().unwrap().next.extend(times);
     }
 
     /// When each dial began.
@@ -186,7 +195,7 @@ impl Service<Uri> for Net {
         let takes = {
             let mut inner = net.0.lock().unwrap();
             inner.dials.push(Instant::now());
-            inner.takes
+            inner.next.pop_front().unwrap_or(inner.takes)
         };
         Box::pin(async move {
             tokio::time::sleep(takes).await;
