@@ -1,9 +1,12 @@
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::extract::{self, ConnectInfo};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use hyper::Request;
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use tcpchan::Config;
 use tcpchan::Connection;
@@ -51,4 +54,24 @@ async fn a_listener_that_taps_channels_keeps_their_connect_info() {
     assert!(ask(&connection).await.ends_with(" 1 1"));
     assert!(ask(&connection).await.ends_with(" 1 3"));
     assert_eq!(channels.try_iter().collect::<Vec<_>>(), [1, 3]);
+}
+
+#[tokio::test]
+async fn a_handler_that_asks_for_an_address_gets_the_peers() {
+    async fn with_address(
+        ConnectInfo(peer): ConnectInfo<PeerInfo>,
+        mut request: extract::Request,
+        next: Next,
+    ) -> Response {
+        request.extensions_mut().insert(ConnectInfo(peer.addr));
+        next.run(request).await
+    }
+    let addr = |ConnectInfo(addr): ConnectInfo<SocketAddr>| async move { addr.to_string() };
+    let app = Router::new().route("/", get(addr));
+    let (acceptor, addr) = acceptor().await;
+    serve_on(acceptor, app.layer(from_fn(with_address)));
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    let from = tcp.local_addr().unwrap();
+    let connection = Connection::client(tcp, Config::default());
+    assert_eq!(ask(&connection).await, from.to_string());
 }
