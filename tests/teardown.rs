@@ -1,10 +1,15 @@
 //! What the end of a channel or a connection looks like from both sides.
 
+#[path = "support/proxy.rs"]
+mod proxy;
+
 use std::io::ErrorKind;
 
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use proxy::{Fault, Proxy};
 
 /// A client and a server over real TCP.
 async fn pair() -> (Connection, Connection) {
@@ -105,4 +110,51 @@ async fn a_finished_channel_arrives_whole_though_all_handles_are_gone() {
     let mut got = Vec::new();
     far.read_to_end(&mut got).await.unwrap();
     assert!(got == [7; 60_000]);
+}
+
+/// A client and a server whose TCP connection can be cut.
+async fn pair_through_a_proxy() -> (Connection, Connection, Proxy) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap(), None).await;
+    let (near, far) = tokio::join!(TcpStream::connect(proxy.addr), listener.accept());
+    let client = Connection::client(near.unwrap(), Config::default());
+    let server = Connection::server(far.unwrap().0, Config::default());
+    (client, server, proxy)
+}
+
+#[tokio::test]
+async fn a_cut_is_an_error_for_both_readers_though_bytes_came_before_it() {
+    for cut in [Fault::Fin, Fault::Reset] {
+        let (client, server, proxy) = pair_through_a_proxy().await;
+        let (mut near, mut far) = channel(&client, &server).await;
+        near.write_u8(b'a').await.unwrap();
+        far.write_u8(b'b').await.unwrap();
+        assert_eq!(far.read_u8().await.unwrap(), b'a');
+        assert_eq!(near.read_u8().await.unwrap(), b'b');
+        proxy.hurt(cut);
+        for end in [&mut near, &mut far] {
+            let error = end.read(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "{cut:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fin_ahead_of_a_cut_is_a_clean_end_in_both_directions() {
+    for cut in [Fault::Fin, Fault::Reset] {
+        let (client, server, proxy) = pair_through_a_proxy().await;
+        let (mut near, mut far) = channel(&client, &server).await;
+        near.shutdown().await.unwrap();
+        far.shutdown().await.unwrap();
+        for end in [&mut near, &mut far] {
+            assert_eq!(end.read(&mut [0]).await.unwrap(), 0);
+        }
+        proxy.hurt(cut);
+        while client.error().is_none() || server.error().is_none() {
+            tokio::task::yield_now().await;
+        }
+        for end in [&mut near, &mut far] {
+            assert_eq!(end.read(&mut [0]).await.unwrap(), 0, "{cut:?}");
+        }
+    }
 }

@@ -29,6 +29,11 @@ pub struct Wire {
     /// Bytes are held back, and the sender finds its transport full.
     pub stalled: bool,
     flying: VecDeque<(Instant, Vec<u8>)>,
+    /// Bytes of those.
+    load: usize,
+    /// Whether the sender is told that it is full.
+    pub tells: bool,
+    was_full: bool,
     /// The sender has ended and said all that it will.
     closed: bool,
 }
@@ -40,6 +45,9 @@ impl Default for Wire {
             piece: usize::MAX,
             stalled: false,
             flying: VecDeque::new(),
+            load: 0,
+            tells: false,
+            was_full: false,
             closed: false,
         }
     }
@@ -49,6 +57,12 @@ impl Wire {
     /// Takes what the sender owes; whether there was anything.
     fn send(&mut self, from: &mut Connection, now: Instant) -> bool {
         let mut any = false;
+        match (self.is_full(), self.was_full) {
+            (true, _) if self.tells => from.handle_blocked(now),
+            (false, true) => from.handle_progress(now),
+            _ => {}
+        }
+        self.was_full = self.tells && self.is_full();
         while !self.is_full() {
             let mut bytes = Vec::new();
             let wanted = from.wants_transmit();
@@ -57,10 +71,15 @@ impl Wire {
                 break;
             }
             assert!(wanted, "sent {} bytes that it did not want to", bytes.len());
-            self.flying.push_back((now + self.delay, bytes));
+            self.push(bytes, now);
             any = true;
         }
         any
+    }
+
+    fn push(&mut self, bytes: Vec<u8>, now: Instant) {
+        self.load += bytes.len();
+        self.flying.push_back((now + self.delay, bytes));
     }
 
     /// Hands over what has arrived; whether there was anything.
@@ -69,6 +88,7 @@ impl Wire {
         while self.arrival().is_some_and(|at| at <= now)
             && let Some((_, bytes)) = self.flying.pop_front()
         {
+            self.load -= bytes.len();
             for piece in bytes.chunks(self.piece) {
                 to.handle_input(piece, now);
             }
@@ -82,8 +102,7 @@ impl Wire {
     }
 
     fn is_full(&self) -> bool {
-        let flying: usize = self.flying.iter().map(|(_, bytes)| bytes.len()).sum();
-        self.stalled || flying >= CAPACITY
+        self.stalled || self.load >= CAPACITY
     }
 
     fn arrival(&self) -> Option<Instant> {
@@ -193,8 +212,10 @@ impl Pair {
 
     /// Loses what is on its way, and the connection.
     pub fn cut(&mut self) {
-        self.up.flying.clear();
-        self.down.flying.clear();
+        for wire in [&mut self.up, &mut self.down] {
+            wire.flying.clear();
+            wire.load = 0;
+        }
         self.client.handle_eof();
         self.server.handle_eof();
     }
@@ -215,7 +236,7 @@ impl Pair {
         }
         let mut out = Vec::new();
         let result = core.write_through(key, bytes, &mut out, 64 << 10);
-        wire.flying.push_back((self.now + wire.delay, out));
+        wire.push(out, self.now);
         result
     }
 
