@@ -208,6 +208,8 @@ impl World {
         for target in self.connector.stats() {
             assert!(target.waiting <= running, "{target:#?}");
             assert!(target.dialling <= MOST_CONNECTIONS, "{target:#?}");
+            let hopeless = target.dialling == 0 && target.connections.is_empty();
+            assert!(target.waiting == 0 || !hopeless, "{target:#?}");
             for stats in target.connections {
                 let most = stats.channels as u64 * INITIAL_WINDOW + BUDGET;
                 assert!(stats.buffered <= most, "{stats:#?}");
@@ -225,6 +227,7 @@ impl World {
             self.act();
             let most = *self.rng.choice(&[1, 20, 300, 5000]).expect("some");
             sleep(Duration::from_millis(self.rng.u64(..most))).await;
+            rest().await;
             self.check();
         }
         self.settle().await;
@@ -265,6 +268,7 @@ impl World {
             ..
         } = self;
         server.0.lock().unwrap().clear();
+        let _held = network.hold(); // that they end is for their own sides to do
         drop((connector, network));
         let tasks = || {
             tokio::runtime::Handle::current()
@@ -278,6 +282,13 @@ impl World {
         };
         let left = timeout(BOUND, gone).await;
         assert!(left.is_ok(), "{} tasks are left", tasks());
+    }
+}
+
+/// Lets everyone do what is to be done at this moment.
+async fn rest() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
     }
 }
 

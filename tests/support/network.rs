@@ -80,6 +80,11 @@ impl Network {
         }
     }
 
+    /// Keeps the connections that there are, also when the network is dropped.
+    pub fn hold(&self) -> impl Sized + use<> {
+        self.connections.clone()
+    }
+
     fn connect(&self) -> Option<DuplexStream> {
         let (near, near_end) = tokio::io::duplex(BUFFER);
         let (far, far_end) = tokio::io::duplex(BUFFER);
