@@ -18,7 +18,7 @@ export RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}/fuzz
-cargo build --quiet --release --target "$host" --target-dir "$target"
+cargo build --quiet --locked --release --target "$host" --target-dir "$target"
 
 fuzz() { # target, options
     local name=$1
