@@ -14,6 +14,18 @@ use crate::config::{ConfigError, DAY, MOST, check, check_time};
 /// that it gets from a connector as hyper-util's `TokioIo<TcpStream>`. Where a
 /// socket is hidden in another type, [`apply`](Self::apply) is for whoever
 /// makes it. Options that a system does not have are left out.
+///
+/// ```
+/// use std::time::Duration;
+/// use tcpchan::{Config, SocketProfile};
+///
+/// let profile = SocketProfile::default()
+///     .unsent(Some(64 << 10))?
+///     .user_timeout(Some(Duration::from_secs(20)))?;
+/// let config = Config::default().socket(profile);
+/// # let _ = config;
+/// # Ok::<(), tcpchan::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct SocketProfile {

@@ -12,6 +12,21 @@ use crate::proto::{ChannelError, ConnectionError, OpenError};
 /// its channel to the application.
 ///
 /// Looks at the error and its sources, such as those of a hyper client's error.
+///
+/// ```no_run
+/// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+/// use tcpchan::client::{Multiplex, is_lost, is_retryable};
+/// # use http_body_util::Empty;
+///
+/// # async fn run(client: Client<Multiplex<HttpConnector>, Empty<bytes::Bytes>>) {
+/// match client.get(http::Uri::from_static("http://server.example/")).await {
+///     Ok(_) => println!("done"),
+///     Err(error) if is_retryable(&error) => println!("not done: {error}"),
+///     Err(error) if is_lost(&error) => println!("perhaps done: {error}"),
+///     Err(error) => println!("failed: {error}"),
+/// }
+/// # }
+/// ```
 pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
     find(error, |error| {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {

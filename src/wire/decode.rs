@@ -29,6 +29,22 @@ pub enum Decoded<'a> {
 ///
 /// It holds at most one control frame, never a DATA frame's bytes: those pass
 /// through. It reserves nothing from a length that a peer claims.
+///
+/// ```
+/// use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Version};
+///
+/// let mut bytes = Vec::new();
+/// Frame::Control(Control::Open { channel: 1 }).encode(Version::V1, &mut bytes);
+/// Frame::Data { channel: 1, body: b"hello" }.encode(Version::V1, &mut bytes);
+///
+/// let (mut decoder, mut input) = (Decoder::new(Protocol::V1), &bytes[..]);
+/// let open = Decoded::Control(Control::Open { channel: 1 });
+/// assert_eq!(decoder.decode(&mut input)?, Some(open));
+/// assert_eq!(decoder.decode(&mut input)?, Some(Decoded::Data { channel: 1, len: 5 }));
+/// assert_eq!(decoder.decode(&mut input)?, Some(Decoded::Payload(b"hello")));
+/// assert_eq!(decoder.decode(&mut input)?, None);
+/// # Ok::<(), tcpchan::wire::WireError>(())
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     protocol: Protocol,
