@@ -47,6 +47,7 @@
 //! | `axum` | `axum::serve(acceptor, app)` |
 //! | `tls` | TLS by rustls on both sides |
 //! | `retry` | a policy for tower's retry layer |
+//! | `cli` | nothing here: the command `tcpchan`, for other languages and programs as they are |
 //! | `requests` | a tower service of requests, for who needs no pool of channels |
 //! | `tracing`, `metrics` | what connections do, for [operators](observability) |
 //! | `tokio`, `hyper`, `net` | parts of the default: the driver; hyper's I/O traits on channels; options of TCP sockets |

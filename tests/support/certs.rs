@@ -30,6 +30,19 @@ impl Authority {
         (certificate.der().clone(), key)
     }
 
+    /// Its own certificate, for those who trust it.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate and its key, as files have them.
+    pub fn certify_pem(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
     fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();

@@ -1,0 +1,67 @@
+//! Why the command ends without success: a line for people, a code for scripts.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// What the exit codes mean; part of `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended by SIGTERM or SIGINT with nothing cut off; ping: every round was answered
+  1  could not start (the line on stderr says why); ping: a round was not answered
+  2  wrong arguments
+  3  ended by SIGTERM or SIGINT, and what was still carried was cut off";
+
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    /// The command could not do what it was asked for.
+    pub fn new(text: impl Into<String>) -> Self {
+        Failure {
+            code: 1,
+            text: text.into(),
+        }
+    }
+
+    /// The same, with the error behind it.
+    pub fn because(what: impl fmt::Display, error: &dyn Error) -> Self {
+        Failure::new(format!("{what}: {}", in_a_line(error)))
+    }
+
+    /// The end came before the end of what was carried.
+    pub fn cut_off(text: impl Into<String>) -> Self {
+        Failure {
+            code: 3,
+            text: text.into(),
+        }
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        self.code.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// An error with its sources. A source that its error has told already is not
+/// told again.
+pub fn in_a_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = error.source();
+    }
+    line.replace('\n', " ")
+}

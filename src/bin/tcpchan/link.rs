@@ -1,0 +1,132 @@
+//! The way from `relay` to a `serve`: a pool of connections.
+
+use std::io;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tcpchan::client::{ConnectError, Multiplex, PoolConfig, TargetStats, TlsConnector};
+use tcpchan::proto::Stats;
+use tcpchan::{Channel, Config, ConfigError};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::failure::in_a_line;
+use crate::targets::Way;
+use crate::tls;
+
+/// How long a server may take to answer where there are others: two of TCP's
+/// segments may be lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Link {
+    uri: Uri,
+    pool: Pool,
+}
+
+enum Pool {
+    Plain(Multiplex<HttpConnector>),
+    Tls(Multiplex<TlsConnector>),
+}
+
+impl Link {
+    pub fn new(
+        to: &str,
+        tls: Option<&tls::Client>,
+        config: Config,
+        pool: PoolConfig,
+    ) -> Result<Self, http::Error> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(to)
+            .path_and_query("/")
+            .build()?;
+        let pool = match tls {
+            None => {
+                let mut http = HttpConnector::new();
+                http.set_nodelay(true);
+                let pool_of = Multiplex::new(http).with_config(config);
+                Pool::Plain(pool_of.with_pool(pool))
+            }
+            Some(tls) => {
+                let pool_of = Multiplex::new(tls.connector()).with_config(config);
+                Pool::Tls(pool_of.with_pool(pool))
+            }
+        };
+        Ok(Link { uri, pool })
+    }
+
+    async fn open(&self) -> Result<Channel, ConnectError> {
+        match &self.pool {
+            Pool::Plain(pool) => pool.clone().call(self.uri.clone()).await,
+            Pool::Tls(pool) => pool.clone().call(self.uri.clone()).await,
+        }
+    }
+
+    fn stats(&self) -> Option<TargetStats> {
+        let all = match &self.pool {
+            Pool::Plain(pool) => pool.stats(),
+            Pool::Tls(pool) => pool.stats(),
+        };
+        all.into_iter().next()
+    }
+
+    /// For `--stats`.
+    pub fn line(&self) -> String {
+        let Some(stats) = self.stats() else {
+            return "connections=0".to_owned();
+        };
+        let rtts = stats.connections.iter().filter_map(|one| one.rtt);
+        let rtt = rtts.min().map(|rtt| rtt.as_secs_f64() * 1e3);
+        let rtt = rtt.map_or("?".to_owned(), |rtt| format!("{rtt:.2}"));
+        format!(
+            "connections={} rtt_ms={rtt} dials={} dials_failed={}",
+            stats.connections.len(),
+            stats.dials,
+            stats.failed
+        )
+    }
+
+    /// Whether a connection has been heard and is well.
+    pub fn is_good(&self) -> bool {
+        let good = |one: &Stats| one.bytes_received > 0 && !one.suspect && !one.draining;
+        self.stats()
+            .is_some_and(|stats| stats.connections.iter().any(good))
+    }
+
+    /// Waits for the first that is heard from the peer of a new channel.
+    async fn greeted(&self, channel: &mut Channel) -> io::Result<()> {
+        while !self.is_good() {
+            let _none = channel.read(&mut []).await?; // fails with its connection
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Way for Link {
+    type Io = Channel;
+
+    async fn reach(&self, careful: bool) -> Result<Channel, String> {
+        let mut channel = self.open().await.map_err(|error| in_a_line(&error))?;
+        if careful && !self.is_good() {
+            match timeout(PATIENCE, self.greeted(&mut channel)).await {
+                Ok(greeted) => greeted.map_err(|error| in_a_line(&error))?,
+                Err(_) => return Err(format!("it said nothing for {PATIENCE:?}")),
+            }
+        }
+        Ok(channel)
+    }
+}
+
+/// How a relay keeps its connections.
+pub fn pool(connections: u8, several: bool) -> Result<PoolConfig, ConfigError> {
+    let least = usize::from(connections);
+    let pool = PoolConfig::default().connections(least..=least.max(4))?;
+    match several {
+        // Another target is better than a long wait for this one.
+        true => pool.open_timeout(PATIENCE),
+        false => Ok(pool),
+    }
+}

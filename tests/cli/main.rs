@@ -1,0 +1,22 @@
+//! The command `tcpchan`, as processes.
+#![cfg(all(feature = "cli", unix))]
+
+#[path = "../support/certs.rs"]
+mod certs;
+#[path = "../support/guard.rs"]
+mod guard;
+#[path = "../support/programs.rs"]
+mod programs;
+#[path = "../support/proxy.rs"]
+mod proxy;
+
+mod arguments;
+mod ends;
+mod fixture;
+mod flow;
+mod ping;
+mod proxy_protocol;
+mod statistics;
+mod stop;
+mod targets;
+mod tls;

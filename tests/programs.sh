@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs, on Debian, the programs that ignored tests run and that are not
+# there yet.
+set -euo pipefail
+missing=()
+for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client; do
+    command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
+done
+ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing+=(postgresql)
+[ ${#missing[@]} -eq 0 ] && exit
+if [ "$(id -u)" -ne 0 ]; then
+    echo "to be installed as root: apt-get install ${missing[*]}" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}"

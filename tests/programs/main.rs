@@ -1,0 +1,14 @@
+//! Real programs over `tcpchan relay` and `tcpchan serve`. They have to be
+//! installed (`tests/programs.sh` does that on Debian), so these tests run
+//! when they are asked for: `cargo test --test programs -- --ignored`.
+#![cfg(all(feature = "cli", unix))]
+
+#[path = "../support/guard.rs"]
+mod guard;
+#[path = "../support/programs.rs"]
+mod programs;
+
+mod curl;
+mod postgresql;
+mod web;
+mod wrk;

@@ -1,0 +1,123 @@
+//! Programs that a test runs.
+#![allow(dead_code)] // each test file uses a part
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::process::{Output, Stdio};
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use crate::guard::within;
+
+/// The command `tcpchan` with some arguments, apart by spaces; killed when it
+/// is dropped.
+pub fn tcpchan(args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpchan"));
+    command.args(args.split_whitespace()).kill_on_drop(true);
+    command
+}
+
+/// `tcpchan relay` or `tcpchan serve`, once it listens.
+pub struct Daemon {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+    pub addr: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts it on a free port.
+    pub async fn start(args: &str) -> Daemon {
+        Daemon::at("127.0.0.1:0", args).await
+    }
+
+    pub async fn at(listen: &str, args: &str) -> Daemon {
+        let mut child = tcpchan(args)
+            .args(["--listen", listen])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = within(stderr.next_line()).await.unwrap().expect("a line");
+        let addr = line.strip_prefix("tcpchan: listening on ");
+        let addr = addr.unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        Daemon {
+            child,
+            stdout,
+            stderr,
+            addr,
+        }
+    }
+
+    pub async fn relay(to: SocketAddr) -> Daemon {
+        Daemon::start(&format!("relay --to {to}")).await
+    }
+
+    pub async fn serve(to: SocketAddr) -> Daemon {
+        Daemon::start(&format!("serve --to {to}")).await
+    }
+
+    /// Waits for a line on stderr that has this in it.
+    pub async fn says(&mut self, what: &str) {
+        within(find(&mut self.stderr, what)).await;
+    }
+
+    /// The same on stdout.
+    pub async fn prints(&mut self, what: &str) {
+        within(find(&mut self.stdout, what)).await;
+    }
+
+    pub async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let kill = format!("kill -{name} {pid}");
+        assert!(run("sh", ["-c", &kill]).await.status.success());
+    }
+
+    /// Its exit code, and what it still printed on stdout.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let mut printed = String::new();
+        while let Some(line) = within(self.stdout.next_line()).await.unwrap() {
+            printed += &line;
+            printed += "\n";
+        }
+        (within(self.child.wait()).await.unwrap().code(), printed)
+    }
+
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+async fn find(lines: &mut Lines<impl AsyncBufRead + Unpin>, what: &str) {
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.contains(what) {
+            return;
+        }
+    }
+    panic!("it ended and did not say: {what}")
+}
+
+/// Runs a program to its end.
+pub async fn run<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = S>,
+) -> Output {
+    let mut command = Command::new(program);
+    let output = command.args(args).kill_on_drop(true).output();
+    within(output).await.expect("the program is installed")
+}
+
+/// Runs a program that must succeed, and gives its stdout.
+pub async fn out<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = S>,
+) -> String {
+    let output = run(program, args).await;
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{stdout}{stderr}");
+    stdout
+}
