@@ -56,7 +56,6 @@ impl Scheduler {
     }
 
     /// How many channels have something to send.
-    #[cfg(feature = "tokio")]
     pub fn len(&self) -> usize {
         self.quiet.len() + self.streaming.len()
     }

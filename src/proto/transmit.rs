@@ -62,14 +62,12 @@ impl Connection {
     }
 
     /// Whether the next [`poll_transmit`](Self::poll_transmit) looks at the time.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn owes_ping(&self) -> bool {
+    pub fn owes_ping(&self) -> bool {
         self.liveness.owes_ping() || self.owed.drain
     }
 
     /// How many channels have bytes or a FIN that can leave.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn sending(&self) -> usize {
+    pub fn sending(&self) -> usize {
         self.scheduler.len()
     }
 
