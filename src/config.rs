@@ -260,9 +260,9 @@ impl Config {
 
     /// How long the peer may leave a ping unanswered, and be silent, before the
     /// connection is *suspect* (new channels go elsewhere), and before it is
-    /// *dead* (everyone on it gets an error). What is sent after a second of
-    /// silence carries a ping, so a request into a black hole is noticed within
-    /// `suspect_after` and at most a second.
+    /// *dead* (everyone on it gets an error). What is sent is followed by a ping, at
+    /// most one a second, so a request into a black hole is noticed within
+    /// `suspect` and at most a second.
     ///
     /// Defaults 2 s, which outlasts a lost packet and its retransmission on
     /// the longest links and costs but a dial where it doesn't; and 20 s, which

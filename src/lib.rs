@@ -53,6 +53,8 @@
 //! | `tokio`, `hyper`, `net` | parts of the default: the driver; hyper's I/O traits on channels; options of TCP sockets |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "client", feature = "server"))]
+mod backoff;
 #[cfg(feature = "client")]
 pub mod client;
 mod config;

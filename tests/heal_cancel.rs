@@ -22,6 +22,7 @@ use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config, Connection};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use guard::within;
 use local::{Net, Way, open, ping};
@@ -127,7 +128,9 @@ async fn an_open_that_is_dropped_while_the_peer_is_full_takes_no_place_from_othe
         });
         tokio::task::yield_now().await;
         held.clear();
+        let freed = Instant::now();
         ping(&mut waits.await.unwrap().unwrap()).await.unwrap();
+        assert!(freed.elapsed() < Duration::from_millis(10));
         assert_eq!(net.dials().len(), 1);
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -105,6 +106,26 @@ async fn it_dials_again_when_a_dial_fails() {
     serve(Acceptor::dialling(flaky, Config::default()), app());
     let connection = hub.accept().await;
     assert_eq!(call(&connection).await, format!("{} 1 2", hub.addr()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_ends_each_connection_soon_is_dialled_ever_more_slowly() {
+    let dials = Arc::new(AtomicUsize::new(0));
+    let count = dials.clone();
+    let dial = move || {
+        count.fetch_add(1, SeqCst);
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let hub = Connection::server(far, Config::default());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hub.drain();
+        });
+        async { Ok((near, SocketAddr::from(([127, 0, 0, 1], 1)))) }
+    };
+    let _acceptor = Acceptor::dialling(dial, Config::default());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let dials = dials.load(SeqCst);
+    assert!((12..40).contains(&dials), "{dials} dials");
 }
 
 #[tokio::test]

@@ -7,12 +7,10 @@ use tokio::time::Instant;
 
 use super::choice::View;
 use super::config::PoolConfig;
+use crate::backoff::SHORT;
 use crate::driver::{Channel, Connection};
 use crate::proto::{OpenError, Stats};
 use crate::wire::Version;
-
-/// How long a connection must stay to be worth its dial, if it serves nobody.
-const SHORT: Duration = Duration::from_secs(1);
 
 pub(super) struct Slot {
     pub id: u64,

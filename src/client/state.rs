@@ -8,12 +8,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::choice::{Need, View, best_first, missing};
-use super::dial::{Backoff, Dial, Ticket, run};
+use super::dial::{Dial, Ticket, run};
 use super::error::ConnectError;
 use super::pool::Settings;
 use super::slot::Slot;
 use super::spread::Spread;
 use super::target::{Target, drain, wake, watch};
+use crate::backoff::Backoff;
 use crate::driver::{Channel, Connection};
 use crate::proto::OpenError;
 
@@ -77,7 +78,7 @@ impl State {
     pub fn open(&mut self, now: Instant) -> Option<Channel> {
         self.used = now;
         let views = self.look(now);
-        // Where it fails, the watcher is about to remove the connection.
+        // Where it fails, the peer takes no more or the watcher removes it.
         let channel = best_first(&views)
             .into_iter()
             .find_map(|i| self.slots[i].open(now).ok())?;

@@ -184,7 +184,7 @@ impl Connection {
             state.recv.buffer.fit_content();
             return Ok(Read::Bytes(n)); // no credit to give
         }
-        let rtt = self.liveness.rtt();
+        let rtt = self.liveness.min_rtt(); // without queues, which windows make
         let at = now.saturating_duration_since(self.since);
         let credit = &mut state.recv.credit;
         let more = credit.on_read(n as u64, drained, at, rtt, &mut self.budget);

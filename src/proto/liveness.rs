@@ -1,19 +1,20 @@
 //! When to ping, when to doubt, when to give up, and the round-trip time.
 //!
 //! Any byte counts as life. A ping leaves when nothing was heard for the
-//! configured time, and already after [`PROBE_AFTER`] if something was sent
-//! since, so that a request into a black hole is noticed. While it is
-//! unanswered and nothing is heard, the connection first becomes suspect and
-//! then dead. A ping that can't leave counts as well, and so does a transport
-//! that takes bytes again: a peer that only takes them slowly is alive.
+//! configured time, and each [`PROBE_EVERY`] while something is sent: so a
+//! request into a black hole is noticed, and the round-trip time is known of a
+//! connection that is never silent. While the ping is unanswered and nothing
+//! is heard, the connection first becomes suspect and then dead. A ping that
+//! can't leave counts as well, and so does a transport that takes bytes again:
+//! a peer that only takes them slowly is alive.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
-/// How long after the last byte something that is sent asks for an answer.
-/// Several times the longest round trip on Earth.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How long after an answer something that is sent asks for another. Several
+/// times the longest round trip on Earth.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -27,9 +28,11 @@ pub(super) struct Liveness {
     write_stall: Duration,
     /// Since when the transport takes nothing.
     blocked: Option<Instant>,
-    /// Something was sent since the last byte was heard.
-    unanswered: bool,
+    /// Something was sent since the last ping left.
+    asks: bool,
     ping: Ping,
+    /// When the last ping was answered.
+    answered: Instant,
     token: u64,
     suspect: bool,
     rtt: Option<Duration>,
@@ -70,9 +73,10 @@ impl Liveness {
             dead_after: config.dead_after,
             write_stall: config.write_stall,
             blocked: None,
-            unanswered: false,
+            asks: false,
             // The first round-trip sample.
             ping: Ping::Owed(now),
+            answered: now,
             token: 0,
             suspect: false,
             rtt: None,
@@ -99,7 +103,6 @@ impl Liveness {
     /// A sign of life; whether the connection was suspect until now.
     pub fn on_life(&mut self, now: Instant) -> bool {
         self.heard = self.heard.max(now);
-        self.unanswered = false;
         std::mem::take(&mut self.suspect)
     }
 
@@ -112,7 +115,7 @@ impl Liveness {
     }
 
     pub fn on_sent(&mut self) {
-        self.unanswered = true;
+        self.asks = true;
     }
 
     pub fn on_connected(&mut self) {
@@ -123,6 +126,7 @@ impl Liveness {
     pub fn ping(&mut self, now: Instant) -> u64 {
         self.token += 1;
         self.ping = Ping::Sent(self.token, now);
+        self.asks = false;
         self.token
     }
 
@@ -143,6 +147,7 @@ impl Liveness {
             _ => return false,
         };
         self.ping = Ping::No;
+        self.answered = now;
         let sample = now.saturating_duration_since(at);
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
@@ -164,8 +169,8 @@ impl Liveness {
         }
         let asked = match self.ping {
             Ping::Owed(since) | Ping::Sent(_, since) => self.heard.max(since),
-            Ping::No if self.unanswered => {
-                return (self.heard + self.ping_after.min(PROBE_AFTER), Due::Ping);
+            Ping::No if self.asks => {
+                return (self.answered + self.ping_after.min(PROBE_EVERY), Due::Ping);
             }
             Ping::No => return (self.heard + self.ping_after, Due::Ping),
         };

@@ -4,24 +4,21 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::acceptor::Acceptor;
 use super::listen::Listener;
+use crate::backoff::{Backoff, SHORT};
 use crate::config::Config;
 use crate::driver::Connection;
-
-/// The wait before a second dial: doubled after each failure, and between half
-/// and all of that by chance, so that servers don't come back together.
-const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
 
 impl Acceptor {
     /// An acceptor of the channels that the peer opens on a connection that
     /// this side dials. It keeps one: where that has ended, or its peer drains,
-    /// it dials again, after failures with growing waits of up to 5 s. A dial
+    /// it dials again. Where dials fail, or connections end within a second
+    /// and bring no channel, it waits ever longer in between, up to 5 s. A dial
     /// may take as long as [`Config::handshake_timeout`].
     ///
     /// `dial` yields the connection and its peer's address, such as a
@@ -67,13 +64,14 @@ where
 {
     let (to, mut call) = (listener.to.clone(), listener.member.call.clone());
     let keep = async {
-        let mut wait = FIRST;
+        let mut backoff = Backoff::default();
         loop {
-            if serve_one(&mut listener, dial()).await {
-                wait = FIRST;
+            let good = serve_one(&mut listener, dial()).await;
+            if good {
+                backoff.clear();
             }
-            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            wait = LONGEST.min(2 * wait);
+            backoff.failed(Instant::now());
+            tokio::time::sleep_until(backoff.start(Instant::now())).await;
         }
     };
     tokio::select! {
@@ -84,7 +82,7 @@ where
 }
 
 /// Dials and serves; returns when another connection is needed, and whether
-/// the peer of this one had answered.
+/// this one was worth its dial.
 async fn serve_one<T>(
     listener: &mut Listener,
     dial: impl Future<Output = io::Result<(T, SocketAddr)>>,
@@ -98,6 +96,8 @@ where
     };
     let config = listener.config.clone();
     let connection = listener.serve(addr.into(), None, || Connection::client(io, config));
+    let since = Instant::now();
     connection.closed_to_channels().await;
-    connection.rtt().is_some()
+    let stats = connection.stats();
+    stats.rtt.is_some() && (stats.accepted > 0 || since.elapsed() >= SHORT)
 }
