@@ -5,12 +5,15 @@
 mod local;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use hyper::Uri;
 use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
@@ -89,6 +92,32 @@ async fn a_full_connection_makes_another_be_dialled() {
     let multiplex = Multiplex::new(net.clone()).with_pool(pool);
     let _held = opened(&multiplex, 257).await;
     assert_eq!(net.dials().len(), 2);
+}
+
+/// 500 callers for 256 places, who come again at once.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_while_others_are_served_again_and_again() {
+    let net = Net::new(Config::default().max_channels(256).unwrap());
+    let pool = PoolConfig::default().connections(1..=1).unwrap();
+    let multiplex = Multiplex::new(net).with_pool(pool);
+    opened(&multiplex, 1).await;
+    let served = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..500 {
+        let (multiplex, served) = (multiplex.clone(), served.clone());
+        callers.spawn(async move {
+            let mut most = 0;
+            for _ in 0..40 {
+                let before = served.load(SeqCst);
+                let mut channel = open(&multiplex).await.unwrap();
+                most = most.max(served.fetch_add(1, SeqCst) - before);
+                ping(&mut channel).await.unwrap();
+            }
+            most
+        });
+    }
+    let most = callers.join_all().await.into_iter().max().unwrap();
+    assert!(most < 1500, "{most} were served while one waited");
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,6 +45,10 @@ impl View {
         self.well && !self.retiring
     }
 
+    fn takes_channels(&self) -> bool {
+        self.well && self.room > 0
+    }
+
     /// The work that the connection has, in time. A peer that is silent counts
     /// as that slow already before it is late.
     fn load(&self, quickest: Duration) -> u128 {
@@ -53,21 +57,29 @@ impl View {
     }
 }
 
-/// Those that are well, the best for a channel first: the least loaded and
+/// Those that can take a channel, the best first: the least loaded and
 /// quickest, and of those alike the one that was heard last. Looking at all of
-/// them is better than at two by chance, and as cheap with so few. What is to
-/// be replaced, may never answer, or is full comes after the others: to be asked
-/// is how the full ones learn that somebody waits.
+/// them is better than at two by chance, and as cheap with so few. What may
+/// never answer, or is to be replaced, comes after the others.
 pub(super) fn best_first(views: &[View]) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
-    let mut order: Vec<usize> = (0..views.len()).filter(|i| views[*i].well).collect();
+    let mut order: Vec<usize> = (0..views.len())
+        .filter(|i| views[*i].takes_channels())
+        .collect();
     order.sort_by_key(|i| {
         let view = &views[*i];
-        let last = (view.room == 0, !view.answered, view.retiring);
+        let last = (!view.answered, view.retiring);
         (last, view.load(quickest), Reverse(view.heard))
     });
     order
+}
+
+/// Channels that can be opened now.
+pub(super) fn room(views: &[View]) -> usize {
+    let well = views.iter().filter(|view| view.well);
+    well.map(|view| view.room as usize)
+        .fold(0, usize::saturating_add)
 }
 
 /// Whom more connections would be for.
@@ -103,7 +115,8 @@ pub(super) fn missing(
 
 /// One more than there are if each of those has enough to do.
 fn wanted_by_load(views: &[View], fresh: usize, pool: &PoolConfig) -> usize {
-    let free = |view: &View| view.is_fresh() && view.room > 0 && view.channels < pool.busy_at;
+    let free =
+        |view: &View| view.is_fresh() && view.takes_channels() && view.channels < pool.busy_at;
     let more = usize::from(!views.iter().any(free));
     (fresh + more).clamp(pool.least, pool.most)
 }

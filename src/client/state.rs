@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::choice::{Need, View, best_first, missing};
+use super::choice::{Need, View, best_first, missing, room};
 use super::dial::{Dial, Ticket, run};
 use super::error::ConnectError;
 use super::pool::Settings;
@@ -74,11 +74,15 @@ impl State {
     }
 
     /// A channel for a caller, from the least loaded and quickest connection;
-    /// and the dials that the load asks for.
-    pub fn open(&mut self, now: Instant) -> Option<Channel> {
+    /// and the dials that the load asks for. Whoever is not queued comes after
+    /// those who are.
+    pub fn open(&mut self, queued: bool, now: Instant) -> Option<Channel> {
         self.used = now;
         let views = self.look(now);
-        // Where it fails, the peer takes no more or the watcher removes it.
+        if !queued && self.waiting > 0 && room(&views) <= self.waiting {
+            return None;
+        }
+        // Where it fails, the watcher is about to remove the connection.
         let channel = best_first(&views)
             .into_iter()
             .find_map(|i| self.slots[i].open(now).ok())?;
@@ -92,6 +96,15 @@ impl State {
         self.replace(&views, now, Need::Caller);
     }
 
+    /// How many of the callers that wait are to look again: as many as there is
+    /// room for.
+    pub fn turns(&mut self, now: Instant) -> usize {
+        match self.waiting {
+            0 => 0,
+            waiting => room(&self.look(now)).min(waiting),
+        }
+    }
+
     fn look(&mut self, now: Instant) -> Vec<View> {
         let late = self.settings.late;
         let was_good = self.slots.iter().filter(|slot| slot.good).count();
@@ -101,6 +114,13 @@ impl State {
             self.backoff.clear();
         }
         views
+    }
+
+    fn need(&self) -> Need {
+        match self.waiting {
+            0 => Need::Ahead,
+            _ => Need::Caller,
+        }
     }
 
     /// Retires the connections that others replace, and dials what is missing.
@@ -158,7 +178,7 @@ impl State {
                 }
                 self.add(connection, now);
                 let views = self.look(now);
-                self.replace(&views, now, Need::Ahead);
+                self.replace(&views, now, self.need());
             }
             Err(error) => {
                 self.verdicts += u64::from(!error.is_timeout());
@@ -223,7 +243,7 @@ impl State {
             self.retire(at);
         }
         let views = self.look(now);
-        self.replace(&views, now, Need::Ahead);
+        self.replace(&views, now, self.need());
         self.next_review(id, now)
     }
 

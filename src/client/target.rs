@@ -73,12 +73,15 @@ impl Target {
 
     pub fn dialled(&self, result: Result<Connection, ConnectError>) {
         self.with(|state| state.dialled(result, Instant::now()));
-        self.changed.notify_waiters();
+        self.changed.notify_waiters(); // a failure is all of theirs
     }
 
     fn review(&self, id: u64) -> Option<Instant> {
-        let next = self.with(|state| state.review(id, Instant::now()));
-        self.changed.notify_waiters();
+        let now = Instant::now();
+        let (next, turns) = self.with(|state| (state.review(id, now), state.turns(now)));
+        for _ in 0..turns {
+            self.changed.notify_one();
+        }
         next
     }
 
@@ -123,7 +126,7 @@ impl<'a> Waiter<'a> {
             if self.queued && state.settles(now) {
                 return None;
             }
-            if let Some(channel) = state.open(now) {
+            if let Some(channel) = state.open(self.queued, now) {
                 return Some(Ok(channel));
             }
             if let Some(patience) = self.patience
@@ -161,7 +164,13 @@ impl<'a> Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if self.queued {
-            self.target.with(|state| state.waiting -= 1);
+            let turns = self.target.with(|state| {
+                state.waiting -= 1;
+                state.turns(Instant::now())
+            });
+            if turns > 0 {
+                self.target.changed.notify_one();
+            }
         }
     }
 }

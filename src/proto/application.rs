@@ -38,8 +38,7 @@ impl Connection {
         if !self.is_open() {
             return Err(OpenError::Draining);
         }
-        if self.local.opened >= self.local.limit || self.leaving >= MOST_LEAVING {
-            self.local.blocked = true;
+        if self.room() == 0 {
             return Err(OpenError::Blocked);
         }
         let id = self.next_id();
@@ -63,6 +62,14 @@ impl Connection {
             self.queue_control(key);
         }
         Ok(key)
+    }
+
+    /// Channels that can be opened now.
+    pub(super) fn room(&self) -> u32 {
+        match self.leaving < MOST_LEAVING {
+            true => self.local.limit.saturating_sub(self.local.opened),
+            false => 0,
+        }
     }
 
     /// The next channel that the peer opened.

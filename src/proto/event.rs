@@ -11,7 +11,7 @@ pub enum Event {
     Connected,
     /// The peer opened a channel: [`Connection::accept`](super::Connection::accept).
     Acceptable,
-    /// The peer takes more channels: [`Connection::open`](super::Connection::open).
+    /// The peer takes channels again, after none: [`Connection::open`](super::Connection::open).
     Openable,
     /// A channel has bytes, an end or an error to read.
     Readable(Key),

@@ -135,7 +135,8 @@ struct Opener {
     /// The limit that was last told to the peer.
     told: u32,
     draining: bool,
-    blocked: bool,
+    /// An event is not polled yet.
+    told_openable: bool,
     /// What was opened when the limit was last raised.
     opened_at_raise: u32,
 }
@@ -174,7 +175,7 @@ impl Connection {
             limit,
             told: limit,
             draining: false,
-            blocked: false,
+            told_openable: false,
             opened_at_raise: 0,
         };
         let assumed = Settings::default();
@@ -366,6 +367,7 @@ impl Connection {
                 }
             }
             Some(Event::HeldUp) => self.told_held_up = false,
+            Some(Event::Openable) => self.local.told_openable = false,
             _ => {}
         }
         event
@@ -468,10 +470,9 @@ impl Connection {
     /// A channel that was given up has so many bytes less to send: they left,
     /// or were dropped.
     fn on_left(&mut self, bytes: usize) {
+        let full = self.room() == 0;
         self.leaving -= bytes;
-        if self.leaving < MOST_LEAVING {
-            self.openable_again();
-        }
+        self.openable_if(full);
     }
 
     /// Forgets a channel that is over, and lets the peer open another for it.
@@ -486,8 +487,9 @@ impl Connection {
         self.guards.on_over();
         match (state.ours, self.is_v0()) {
             (true, true) => {
+                let full = self.room() == 0;
                 self.local.opened -= 1;
-                self.openable_again();
+                self.openable_if(full);
             }
             (true, false) => {}
             (false, true) => self.remote.opened -= 1,

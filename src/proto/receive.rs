@@ -177,9 +177,10 @@ impl Connection {
 
     fn on_max_channels(&mut self, count: u32) {
         if count > self.local.limit {
+            let full = self.room() == 0;
             self.local.limit = count;
             self.local.opened_at_raise = self.local.opened;
-            self.openable_again();
+            self.openable_if(full);
         }
     }
 

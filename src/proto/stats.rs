@@ -111,7 +111,7 @@ impl Connection {
             held_up: self.held_up,
             draining: !self.is_open(),
             channels: self.channels.len(),
-            room: self.local.limit.saturating_sub(self.local.opened),
+            room: self.room(),
             opened: counters.opened,
             accepted: counters.accepted,
             refused: counters.refused,

@@ -27,6 +27,7 @@ impl Connection {
     /// The peer speaks version 0: nothing is limited but by this side.
     pub(super) fn on_version0(&mut self) {
         self.version = Some(Version::V0);
+        let full = self.room() == 0;
         self.local.limit = self.config.settings.max_channels;
         self.local.opened = 0;
         for key in self.channels.keys() {
@@ -38,7 +39,7 @@ impl Connection {
             self.owed.drain = false;
             self.drained(); // the peer can't be asked
         }
-        self.openable_again();
+        self.openable_if(full);
     }
 
     /// Turns what a channel owes into what version 0 can say.
@@ -65,9 +66,9 @@ impl Connection {
         }
     }
 
-    /// There is room for another channel of this side.
-    pub(super) fn openable_again(&mut self) {
-        if std::mem::take(&mut self.local.blocked) {
+    /// Tells of room for another channel of this side, if there was none.
+    pub(super) fn openable_if(&mut self, was_full: bool) {
+        if was_full && self.room() > 0 && !std::mem::replace(&mut self.local.told_openable, true) {
             self.events.push_back(Event::Openable);
         }
     }
