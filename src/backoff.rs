@@ -20,6 +20,7 @@ const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
 impl Backoff {
+    #[cfg(feature = "client")]
     pub fn is_clear(&self) -> bool {
         self.failures == 0
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::client::Multiplex;
+use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,7 +133,8 @@ async fn uploads_that_fill_the_transport_fail_within_the_dead_time() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_bytes_slowly_is_neither_suspect_nor_dead() {
     let net = Net::new(Config::default());
-    let multiplex = Multiplex::new(net.clone());
+    let pool = PoolConfig::default().connections(1..=1).unwrap();
+    let multiplex = Multiplex::new(net.clone()).with_pool(pool);
     ping(&mut open(&multiplex).await.unwrap()).await.unwrap();
     net.slow(10 << 10);
     let mut uploads = upload(&multiplex).await;

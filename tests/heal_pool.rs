@@ -117,7 +117,7 @@ async fn nobody_waits_while_others_are_served_again_and_again() {
         });
     }
     let most = callers.join_all().await.into_iter().max().unwrap();
-    assert!(most < 1500, "{most} were served while one waited");
+    assert!(most < 1500, "{most} others were served while one waited");
 }
 
 #[tokio::test(start_paused = true)]

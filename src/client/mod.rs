@@ -24,6 +24,7 @@ mod error;
 mod layer;
 mod multiplex;
 mod pool;
+mod queue;
 #[cfg(feature = "requests")]
 mod requests;
 mod retry;

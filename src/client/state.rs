@@ -11,6 +11,7 @@ use super::choice::{Need, View, best_first, missing, room};
 use super::dial::{Dial, Ticket, run};
 use super::error::ConnectError;
 use super::pool::Settings;
+use super::queue::{Place, Queue};
 use super::slot::Slot;
 use super::spread::Spread;
 use super::target::{Target, drain, wake, watch};
@@ -36,7 +37,7 @@ pub(super) struct State {
     /// long is not: its callers have their own time, and late ones dial again.
     pub verdicts: u64,
     last_error: Option<ConnectError>,
-    pub waiting: usize,
+    pub queue: Queue,
     /// When the last dial began.
     dialled_at: Instant,
     /// Until when those who wait leave the first connection of several.
@@ -62,7 +63,7 @@ impl State {
             failed: 0,
             verdicts: 0,
             last_error: None,
-            waiting: 0,
+            queue: Queue::default(),
             dialled_at: Instant::now(),
             settles_at: Instant::now(),
             backoff: Backoff::default(),
@@ -78,8 +79,12 @@ impl State {
     /// those who are.
     pub fn open(&mut self, queued: bool, now: Instant) -> Option<Channel> {
         self.used = now;
+        if queued && self.settles(now) {
+            return None;
+        }
         let views = self.look(now);
-        if !queued && self.waiting > 0 && room(&views) <= self.waiting {
+        let waiting = self.queue.len();
+        if !queued && waiting > 0 && room(&views) <= waiting {
             return None;
         }
         // Where it fails, the watcher is about to remove the connection.
@@ -96,12 +101,12 @@ impl State {
         self.replace(&views, now, Need::Caller);
     }
 
-    /// How many of the callers that wait are to look again: as many as there is
-    /// room for.
-    pub fn turns(&mut self, now: Instant) -> usize {
-        match self.waiting {
-            0 => 0,
-            waiting => room(&self.look(now)).min(waiting),
+    /// A caller waits no more.
+    pub fn leave(&mut self, place: Place, now: Instant) {
+        self.queue.leave(place);
+        if self.queue.len() > 0 {
+            let views = self.look(now);
+            self.queue.wake(room(&views));
         }
     }
 
@@ -117,7 +122,7 @@ impl State {
     }
 
     fn need(&self) -> Need {
-        match self.waiting {
+        match self.queue.len() {
             0 => Need::Ahead,
             _ => Need::Caller,
         }
@@ -185,11 +190,12 @@ impl State {
                 self.failed(error, now);
             }
         }
+        self.queue.wake(usize::MAX); // a failure may be that of all of them
     }
 
     /// Whether dials that began with the first that succeeded are about to end
     /// too, so that those who wait for a channel can share them.
-    pub fn settles(&self, now: Instant) -> bool {
+    fn settles(&self, now: Instant) -> bool {
         self.dialling > 0 && now < self.settles_at
     }
 
@@ -244,6 +250,7 @@ impl State {
         }
         let views = self.look(now);
         self.replace(&views, now, self.need());
+        self.queue.wake(room(&views));
         self.next_review(id, now)
     }
 
@@ -280,7 +287,7 @@ impl State {
     }
 
     fn is_idle(&self, now: Instant) -> bool {
-        self.waiting == 0 && self.is_quiet(self.used, now)
+        self.queue.len() == 0 && self.is_quiet(self.used, now)
     }
 
     /// Whether nothing is lost when the target is forgotten.

@@ -1,15 +1,18 @@
 //! A target and those who wait for a channel to it.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::dial::{Dial, Dialling};
 use super::error::ConnectError;
 use super::pool::{Key, Settings};
+use super::queue::Place;
 use super::state::State;
 use super::stats::TargetStats;
 use crate::driver::{Channel, Connection};
@@ -19,8 +22,6 @@ pub(super) struct Target {
     state: Mutex<State>,
     /// Dials, watchers and drains: they end with the target.
     tasks: Mutex<JoinSet<()>>,
-    /// A channel may be there now, or a dial has failed.
-    changed: Notify,
 }
 
 impl Target {
@@ -29,17 +30,18 @@ impl Target {
             state: Mutex::new(State::new(target.clone(), settings.clone(), dialler)),
             settings,
             tasks: Mutex::new(JoinSet::new()),
-            changed: Notify::new(),
         })
     }
 
-    /// Runs `change` under the lock and spawns what it asks for without it: a
-    /// runtime that shuts down drops a task at once, and the task locks.
+    /// Runs `change` under the lock, and wakes and spawns what it asks for
+    /// without it: a runtime that shuts down drops a task at once, and the task
+    /// locks.
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let value = change(&mut state);
-        let new = std::mem::take(&mut state.tasks);
+        let (new, woken) = (std::mem::take(&mut state.tasks), state.queue.take_woken());
         drop(state);
+        woken.into_iter().for_each(Waker::wake);
         if !new.is_empty() {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             while tasks.try_join_next().is_some() {}
@@ -54,11 +56,9 @@ impl Target {
     /// that goes away takes nothing with it, not even the dial.
     pub async fn open(self: Arc<Self>) -> Result<Channel, ConnectError> {
         let mut waiter = Waiter::new(&self);
-        if let Some(result) = waiter.look() {
-            return result;
-        }
         let within = self.settings.pool.open_timeout;
-        match tokio::time::timeout(within, waiter.wait()).await {
+        let wait = poll_fn(|cx| waiter.look(cx.waker()));
+        match tokio::time::timeout(within, wait).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::timeout(
                 within,
@@ -73,16 +73,10 @@ impl Target {
 
     pub fn dialled(&self, result: Result<Connection, ConnectError>) {
         self.with(|state| state.dialled(result, Instant::now()));
-        self.changed.notify_waiters(); // a failure is all of theirs
     }
 
     fn review(&self, id: u64) -> Option<Instant> {
-        let now = Instant::now();
-        let (next, turns) = self.with(|state| (state.review(id, now), state.turns(now)));
-        for _ in 0..turns {
-            self.changed.notify_one();
-        }
-        next
+        self.with(|state| state.review(id, Instant::now()))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -95,7 +89,7 @@ impl Target {
             authority,
             connections: state.slots.iter().map(|slot| slot.stats()).collect(),
             dialling: state.dialling,
-            waiting: state.waiting,
+            waiting: state.queue.len(),
             dials: state.dials,
             failed: state.failed,
         })
@@ -105,7 +99,7 @@ impl Target {
 /// A caller.
 struct Waiter<'a> {
     target: &'a Target,
-    queued: bool,
+    place: Option<Place>,
     /// The verdicts by which every dial that it waited for has failed.
     patience: Option<u64>,
 }
@@ -114,63 +108,44 @@ impl<'a> Waiter<'a> {
     fn new(target: &'a Target) -> Self {
         Waiter {
             target,
-            queued: false,
+            place: None,
             patience: None,
         }
     }
 
-    fn look(&mut self) -> Option<Result<Channel, ConnectError>> {
+    /// A channel, or why there is none; or else the waker is kept.
+    fn look(&mut self, waker: &Waker) -> Poll<Result<Channel, ConnectError>> {
         let target = self.target;
         target.with(|state| {
             let now = Instant::now();
-            if self.queued && state.settles(now) {
-                return None;
-            }
-            if let Some(channel) = state.open(self.queued, now) {
-                return Some(Ok(channel));
+            if let Some(channel) = state.open(self.place.is_some(), now) {
+                return Poll::Ready(Ok(channel));
             }
             if let Some(patience) = self.patience
                 && state.verdicts >= patience
                 && let Some(error) = state.error()
             {
-                return Some(Err(error));
+                return Poll::Ready(Err(error));
+            }
+            let waiting = state.queue.len();
+            if self.place.is_none() && waiting >= target.settings.pool.max_waiting {
+                return Poll::Ready(Err(ConnectError::full(waiting)));
             }
             state.ask(now);
-            if !self.queued {
-                if state.waiting >= target.settings.pool.max_waiting {
-                    return Some(Err(ConnectError::full(state.waiting)));
-                }
-                state.waiting += 1;
-                self.queued = true;
-            }
+            let place = *self.place.get_or_insert_with(|| state.queue.enter());
             if self.patience.is_none() && state.dialling > 0 {
                 self.patience = Some(state.verdicts + state.dialling as u64);
             }
-            None
+            state.queue.sleep(place, waker);
+            Poll::Pending
         })
-    }
-
-    async fn wait(&mut self) -> Result<Channel, ConnectError> {
-        loop {
-            let changed = self.target.changed.notified();
-            if let Some(result) = self.look() {
-                return result;
-            }
-            changed.await;
-        }
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        if self.queued {
-            let turns = self.target.with(|state| {
-                state.waiting -= 1;
-                state.turns(Instant::now())
-            });
-            if turns > 0 {
-                self.target.changed.notify_one();
-            }
+        if let Some(place) = self.place {
+            self.target.with(|state| state.leave(place, Instant::now()));
         }
     }
 }
@@ -179,7 +154,7 @@ impl Drop for Waiter<'_> {
 pub(super) async fn wake(target: Weak<Target>, at: Instant) {
     tokio::time::sleep_until(at).await;
     if let Some(target) = target.upgrade() {
-        target.changed.notify_waiters();
+        target.with(|state| state.queue.wake(usize::MAX));
     }
 }
 

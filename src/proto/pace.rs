@@ -87,7 +87,8 @@ impl Pace {
         let before = std::mem::replace(&mut self.before, waited.then_some(pace));
         (self.since, self.bytes) = (now, bytes);
         let before = before.filter(|_| waited)?;
-        let held_up = pace < before + before / 2 && pace < HEALTHY;
+        // One that carries nothing at all is late: that is for the liveness.
+        let held_up = pace > 0 && pace < before + before / 2 && pace < HEALTHY;
         held_up.then_some(HeldUp { at: now, pace })
     }
 }
@@ -122,6 +123,11 @@ mod tests {
     #[test]
     fn a_pace_that_the_peer_sets_is_not_held_up() {
         assert!(found(&[20_000; 40], 10).is_empty());
+    }
+
+    #[test]
+    fn a_transport_that_carries_nothing_is_late_and_not_held_up() {
+        assert!(found(&[0; 40], 100).is_empty());
     }
 
     #[test]
