@@ -15,6 +15,9 @@ pub mod long_links {}
 #[doc = include_str!("security.md")]
 pub mod security {}
 
+#[doc = include_str!("limits.md")]
+pub mod limits {}
+
 #[doc = include_str!("wire_protocol.md")]
 pub mod wire_protocol {}
 
