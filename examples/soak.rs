@@ -87,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let pool = PoolConfig::default()
-        .connections(2..=4)?
+        .connections(2..=2)? // a number that load does not change
         .max_opened(options.per_connection)?;
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
