@@ -165,3 +165,27 @@ fn the_peers_own_channels_are_not_held_against_it() {
     let raw = Raw::client_of(config).times(10_000, |raw, nth| raw.accepted(2 * nth + 1));
     raw.released_unfinished().goes_on();
 }
+
+#[test]
+fn a_reason_that_is_too_long_is_cut() {
+    let mut raw = Raw::client();
+    raw.core.close(&"ü€𝄞".repeat(1_000));
+    let Some(Control::GoAway { text, .. }) = raw.hear().pop() else {
+        panic!("no GOAWAY");
+    };
+    assert!(text.starts_with("ü€𝄞ü€𝄞") && text.len() <= 1016);
+}
+
+/// Else a peer could fill the memory of a driver that is slow to look.
+#[test]
+fn what_can_be_read_is_told_once_until_it_is_polled() {
+    let mut raw = Raw::client().accepted(1);
+    while raw.core.poll_event().is_some() {}
+    for _ in 0..100 {
+        raw = raw.data(1, 1);
+        let (key, now) = (raw.key(), raw.now);
+        raw.core.read(key, &mut [0; 9], now).unwrap();
+    }
+    let events: Vec<Event> = std::iter::from_fn(|| raw.core.poll_event()).collect();
+    assert_eq!(events, [Event::Readable(raw.key())]);
+}

@@ -345,6 +345,31 @@ fn channels_of_version_0_that_this_side_is_made_to_close() {
     flood.fails(LIMIT, "a second");
 }
 
+#[test]
+fn closes_of_version_0_for_a_channel_that_is_over() {
+    let close = |raw: Raw, _| raw.say(Control::Close { channel: 9 });
+    let start = || Raw::version0_client_of(limits());
+    start().times(RATE, close).lives();
+    start()
+        .times(RATE + 1, close)
+        .fails(LIMIT, "change nothing");
+}
+
+#[test]
+fn channels_of_version_0_beyond_those_there_may_be() {
+    let start = || {
+        let raw = Raw::version0_client_of(limits());
+        raw.times(256, |raw, nth| raw.accepted(nth + 1))
+    };
+    let open_and_close = |raw: Raw, nth| {
+        let channel = nth + 1000;
+        heard(raw.open(channel)).say(Control::Close { channel })
+    };
+    start().times(RATE, open_and_close).lives();
+    let flood = start().times(RATE + 257, open_and_close);
+    flood.fails(LIMIT, "cancels a second");
+}
+
 /// A client of version 0 that opens channels under these numbers.
 fn version0(ids: impl Iterator<Item = u32>) -> Duration {
     let config = Config::default()

@@ -509,3 +509,30 @@ fn fill(addr: SocketAddr) -> std::net::TcpStream {
     }
     stream
 }
+
+/// A window that was large, is used slowly and shrinks takes its memory with it
+/// though bytes are always left: what it gives back is for others.
+#[test]
+fn bytes_left_in_windows_that_shrank() {
+    let meter = Meter::new();
+    let mut peer = Peer::client(small());
+    for id in ids(128) {
+        let at = peer.opens(id);
+        for _ in 0..8 {
+            peer.sends(at, u64::MAX);
+            peer.is_read(at, usize::MAX);
+            peer.hear();
+        }
+        peer.sends(at, u64::MAX);
+        let key = peer.channels[at].key;
+        while peer.core.stats().budget_left < 15 * MIB {
+            peer.now += Duration::from_secs(60);
+            while !peer.core.owes_window(key) {
+                peer.is_read(at, 1 << 10);
+            }
+            peer.hear();
+            peer.sends(at, u64::MAX);
+        }
+    }
+    fits(&meter, small().memory(0), 0.0);
+}

@@ -10,7 +10,7 @@ use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -63,7 +63,7 @@ impl Server {
 
 /// Whether the acceptor has closed it.
 async fn is_closed(peer: &mut DuplexStream) -> bool {
-    let closed = tokio::time::timeout(Duration::from_millis(1), peer.read_u8()).await;
+    let closed = timeout(Duration::from_millis(1), peer.read_u8()).await;
     closed.is_ok_and(|read| read.is_err())
 }
 
@@ -147,6 +147,7 @@ async fn a_hello_that_comes_byte_by_byte_does_not_prolong_its_time() {
         sleep(HOUR / 15).await;
     }
     let mut answer = Vec::new();
-    dribbles.read_to_end(&mut answer).await.unwrap();
+    let closed = timeout(2 * HOUR, dribbles.read_to_end(&mut answer)).await;
+    closed.expect("to be closed").unwrap();
     assert_eq!(start.elapsed().as_secs(), HOUR.as_secs());
 }

@@ -223,7 +223,9 @@ fn a_text_that_is_not_utf8_is_a_violation() {
 
 #[test]
 fn channel_0_is_no_channel() {
-    Raw::client().open(0).ends(PROTOCOL, "channel 0");
+    Raw::client()
+        .open(0)
+        .ends(PROTOCOL, "op 0x03 can't have channel 0");
     Raw::client().say(fin(0)).ends(PROTOCOL, "channel 0");
 }
 

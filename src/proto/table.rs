@@ -185,3 +185,14 @@ impl Key {
         serial: 0,
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Spread;
+
+    /// A factor that is known lets a peer choose numbers that are slow to find.
+    #[test]
+    fn each_table_has_a_factor_of_its_own() {
+        assert_ne!(Spread::default().factor, Spread::default().factor);
+    }
+}
