@@ -9,7 +9,7 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 /// The configuration of one connection; always valid.
 ///
 /// What a peer can make one connection hold is bounded: see
-/// [`memory`](Config::memory).
+/// [`memory`](Config::memory), and the [table of all limits](crate::guide::limits).
 ///
 /// ```
 /// use std::time::Duration;

@@ -189,3 +189,16 @@ fn what_can_be_read_is_told_once_until_it_is_polled() {
     let events: Vec<Event> = std::iter::from_fn(|| raw.core.poll_event()).collect();
     assert_eq!(events, [Event::Readable(raw.key())]);
 }
+
+#[test]
+fn a_write_takes_what_the_send_buffer_has_room_for() {
+    let mut raw = Raw::client().accepted(1);
+    let key = raw.key();
+    let bytes = [7; 100 << 10];
+    assert_eq!(raw.core.write(key, &bytes), Ok(64 << 10));
+    assert_eq!(raw.core.write(key, &bytes), Ok(0));
+    raw.hear();
+    assert_eq!(raw.core.write(key, &bytes), Ok(64 << 10));
+    raw.hear(); // the peer's window is used up
+    assert_eq!(raw.core.write(key, &bytes), Ok(0));
+}

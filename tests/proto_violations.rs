@@ -4,6 +4,8 @@
 #[path = "support/raw.rs"]
 mod raw;
 
+use std::time::Duration;
+
 use raw::{FLOW_CONTROL, HANDSHAKE, LIMIT, PROTOCOL, Raw, settings};
 use tcpchan::proto::{ChannelError, ConnectionError, Event, OpenError, REFUSED, Read, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC};
@@ -85,6 +87,19 @@ fn a_client_that_says_the_servers_hello_is_a_violation() {
 fn a_server_that_says_the_clients_hello_is_a_violation() {
     let peer = Raw::silent(Role::Client);
     peer.say(hello()).ends(HANDSHAKE, "come first");
+}
+
+#[test]
+fn a_hello_has_its_time_however_much_of_it_comes() {
+    for said in [
+        Raw::silent(Role::Server),
+        Raw::silent(Role::Server).say(hello()),
+    ] {
+        let peer = said.wait(Duration::from_millis(9_999)).bytes(&[1]);
+        assert_eq!(peer.core.error(), None);
+        let peer = peer.wait(Duration::from_millis(1));
+        assert_eq!(peer.core.error(), Some(&ConnectionError::HandshakeTimeout));
+    }
 }
 
 #[test]
