@@ -3,6 +3,7 @@
 mod application;
 mod buffer;
 mod channel;
+mod end;
 mod error;
 mod event;
 mod flow;
@@ -17,8 +18,6 @@ mod transmit;
 mod version0;
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
 use std::time::{Duration, Instant};
 
 pub use self::application::Read;
@@ -31,8 +30,7 @@ pub use self::stats::Stats;
 pub use self::table::Key;
 
 use self::buffer::Spare;
-use self::channel::{Cause, Half, State};
-use self::error::code;
+use self::channel::State;
 use self::flow::{Ahead, Budget};
 use self::guard::Guards;
 use self::liveness::{Due, Liveness};
@@ -258,40 +256,6 @@ impl Connection {
         self.hello.settings
     }
 
-    /// Gives up a peer that has not said its hello yet, before
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) does:
-    /// for a driver that needs its place for another.
-    pub fn give_up_hello(&mut self) {
-        if !self.hello.settings {
-            self.fail(ConnectionError::HandshakeTimeout);
-        }
-    }
-
-    /// The transport ended. Without a GOAWAY before it, the connection was lost;
-    /// within a frame, the peer is told so, in case that it still reads.
-    pub fn handle_eof(&mut self) {
-        if self.end.is_none() && self.is_greeted() && self.decoder.is_within_frame() {
-            let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be handed out
-            let text = "the transport ended within a frame".to_owned();
-            self.owed.go_away = (!self.is_v0()).then_some(Control::GoAway { last, code, text });
-        }
-        self.lost("the transport ended");
-    }
-
-    /// The transport failed; its error is told to whoever has a channel.
-    pub fn handle_error(&mut self, error: &io::Error) {
-        self.lost(error);
-    }
-
-    fn lost(&mut self, how: impl fmt::Display) {
-        if self.end.is_none() {
-            self.fail(match self.hello.received {
-                true => ConnectionError::Lost(how.to_string()),
-                false => ConnectionError::NoHello(how.to_string()),
-            });
-        }
-    }
-
     /// The transport took bytes again after it had been full, so the peer's
     /// side is alive though it may say nothing.
     pub fn handle_progress(&mut self, now: Instant) {
@@ -373,59 +337,8 @@ impl Connection {
         event
     }
 
-    fn stalled(&mut self) {
-        let text = "the peer reads nothing";
-        let error = ConnectionError::violation(code::LIMIT, text);
-        self.go_away(code::LIMIT, text, error);
-    }
-
     fn is_v0(&self) -> bool {
         self.version == Some(Version::V0)
-    }
-
-    /// The one way out: everyone is told why.
-    fn fail(&mut self, error: ConnectionError) {
-        if self.end.is_some() {
-            return;
-        }
-        for state in self.channels.iter_mut() {
-            let cause = match state.ours && !state.opened {
-                true => Cause::Refused,
-                false => Cause::Connection,
-            };
-            if state.recv.half == Half::Open {
-                state.recv.half = Half::Failed(cause);
-            }
-            if matches!(state.send.half, Half::Open | Half::Ending) {
-                state.send.half = Half::Failed(cause);
-            }
-            state.send.buffer.clear();
-        }
-        self.channels.forget_released();
-        self.leaving = 0;
-        self.owed = Owed {
-            go_away: self.owed.go_away.take(),
-            ..Owed::default()
-        };
-        self.scheduler = Scheduler::default();
-        self.events.push_back(Event::Closed);
-        self.end = Some(error);
-    }
-
-    /// Ends the connection with a GOAWAY of this code and text.
-    fn go_away(&mut self, code: u32, text: &str, error: ConnectionError) {
-        if self.end.is_some() {
-            return;
-        }
-        // Version 0 has no GOAWAY, and a client that speaks both versions does
-        // not know yet which it may say.
-        if !self.is_v0() && (self.role == Role::Server || self.version.is_some()) {
-            let (last, text) = (self.last_handed, text.to_owned());
-            self.owed.go_away = Some(Control::GoAway { last, code, text });
-        }
-        self.fail(error);
-        // The peer may try these again, so they are never handed out here.
-        self.refuse_waiting();
     }
 
     /// Tells a channel's reader to look, once until the event is polled.
