@@ -7,13 +7,15 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
 use crate::config::{ConfigError, DAY, MOST, check, check_time};
+use crate::observability;
 
 /// The options of a TCP socket that carries a connection.
 ///
 /// The crate applies the default to TCP sockets that it accepts, and to those
 /// that it gets from a connector as hyper-util's `TokioIo<TcpStream>`. Where a
 /// socket is hidden in another type, [`apply`](Self::apply) is for whoever
-/// makes it. Options that a system does not have are left out.
+/// makes it. Options that a system does not have are left out, but for a
+/// [`congestion`](Self::congestion) that was asked for by its name.
 ///
 /// ```
 /// use std::time::Duration;
@@ -122,7 +124,8 @@ impl SocketProfile {
     /// # Errors
     ///
     /// The system's, if it has no such congestion control or does not let this
-    /// process choose it: see `net.ipv4.tcp_allowed_congestion_control`.
+    /// process choose it: see `net.ipv4.tcp_allowed_congestion_control`. A
+    /// socket that refuses it later fails its dial.
     pub fn congestion(mut self, name: &str) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         set_congestion(&socket, name).map_err(|error| {
@@ -141,36 +144,47 @@ impl SocketProfile {
     }
 
     /// Sets the options, and always `TCP_NODELAY`: without it a small frame
-    /// waits for the acknowledgement of the one before it.
+    /// waits for the acknowledgement of the one before it. One that the system
+    /// does not have is left out, with an event of the level debug.
     ///
     /// # Errors
     ///
-    /// The first that the system gave; the other options are set all the same.
+    /// The first that the system gave, such as for a socket that is gone or a
+    /// [`congestion`](Self::congestion) that it does not have; the other options
+    /// are set all the same.
     pub fn apply(&self, stream: &TcpStream) -> io::Result<()> {
         let socket = SockRef::from(stream);
         let keep_alive = |time| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
-        [
-            Some(socket.set_tcp_nodelay(true)),
-            self.keep_alive.map(keep_alive),
-            self.choose_congestion(stream, &socket),
-            self.set_unsent(&socket),
-            self.set_user_timeout(&socket),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let options = [
+            ("TCP_NODELAY", Some(socket.set_tcp_nodelay(true))),
+            ("TCP_KEEPIDLE", self.keep_alive.map(keep_alive)),
+            ("TCP_NOTSENT_LOWAT", self.set_unsent(&socket)),
+            ("TCP_USER_TIMEOUT", self.set_user_timeout(&socket)),
+        ];
+        let mut result = self.choose_congestion(stream, &socket);
+        for (name, set) in options {
+            match set {
+                Some(Err(error)) if is_missing(&error) => observability::left_out(name, &error),
+                Some(Err(error)) => result = result.and(Err(explain(name, error))),
+                Some(Ok(())) | None => {}
+            }
+        }
+        result
     }
 
-    fn choose_congestion(&self, stream: &TcpStream, socket: &Socket) -> Option<io::Result<()>> {
+    fn choose_congestion(&self, stream: &TcpStream, socket: &Socket) -> io::Result<()> {
         match &self.congestion {
-            Congestion::Named(name) => return Some(set_congestion(socket, name)),
+            Congestion::Named(name) => {
+                let option = format!("congestion control {name:?}");
+                return set_congestion(socket, name).map_err(|error| explain(&option, error));
+            }
             // On the same host pacing costs and nothing is gained.
             Congestion::Preferred if is_remote(stream) && is_loss_based(socket) => {
                 let _ = set_congestion(socket, PREFERRED);
             }
             Congestion::Preferred | Congestion::System => {}
         }
-        None
+        Ok(())
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -193,6 +207,23 @@ impl SocketProfile {
     fn set_user_timeout(&self, _: &Socket) -> Option<io::Result<()>> {
         None
     }
+}
+
+/// What a system says that does not know an option of TCP.
+fn is_missing(error: &io::Error) -> bool {
+    let no_protocol_option = match std::env::consts::OS {
+        "linux" | "android" => 92,
+        "windows" => 10_042,
+        _ => 42, // the BSDs and Apple's
+    };
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(no_protocol_option)
+}
+
+fn explain(option: &str, error: io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("the socket takes no {option}: {error}"),
+    )
 }
 
 fn is_remote(stream: &TcpStream) -> bool {

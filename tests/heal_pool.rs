@@ -227,6 +227,27 @@ async fn what_a_draining_connection_carries_is_closed_at_the_deadline_if_one_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_draining_connection_is_shown_until_what_it_carries_is_over() {
+    let (net, multiplex) = with(PoolConfig::default());
+    let old = opened(&multiplex, 1).await;
+    sleep(MINUTE).await;
+    net.servers()[0].drain();
+    let counts = || {
+        let stats = &multiplex.stats()[0];
+        let drains = stats
+            .draining
+            .iter()
+            .map(|one| (one.channels, one.draining));
+        (stats.connections.len(), drains.collect::<Vec<_>>())
+    };
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(counts(), (1, vec![(1, true)]));
+    drop(old);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(counts(), (1, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_target_is_closed_and_forgotten() {
     let pool = PoolConfig::default().idle_timeout(MINUTE).unwrap();
     let (net, mut multiplex) = with(pool);

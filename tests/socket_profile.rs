@@ -91,6 +91,52 @@ fn a_congestion_control_that_the_system_lacks_is_an_error_where_it_is_set() {
     assert!(error.to_string().contains("\"nosuch\""), "{error}");
 }
 
+/// A socket that has no option of TCP at all, as other systems lack some, and
+/// its peer.
+#[cfg(unix)]
+fn without_options() -> (TcpStream, std::os::unix::net::UnixStream) {
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let near = std::net::TcpStream::from(std::os::fd::OwnedFd::from(near));
+    (TcpStream::from_std(near).unwrap(), far)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn options_that_the_system_lacks_are_left_out() {
+    let (stream, _far) = without_options();
+    SocketProfile::default().apply(&stream).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_congestion_control_that_was_asked_for_is_not_left_out() {
+    let (stream, _far) = without_options();
+    let profile = SocketProfile::default().congestion("reno").unwrap();
+    let error = profile.apply(&stream).unwrap_err().to_string();
+    assert!(
+        error.contains("takes no congestion control \"reno\""),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_dial_succeeds_though_the_system_lacks_options() {
+    let (sender, mut peers) = mpsc::unbounded_channel();
+    let connector = service_fn(move |_| {
+        let (stream, far) = without_options();
+        let _ = sender.send(far);
+        async { Ok::<_, tower::BoxError>(TokioIo::new(stream)) }
+    });
+    let multiplex = Multiplex::new(connector);
+    multiplex
+        .oneshot("http://host/".parse().unwrap())
+        .await
+        .unwrap();
+    assert!(peers.recv().await.is_some());
+}
+
 /// A raw descriptor would be unsafe to look at: the connector keeps a second
 /// handle of the socket that it hands out.
 #[cfg(target_os = "linux")]

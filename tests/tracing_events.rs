@@ -212,6 +212,28 @@ async fn a_dial_that_fails_is_a_warning_with_its_cause() {
     assert!(line.contains("refused"), "{line}");
 }
 
+#[test]
+fn a_runtime_that_shuts_down_is_no_warning() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (near, far) = duplex(1 << 16);
+    let (client, _server) = runtime.block_on(async {
+        let (client, server) = pair(near, far);
+        exchange(&client, &server).await;
+        (client, server)
+    });
+    drop(runtime);
+    assert_eq!(
+        client.error(),
+        Some(tcpchan::proto::ConnectionError::Abandoned)
+    );
+    log.line(&["INFO", "client", "the connection has ended", "abandoned"]);
+    assert!(!log.text().contains("WARN"), "{}", log.text());
+}
+
 /// Whoever can connect could else fill the log.
 #[tokio::test]
 async fn a_client_that_says_no_hello_is_no_warning() {

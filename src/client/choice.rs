@@ -120,3 +120,173 @@ fn wanted_by_load(views: &[View], fresh: usize, pool: &PoolConfig) -> usize {
     let more = usize::from(!views.iter().any(free));
     (fresh + more).clamp(pool.least, pool.most)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A connection that is well and has nothing to do.
+    fn idle() -> View {
+        View {
+            well: true,
+            answered: true,
+            retiring: false,
+            channels: 0,
+            room: 100,
+            rtt: Some(10 * MS),
+            heard: Instant::now(),
+            owes: Duration::ZERO,
+            held_up: None,
+        }
+    }
+
+    fn with(channels: usize) -> View {
+        View { channels, ..idle() }
+    }
+
+    fn pool(connections: std::ops::RangeInclusive<usize>) -> PoolConfig {
+        let pool = PoolConfig::default().connections(connections).unwrap();
+        pool.busy_at(10).unwrap()
+    }
+
+    fn missing_for(views: &[View], pool: &PoolConfig, need: Need, failing: bool) -> usize {
+        missing(views, 0, pool, 1, need, failing)
+    }
+
+    #[test]
+    fn the_least_loaded_comes_first_and_a_slow_one_counts_as_loaded() {
+        let slow = View {
+            rtt: Some(50 * MS),
+            ..idle()
+        };
+        assert_eq!(best_first(&[with(3), slow, with(1)]), [2, 0, 1]);
+    }
+
+    #[test]
+    fn of_those_alike_the_one_heard_last_comes_first() {
+        let now = Instant::now();
+        let heard = |heard| View { heard, ..idle() };
+        assert_eq!(best_first(&[heard(now), heard(now + MS)]), [1, 0]);
+    }
+
+    #[test]
+    fn differences_of_less_than_a_millisecond_are_chance() {
+        let quick = |micros, channels| View {
+            rtt: Some(Duration::from_micros(micros)),
+            ..with(channels)
+        };
+        assert_eq!(best_first(&[quick(20, 1), quick(400, 0)]), [1, 0]);
+    }
+
+    #[test]
+    fn one_that_was_not_measured_counts_as_the_quickest() {
+        let new = View {
+            rtt: None,
+            ..with(1)
+        };
+        assert_eq!(best_first(&[with(2), new, with(0)]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn one_that_owes_an_answer_counts_as_that_slow() {
+        let owes = View {
+            owes: 40 * MS,
+            ..idle()
+        };
+        assert_eq!(best_first(&[owes, with(2)]), [1, 0]);
+    }
+
+    #[test]
+    fn what_never_answered_or_is_to_be_replaced_comes_last() {
+        let new = View {
+            answered: false,
+            ..idle()
+        };
+        let old = View {
+            retiring: true,
+            ..idle()
+        };
+        assert_eq!(best_first(&[new, old, with(99)]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_not_well_or_is_full_gets_nothing() {
+        let late = View {
+            well: false,
+            ..idle()
+        };
+        let full = View { room: 0, ..idle() };
+        assert!(best_first(&[late, full]).is_empty());
+        assert_eq!(room(&[late, full, idle()]), 100);
+    }
+
+    #[test]
+    fn another_is_dialled_when_all_have_enough_to_do_up_to_the_most() {
+        let pool = pool(1..=3);
+        let count = |views: &[View]| missing_for(views, &pool, Need::Caller, false);
+        assert_eq!(count(&[with(9)]), 0);
+        assert_eq!(count(&[with(10)]), 1);
+        assert_eq!(count(&[with(10), with(9)]), 0);
+        assert_eq!(count(&[with(10); 3]), 0);
+    }
+
+    #[test]
+    fn dials_under_way_count() {
+        assert_eq!(
+            missing(&[with(10)], 1, &pool(1..=3), 1, Need::Caller, false),
+            0
+        );
+    }
+
+    #[test]
+    fn nothing_is_dialled_ahead_but_what_there_must_be() {
+        let busy = [with(10)];
+        assert_eq!(missing_for(&busy, &pool(1..=3), Need::Ahead, false), 0);
+        assert_eq!(missing_for(&busy, &pool(2..=3), Need::Ahead, false), 1);
+    }
+
+    #[test]
+    fn what_is_late_or_old_is_replaced_ahead_of_need() {
+        let late = View {
+            well: false,
+            ..idle()
+        };
+        let old = View {
+            retiring: true,
+            ..idle()
+        };
+        for view in [late, old] {
+            assert_eq!(missing_for(&[view], &pool(1..=1), Need::Ahead, false), 1);
+        }
+    }
+
+    #[test]
+    fn a_target_that_fails_is_dialled_one_at_a_time_and_only_for_a_caller() {
+        let pool = pool(4..=8);
+        assert_eq!(missing_for(&[], &pool, Need::Caller, false), 4);
+        assert_eq!(missing_for(&[], &pool, Need::Caller, true), 1);
+        assert_eq!(missing_for(&[], &pool, Need::Ahead, true), 0);
+    }
+
+    #[test]
+    fn loss_asks_for_more_unless_the_target_fails() {
+        let count = |failing| missing(&[idle()], 0, &pool(1..=8), 4, Need::Caller, failing);
+        assert_eq!((count(false), count(true)), (3, 0));
+    }
+
+    #[test]
+    fn those_that_are_late_are_replaced_up_to_a_bound() {
+        let late = View {
+            well: false,
+            ..idle()
+        };
+        let pool = pool(1..=1);
+        assert_eq!(missing_for(&[late; LATE], &pool, Need::Caller, false), 1);
+        assert_eq!(
+            missing_for(&[late; LATE + 1], &pool, Need::Caller, false),
+            0
+        );
+    }
+}

@@ -102,6 +102,11 @@ impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {
 }
 
 /// The channel to come. Dropping it loses no dial for other callers.
+///
+/// Poll it, or drop it: while the target takes no more channels, callers are
+/// woken one for each channel that ends, and one that is not polled then keeps
+/// the next waiting until another channel ends or its
+/// [`open_timeout`](PoolConfig::open_timeout) is over.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connecting(Pin<Box<dyn Future<Output = Result<Channel, ConnectError>> + Send>>);
 

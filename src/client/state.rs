@@ -1,5 +1,6 @@
 //! The connections of one target: which to use, when to dial, what to retire.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -29,6 +30,8 @@ pub(super) struct State {
     settings: Arc<Settings>,
     pub dialler: Box<dyn Dial>,
     pub slots: Vec<Slot>,
+    /// Connections that were taken from the choice, until they are over.
+    pub draining: BTreeMap<u64, Connection>,
     pub dialling: usize,
     pub dials: u64,
     /// Dials that failed, and connections that ended before they were good.
@@ -58,6 +61,7 @@ impl State {
             settings,
             dialler,
             slots: Vec::new(),
+            draining: BTreeMap::new(),
             dialling: 0,
             dials: 0,
             failed: 0,
@@ -222,9 +226,11 @@ impl State {
     /// Takes a connection from the choice. What it carries goes on.
     fn retire(&mut self, at: usize) -> Slot {
         let slot = self.slots.remove(at);
+        self.draining.insert(slot.id, slot.connection.clone());
+        let (target, connection) = (self.target.clone(), slot.connection.clone());
         let within = self.settings.pool.drain_timeout;
         self.tasks
-            .push(Box::pin(drain(slot.connection.clone(), within)));
+            .push(Box::pin(drain(target, slot.id, connection, within)));
         slot
     }
 
@@ -292,6 +298,7 @@ impl State {
 
     /// Whether nothing is lost when the target is forgotten.
     pub fn is_empty(&self, now: Instant) -> bool {
-        self.slots.is_empty() && self.dialling == 0 && self.is_idle(now)
+        let nothing = self.slots.is_empty() && self.draining.is_empty() && self.dialling == 0;
+        nothing && self.is_idle(now)
     }
 }

@@ -10,8 +10,11 @@ pub struct TargetStats {
     pub scheme: Option<Scheme>,
     /// The target's host and port.
     pub authority: Option<Authority>,
-    /// The connections that may get channels. Those that drain are not counted.
+    /// The connections that may get channels.
     pub connections: Vec<Stats>,
+    /// The connections that get no more channels, because either side drains
+    /// them, until what they carry is over.
+    pub draining: Vec<Stats>,
     /// Dials under way, with those that wait for their time.
     pub dialling: usize,
     /// Callers that wait for a channel.

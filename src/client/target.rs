@@ -75,6 +75,10 @@ impl Target {
         self.with(|state| state.dialled(result, Instant::now()));
     }
 
+    fn drained(&self, id: u64) {
+        self.with(|state| state.draining.remove(&id));
+    }
+
     fn review(&self, id: u64) -> Option<Instant> {
         self.with(|state| state.review(id, Instant::now()))
     }
@@ -88,6 +92,7 @@ impl Target {
             scheme,
             authority,
             connections: state.slots.iter().map(|slot| slot.stats()).collect(),
+            draining: state.draining.values().map(Connection::stats).collect(),
             dialling: state.dialling,
             waiting: state.queue.len(),
             dials: state.dials,
@@ -181,15 +186,19 @@ pub(super) async fn watch(
 
 /// Lets a connection's channels come to their end; at the deadline it is
 /// closed on them.
-pub(super) async fn drain(connection: Connection, within: Option<Duration>) {
+pub(super) async fn drain(
+    target: Weak<Target>,
+    id: u64,
+    connection: Connection,
+    within: Option<Duration>,
+) {
     connection.drain();
-    let Some(within) = within else {
-        return; // it closes with its last channel
-    };
-    if tokio::time::timeout(within, connection.ended())
-        .await
-        .is_err()
-    {
+    let within = within.unwrap_or(Duration::MAX);
+    let over = tokio::time::timeout(within, connection.ended()).await;
+    if over.is_err() {
         connection.close("the deadline of the drain is over");
+    }
+    if let Some(target) = target.upgrade() {
+        target.drained(id);
     }
 }

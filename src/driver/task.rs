@@ -227,8 +227,7 @@ impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
-        let dropped = io::Error::other("the runtime has dropped the connection's task");
-        inner.core.handle_error(&dropped);
+        inner.core.abandon();
         inner.dispatch(&mut self.wake);
         drop(inner);
         self.shared.wake(std::mem::take(&mut self.wake));

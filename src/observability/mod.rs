@@ -98,6 +98,13 @@ pub(crate) fn of_peer<T>(addr: std::net::SocketAddr, number: u64, make: impl FnO
     make()
 }
 
+/// An option of a socket that the system does not have.
+#[cfg(feature = "net")]
+pub(crate) fn left_out(option: &str, error: &std::io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "tcpchan", option, %error, "the system has no such socket option");
+}
+
 #[cfg(feature = "server")]
 pub(crate) fn accept_failed(error: &std::io::Error) {
     #[cfg(feature = "tracing")]
@@ -126,6 +133,7 @@ fn reason(error: Option<&ConnectionError>) -> &'static str {
         Some(ConnectionError::NoHello(_)) => "no_hello",
         Some(ConnectionError::HandshakeTimeout) => "handshake_timeout",
         Some(ConnectionError::Dead) => "dead",
+        Some(ConnectionError::Abandoned) => "abandoned",
     }
 }
 

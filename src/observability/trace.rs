@@ -69,7 +69,11 @@ macro_rules! ended {
 fn closed(span: &Span, role: Role, stats: &Stats, error: Option<&ConnectionError>) {
     let in_order = matches!(
         error,
-        None | Some(ConnectionError::Closed | ConnectionError::PeerClosed { code: 0, .. })
+        None | Some(
+            ConnectionError::Closed
+                | ConnectionError::Abandoned
+                | ConnectionError::PeerClosed { code: 0, .. }
+        )
     );
     // As many as whoever can connect wants: scanners, health checks, floods.
     let never_began = role == Role::Server

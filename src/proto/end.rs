@@ -35,6 +35,11 @@ impl Connection {
         self.lost(error);
     }
 
+    /// Whatever runs the connection lets go of it, without a word to the peer.
+    pub fn abandon(&mut self) {
+        self.fail(ConnectionError::Abandoned);
+    }
+
     fn lost(&mut self, how: impl fmt::Display) {
         if self.end.is_none() {
             self.fail(match self.hello.received {

@@ -48,6 +48,9 @@ pub enum ConnectionError {
     HandshakeTimeout,
     /// Nothing was received for too long.
     Dead,
+    /// Whatever ran the connection has dropped it, as a runtime does that shuts
+    /// down.
+    Abandoned,
 }
 
 impl ConnectionError {
@@ -92,6 +95,9 @@ impl fmt::Display for ConnectionError {
                      does it speak this protocol, with the same magic?",
             ),
             ConnectionError::Dead => f.write_str("nothing was received for too long"),
+            ConnectionError::Abandoned => f.write_str(
+                "the connection's task was dropped: its runtime has shut down, or it panicked",
+            ),
         }
     }
 }
@@ -226,7 +232,8 @@ impl ConnectionError {
             ConnectionError::HandshakeTimeout | ConnectionError::Dead => ErrorKind::TimedOut,
             ConnectionError::PeerClosed { .. }
             | ConnectionError::Lost(_)
-            | ConnectionError::NoHello(_) => ErrorKind::ConnectionAborted,
+            | ConnectionError::NoHello(_)
+            | ConnectionError::Abandoned => ErrorKind::ConnectionAborted,
         }
     }
 }
