@@ -1,49 +1,65 @@
 //! Which channel sends next.
 //!
-//! As fq_codel treats sparse flows: a channel that had nothing to send goes
-//! ahead of channels that stream, until it has sent a quantum; those share by
-//! deficit round robin. It gets another quantum once every channel that streams
-//! has had its turn, so many quiet channels together starve no one.
+//! What counts is how much a channel has sent since it rested. A little goes
+//! ahead of all, as fq_codel treats sparse flows. What follows, up to [`BEGIN`],
+//! leaves one channel after the other, so that answers of a middling size end
+//! one by one and not all at the end. Beyond that a channel streams, and those
+//! share by round robin. Whoever is behind others gets a third of what leaves.
 
 use std::collections::VecDeque;
 
 use super::table::Key;
 
-/// Bytes that a channel may send per round: one DATA frame of full size.
-const QUANTUM: usize = crate::wire::MAX_DATA;
+/// One DATA frame of full size: a turn of a channel that streams.
+const QUANTUM: u32 = crate::wire::MAX_DATA as u32;
+
+/// Bytes that a channel sends ahead of all: a small answer with its headers.
+/// More would let the first pieces of many large answers pass whole ones.
+const FIRST: u32 = QUANTUM / 4;
+
+/// Bytes from which a channel streams.
+const BEGIN: u32 = 8 * QUANTUM;
+
+/// Bytes that may go ahead of a frame of those behind.
+const AHEAD: u32 = 2 * QUANTUM;
 
 /// What a channel may send before others have their turn.
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    left: u16,
-    /// The turn at which it gets a quantum again.
-    renewed_at: u32,
+    left: u32,
+    /// The turn at which the channel counts as rested.
+    rested_at: u32,
 }
 
 impl Share {
-    pub fn left(&self) -> usize {
-        self.left.into()
-    }
-
-    pub fn spend(&mut self, bytes: usize) {
-        self.left = self.left.saturating_sub(bytes as u16);
+    /// Bytes that it may send in its turn.
+    pub fn turn(&self) -> usize {
+        let first = self.left.saturating_sub(BEGIN - FIRST);
+        let turn = if first > 0 { first } else { self.left };
+        turn as usize
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
     quiet: VecDeque<Key>,
+    begun: VecDeque<Key>,
     streaming: VecDeque<Key>,
-    /// Turns that streaming channels have had. It wraps: a channel that rested
-    /// for 2^31 turns may have to wait for one.
+    /// Turns that channels which are not quiet have had. It wraps: a channel
+    /// that rested for 2^31 turns may have to wait for one.
     turns: u32,
+    /// Bytes of quiet channels since another had its turn, and of those that
+    /// have begun since one that streams had.
+    ahead: [u32; 2],
+    /// Where the last turn counts.
+    class: usize,
 }
 
 impl Scheduler {
     /// Adds a channel that has something to send and is in no queue.
     pub fn add(&mut self, key: Key, share: &mut Share) {
-        if self.turns.wrapping_sub(share.renewed_at) <= i32::MAX as u32 {
-            self.renew(share);
+        if self.turns.wrapping_sub(share.rested_at) <= i32::MAX as u32 {
+            self.renew(share, BEGIN);
         }
         match share.left {
             0 => self.streaming.push_back(key),
@@ -52,37 +68,150 @@ impl Scheduler {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.quiet.is_empty() && self.streaming.is_empty()
+        self.len() == 0
     }
 
     /// How many channels have something to send.
     pub fn len(&self) -> usize {
-        self.quiet.len() + self.streaming.len()
+        self.quiet.len() + self.others()
+    }
+
+    fn others(&self) -> usize {
+        self.begun.len() + self.streaming.len()
     }
 
     /// The next channel; it is in no queue after that.
     pub fn next(&mut self) -> Option<Key> {
-        self.quiet.pop_front().or_else(|| {
-            let key = self.streaming.pop_front()?;
-            self.turns = self.turns.wrapping_add(1);
-            Some(key)
-        })
+        if self.ahead[0] < AHEAD || self.others() == 0 {
+            self.class = 0;
+            if let Some(key) = self.quiet.pop_front() {
+                return Some(key);
+            }
+        }
+        if self.others() == 0 {
+            return None;
+        }
+        self.ahead[0] = 0;
+        self.turns = self.turns.wrapping_add(1);
+        if self.ahead[1] < AHEAD || self.streaming.is_empty() {
+            self.class = 1;
+            if let Some(key) = self.begun.pop_front() {
+                return Some(key);
+            }
+        }
+        self.ahead[1] = 0;
+        self.class = 2;
+        self.streaming.pop_front()
     }
 
     /// The quantum of a channel whose turn it is and that has none left.
     pub fn take_turn(&self, share: &mut Share) {
         if share.left == 0 {
-            self.renew(share);
+            self.renew(share, QUANTUM);
         }
     }
 
-    /// Puts back a channel that still has bytes: it used up its quantum.
-    pub fn requeue(&mut self, key: Key) {
-        self.streaming.push_back(key);
+    /// The channel whose turn it is has sent so much.
+    pub fn spend(&mut self, share: &mut Share, bytes: usize) {
+        share.left = share.left.saturating_sub(bytes as u32);
+        if let Some(ahead) = self.ahead.get_mut(self.class) {
+            *ahead = ahead.saturating_add(bytes as u32);
+        }
     }
 
-    fn renew(&self, share: &mut Share) {
-        share.left = QUANTUM as u16;
-        share.renewed_at = self.turns.wrapping_add(self.streaming.len() as u32);
+    /// Puts back a channel that still has bytes: it sent all that it might.
+    pub fn requeue(&mut self, key: Key, share: &Share) {
+        match share.left {
+            0 => self.streaming.push_back(key),
+            left if left == BEGIN - FIRST => self.begun.push_back(key),
+            _ => self.begun.push_front(key), // it goes on
+        }
+    }
+
+    fn renew(&self, share: &mut Share, left: u32) {
+        share.left = left;
+        share.rested_at = self.turns.wrapping_add(self.others() as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::State;
+    use super::super::flow::Credit;
+    use super::super::table::Table;
+    use super::*;
+
+    /// Channels with so many bytes to send, and in which order they send them:
+    /// the number of a channel and how much.
+    fn order(bytes: &[usize]) -> Vec<(usize, usize)> {
+        let mut table = Table::default();
+        let (mut scheduler, mut left) = (Scheduler::default(), bytes.to_vec());
+        let mut shares: Vec<Share> = bytes.iter().map(|_| Share::default()).collect();
+        let new = |id| State::new(id, true, 0, Credit::new(0, 0));
+        let keys: Vec<Key> = (0..bytes.len())
+            .map(|id| table.insert(new(id as u32)))
+            .collect();
+        for (key, share) in keys.iter().zip(&mut shares) {
+            scheduler.add(*key, share);
+        }
+        let mut order = Vec::new();
+        while let Some(key) = scheduler.next() {
+            let at = key.index();
+            let share = &mut shares[at];
+            scheduler.take_turn(share);
+            let sent = left[at].min(share.turn()).min(QUANTUM as usize);
+            scheduler.spend(share, sent);
+            left[at] -= sent;
+            order.push((at, sent));
+            if left[at] > 0 {
+                scheduler.requeue(key, share);
+            }
+        }
+        order
+    }
+
+    /// The channels in the order of their last bytes.
+    fn ends(bytes: &[usize]) -> Vec<usize> {
+        let mut ends = Vec::new();
+        for (channel, _) in order(bytes).into_iter().rev() {
+            if !ends.contains(&channel) {
+                ends.insert(0, channel);
+            }
+        }
+        ends
+    }
+
+    const KIB: usize = 1 << 10;
+
+    #[test]
+    fn a_small_answer_goes_ahead_of_all() {
+        assert_eq!(ends(&[1000 * KIB, 64 * KIB, KIB]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn answers_of_a_middling_size_end_one_by_one() {
+        let order = order(&[64 * KIB; 4]);
+        let first = order.iter().rposition(|(channel, _)| *channel == 0);
+        let sent: usize = order[..=first.unwrap()].iter().map(|(_, sent)| sent).sum();
+        assert_eq!(sent, (64 + 3 * 4) * KIB);
+        assert_eq!(ends(&[64 * KIB; 4]), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn large_ones_take_turns() {
+        let order = order(&[1000 * KIB; 2]);
+        let last: Vec<_> = order[40..50].iter().map(|(channel, _)| *channel).collect();
+        assert_eq!(last.chunks(2).filter(|pair| pair[0] != pair[1]).count(), 5);
+    }
+
+    #[test]
+    fn what_streams_is_not_starved_by_answers_that_keep_coming() {
+        let mut many = vec![100 * KIB; 50];
+        many[0] = 1000 * KIB;
+        let order = order(&many);
+        let streams = |(channel, _): &&(usize, usize)| *channel == 0;
+        let half = &order[order.len() / 4..order.len() / 2];
+        let share = half.iter().filter(streams).count() as f64 / half.len() as f64;
+        assert!(share > 0.15, "{share}");
     }
 }

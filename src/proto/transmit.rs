@@ -252,12 +252,13 @@ impl Connection {
         let full = held >= self.config.send_buffer;
         self.scheduler.take_turn(&mut state.share);
         let sent = next_frame(state, version, &mut self.spare, out);
+        self.scheduler.spend(&mut state.share, sent);
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
         if finished && known {
             end(state, version, out);
         } else if !finished && state.can_send() {
             state.queued_data = true;
-            self.scheduler.requeue(key);
+            self.scheduler.requeue(key, &state.share);
         } else if state.is_blocked() && known && version == Version::V1 && !state.told_blocked {
             state.told_blocked = true;
             let (channel, limit) = (state.id, state.send.limit);
@@ -267,7 +268,7 @@ impl Connection {
             let left = held - state.send.buffer.len();
             self.on_left(left);
         }
-        if full && sent {
+        if full && sent > 0 {
             self.notify_writable(key);
         }
         self.free_number_v0(key);
@@ -302,21 +303,20 @@ fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
 }
 
 /// A data frame as large as the buffer, the credit and the channel's turn
-/// allow; whether there was one.
-fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut Vec<u8>) -> bool {
+/// allow; of how many bytes.
+fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut Vec<u8>) -> usize {
     let credit = state.send.limit.saturating_sub(state.send.sent);
-    let most = MAX_DATA.min(state.share.left()) as u64;
+    let most = MAX_DATA.min(state.share.turn()) as u64;
     let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
     if n == 0 {
-        return false;
+        return 0;
     }
     data_header(version, out, state.id, n);
     let append = |bytes: &[u8]| out.extend_from_slice(bytes);
     state.send.buffer.take(n, spare, append);
     state.send.sent += n as u64;
     state.sent_since_window = true;
-    state.share.spend(n);
-    true
+    n
 }
 
 /// The end of the send half behind its bytes; version 0 says it by a CLOSE,
