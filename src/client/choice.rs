@@ -12,6 +12,10 @@ use crate::proto::HeldUp;
 /// Below it, differences between round-trip times are chance.
 const FLOOR: Duration = Duration::from_millis(1);
 
+/// Channels that a new connection gets before others: what it carries at first
+/// is little, the kernel's first ten segments.
+const FIRST: u64 = 32;
+
 /// How many connections there may be on top of the most that take channels,
 /// however few those are: the ones that are late, and so are replaced.
 const LATE: usize = 8;
@@ -27,6 +31,8 @@ pub(super) struct View {
     pub retiring: bool,
     /// Channels that are not over.
     pub channels: usize,
+    /// Channels that came to their end.
+    pub served: u64,
     /// Channels that the peer takes beside those.
     pub room: u32,
     /// The smoothed round-trip time, once it was measured.
@@ -49,6 +55,12 @@ impl View {
         self.well && self.room > 0
     }
 
+    /// Whether it has as many channels as it can be expected to carry: twice
+    /// as many as it has served, as the window of TCP grows.
+    fn is_full(&self) -> bool {
+        self.channels as u64 >= FIRST + self.served * 2
+    }
+
     /// The work that the connection has, in time. A peer that is silent counts
     /// as that slow already before it is late.
     fn load(&self, quickest: Duration) -> u128 {
@@ -60,7 +72,8 @@ impl View {
 /// Those that can take a channel, the best first: the least loaded and
 /// quickest, and of those alike the one that was heard last. Looking at all of
 /// them is better than at two by chance, and as cheap with so few. What may
-/// never answer, or is to be replaced, comes after the others.
+/// never answer, is to be replaced, or is new and has enough for a start, comes
+/// after the others.
 pub(super) fn best_first(views: &[View]) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
@@ -69,7 +82,7 @@ pub(super) fn best_first(views: &[View]) -> Vec<usize> {
         .collect();
     order.sort_by_key(|i| {
         let view = &views[*i];
-        let last = (!view.answered, view.retiring);
+        let last = (!view.answered, view.retiring, view.is_full());
         (last, view.load(quickest), Reverse(view.heard))
     });
     order
@@ -134,6 +147,7 @@ mod tests {
             answered: true,
             retiring: false,
             channels: 0,
+            served: 0,
             room: 100,
             rtt: Some(10 * MS),
             heard: Instant::now(),
@@ -220,6 +234,22 @@ mod tests {
         let full = View { room: 0, ..idle() };
         assert!(best_first(&[late, full]).is_empty());
         assert_eq!(room(&[late, full, idle()]), 100);
+    }
+
+    #[test]
+    fn a_new_connection_gets_few_channels_until_it_has_served_some() {
+        let old = View {
+            served: 1000,
+            ..with(200)
+        };
+        let few = FIRST as usize;
+        let served = View {
+            served: 1,
+            ..with(few)
+        };
+        assert_eq!(best_first(&[old, with(few - 1)]), [1, 0]);
+        assert_eq!(best_first(&[old, with(few)]), [0, 1]);
+        assert_eq!(best_first(&[old, served]), [1, 0]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Slot {
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= stats.opened >= self.most_opened;
         let answered = has_answered(&stats);
-        self.good |= answered && (!self.is_young(now) || has_served(&stats));
+        self.good |= answered && (!self.is_young(now) || served(&stats) > 0);
         let heard = stats.heard.into();
         self.asked = self.asked.filter(|asked| *asked > heard);
         let silent = stats.bytes_received == 0 && now >= self.since + late;
@@ -72,6 +72,7 @@ impl Slot {
             answered,
             retiring: self.retiring,
             channels: stats.channels,
+            served: served(&stats),
             room: stats.room,
             rtt: stats.rtt,
             heard,
@@ -113,10 +114,10 @@ fn has_answered(stats: &Stats) -> bool {
     }
 }
 
-/// Whether a channel of this side came to its own end.
-fn has_served(stats: &Stats) -> bool {
+/// Channels of this side that came to their own end.
+fn served(stats: &Stats) -> u64 {
     let over = stats.opened.saturating_sub(stats.channels as u64);
-    over > stats.refused + stats.reset
+    over.saturating_sub(stats.refused + stats.reset)
 }
 
 /// From 0.9 to 1.1, so that what began together does not end together.

@@ -309,6 +309,15 @@ impl Connection {
         }
     }
 
+    /// The shortest round-trip time that was seen; zero with version 0, which
+    /// can't measure it.
+    pub(crate) fn min_rtt(&self) -> Option<Duration> {
+        match self.is_v0() {
+            true => Some(Duration::ZERO),
+            false => self.liveness.min_rtt(),
+        }
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Version 0 has no ping, so nothing is due once the hello is through.
