@@ -4,6 +4,7 @@
 mod channel;
 mod connection;
 mod farewell;
+mod gather;
 #[cfg(feature = "hyper")]
 mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]

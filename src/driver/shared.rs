@@ -121,7 +121,7 @@ impl Shared {
         write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T,
     ) -> T {
         if self.alone.load(Relaxed)
-            && let Some(sender) = self.sender().filter(Sender::may_send_alone)
+            && let Some(sender) = self.sender().filter(Sender::takes_at_once)
         {
             return sender.send(write);
         }
@@ -139,7 +139,8 @@ impl Shared {
     /// there.
     fn sender(&self) -> Option<Sender<'_>> {
         let transport = self.try_transport().filter(|t| t.is_idle())?;
-        Some(Sender {
+        let gathers = transport.gather.is_on() && transport.gather.until(0, now()).is_some();
+        (!gathers).then_some(Sender {
             shared: self,
             transport,
         })
@@ -181,7 +182,7 @@ impl Shared {
     /// Notes for how many channels the last input was: up to two (one that
     /// ends and one that begins) are better served at once.
     pub fn note_busy(&self, wake: &Wake) {
-        self.alone.store(wake.readable <= 2, Relaxed);
+        self.alone.store(!wake.is_for_many(), Relaxed);
     }
 }
 
@@ -192,7 +193,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn may_send_alone(&self) -> bool {
+    fn takes_at_once(&self) -> bool {
         self.transport.takes_at_once()
     }
 
@@ -203,8 +204,8 @@ impl Sender<'_> {
         let Some(task) = inner.task.clone() else {
             return write(&mut inner, None); // its first poll is still to come
         };
-        let now = match inner.core.owes_ping() {
-            true => now(), // the round trip is measured from here
+        let now = match inner.core.owes_ping() || self.transport.gather.is_on() {
+            true => now(), // a time is measured from here
             false => inner.clock,
         };
         self.transport.fill(&mut inner.core, now);
@@ -219,12 +220,21 @@ impl Sender<'_> {
             .transport
             .poll_write(&mut Context::from_waker(&task))
             .is_err();
+        self.transport.gather.begin(now);
         drop(self.transport);
         self.shared.wake(wake);
         if failed || more {
             task.wake();
         }
         value
+    }
+}
+
+impl Wake {
+    /// Whether there is something to read for more than one channel that ends
+    /// and one that begins.
+    pub fn is_for_many(&self) -> bool {
+        self.readable > 2
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Task {
     wake: Wake,
     /// How often others were let run since the last write.
     yields: u8,
+    /// Until when what is owed waits for more.
+    gathers: Option<std::time::Instant>,
     farewell: Farewell,
     meter: Meter,
 }
@@ -49,6 +51,7 @@ impl Task {
             broken: None,
             wake: Wake::default(),
             yields: 0,
+            gathers: None,
             farewell: Farewell::new(patience),
             meter,
         }
@@ -84,9 +87,12 @@ impl Task {
     /// Reads; whether more may be there at once.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let (shared, wake) = (&self.shared, &mut self.wake);
-        let read = shared
-            .transport()
-            .poll_read(cx, |bytes| shared.input(bytes, now.into(), wake));
+        let mut transport = shared.transport();
+        let read = transport.poll_read(cx, |bytes| shared.input(bytes, now.into(), wake));
+        if wake.is_for_many() {
+            transport.gather.begin(now.into());
+        }
+        drop(transport);
         let Poll::Ready(more) = read else {
             return false;
         };
@@ -108,13 +114,18 @@ impl Task {
                 inner.core.handle_progress(now.into());
             }
             transport.fill(&mut inner.core, now.into());
+            transport.gather.measure(inner.core.min_rtt());
             inner.dispatch(&mut self.wake);
             drop(inner);
             if transport.is_idle() {
                 break true;
             }
+            self.gathers = transport.gathers_until(now.into());
+            if self.gathers.is_some() {
+                break false;
+            }
             match transport.poll_write(cx) {
-                Ok(Poll::Ready(())) => {}
+                Ok(Poll::Ready(())) => transport.gather.begin(now.into()),
                 Ok(Poll::Pending) => {
                     self.shared.lock().core.handle_blocked(now.into());
                     break false;
@@ -144,7 +155,8 @@ impl Task {
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
-        let deadlines = [deadline, broken, report];
+        let gathers = self.gathers.take().map(Instant::from_std);
+        let deadlines = [deadline, broken, report, gathers];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return false;
         };

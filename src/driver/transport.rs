@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::gather::Gather;
 use crate::observability::Tap;
 use crate::proto;
 
@@ -55,6 +56,7 @@ pub(super) struct Transport {
     full: bool,
     /// It took bytes after that.
     resumed: bool,
+    pub gather: Gather,
     tap: Tap,
 }
 
@@ -78,6 +80,7 @@ impl Transport {
             small: 0,
             full: false,
             resumed: false,
+            gather: Gather::new(),
             tap,
         }
     }
@@ -105,6 +108,13 @@ impl Transport {
             true => self.small.saturating_add(1),
             false => 0,
         };
+    }
+
+    /// Until when what waits to be written waits for more, if it does.
+    pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.output.len();
+        let whole = waiting > 0 && self.written == 0;
+        whole.then(|| self.gather.until(waiting, now)).flatten()
     }
 
     /// Takes from the core what it owes, up to a piece for one system call.
