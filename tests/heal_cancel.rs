@@ -5,16 +5,17 @@
 mod guard;
 #[path = "support/local.rs"]
 mod local;
+#[path = "support/polls.rs"]
+mod polls;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -23,41 +24,11 @@ use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config, Connection};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tower::{Service, ServiceExt};
 
 use guard::within;
 use local::{Net, Way, open, ping};
-
-/// Polls a future up to `most` times, a millisecond apart, and drops it; its
-/// output if it came.
-async fn poll_up_to<F: Future>(most: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..most {
-        let poll = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
-        if let Poll::Ready(output) = poll.await {
-            return Some(output);
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    None
-}
-
-/// Polls a future up to `most` times, each time when it asks for it, and drops
-/// it; its output if it came.
-async fn wake_up_to<F: Future>(most: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut polls = 0;
-    poll_fn(|cx| {
-        if polls == most {
-            return Poll::Ready(None);
-        }
-        polls += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Pending if polls == most => Poll::Ready(None),
-            poll => poll.map(Some),
-        }
-    })
-    .await
-}
+use polls::{poll_up_to, wake_up_to};
 
 /// For each number of polls after which the open is over or dropped: the
 /// others get theirs, and nothing is left behind.
@@ -180,41 +151,108 @@ async fn when_the_last_connector_is_gone_its_connections_end() {
     }
 }
 
-/// Whole requests over TCP, dropped after each number of polls.
-#[tokio::test]
-async fn requests_that_are_dropped_anywhere_leave_no_channel_and_cost_no_connection() {
+type Body = Full<Bytes>;
+
+/// A server that sends back what it gets.
+async fn serve() -> Uri {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut acceptor = Acceptor::new(listener, Config::default());
-    let uri = format!("http://{}/", acceptor.local_addr().unwrap());
+    let uri = format!("http://{}", acceptor.local_addr().unwrap());
+    let echo =
+        async |request: Request<Incoming>| Ok::<_, Infallible>(Response::new(request.into_body()));
     tokio::spawn(async move {
-        let answer = async |_| Response::builder().body(Empty::<Bytes>::new());
         loop {
             let (channel, _) = acceptor.accept().await;
             let http = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(http.serve_connection(channel, service_fn(answer)));
+            tokio::spawn(http.serve_connection(channel, service_fn(echo)));
         }
     });
-    let multiplex = Multiplex::new(HttpConnector::new());
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(0)
-        .build(multiplex.clone());
-    let request = || {
-        let request = Request::get(&uri).body(Empty::new()).unwrap();
-        let answer = client.request(request);
-        async move { answer.await.unwrap().into_body().collect().await.unwrap() }
-    };
+    uri.try_into().unwrap()
+}
+
+/// A request of many frames and its whole response.
+async fn exchange<S>(client: S, uri: Uri)
+where
+    S: Service<Request<Body>, Response = Response<Incoming>>,
+    S::Error: std::fmt::Debug,
+{
+    let body = Bytes::from(vec![7; 1 << 20]);
+    let request = Request::post(uri).body(Full::new(body.clone())).unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        body
+    );
+}
+
+/// Whole requests over TCP, the first of a target and one that finds a
+/// connection, dropped after each number of polls.
+async fn dropped_anywhere<S>(client: impl Fn(Multiplex<HttpConnector>, Uri) -> S)
+where
+    S: Service<Request<Body>, Response = Response<Incoming>> + Clone,
+    S::Error: std::fmt::Debug,
+{
+    let uri = serve().await;
     for polls in 0.. {
-        let finished = within(wake_up_to(polls, request())).await.is_some();
+        let multiplex = Multiplex::new(HttpConnector::new());
+        let client = client(multiplex.clone(), uri.clone());
+        let request = || exchange(client.clone(), uri.clone());
+        let first = within(wake_up_to(polls, request())).await;
         within(request()).await;
-        if finished {
-            break;
+        let second = within(wake_up_to(polls, request())).await;
+        within(request()).await;
+        within(until_idle(&multiplex)).await;
+        assert_eq!(multiplex.stats()[0].dials, 1, "after {polls}");
+        if first.is_some() && second.is_some() {
+            assert!(polls > 5, "they were over after {polls}");
+            return;
         }
     }
-    let empty = async {
-        while multiplex.stats()[0].connections[0].channels > 0 {
+}
+
+/// Until no channel and no caller is left.
+async fn until_idle(multiplex: &Multiplex<HttpConnector>) {
+    loop {
+        let stats = &multiplex.stats()[0];
+        let channels: usize = stats.connections.iter().map(|one| one.channels).sum();
+        if (channels, stats.waiting, stats.dialling) == (0, 0, 0) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_dropped_anywhere_leave_no_channel_and_cost_no_connection() {
+    let client = |multiplex, _| {
+        Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build::<_, Body>(multiplex)
+    };
+    dropped_anywhere(client).await;
+}
+
+#[cfg(feature = "requests")]
+#[tokio::test]
+async fn nor_do_those_of_the_service_of_requests() {
+    let clients = std::cell::RefCell::new(Vec::new());
+    let client = |multiplex, target| {
+        let requests = tcpchan::client::Requests::new(multiplex, target);
+        clients.borrow_mut().push(requests.clone());
+        requests
+    };
+    dropped_anywhere(client).await;
+    let under_way = || {
+        clients
+            .borrow()
+            .iter()
+            .map(|one| one.under_way())
+            .sum::<usize>()
+    };
+    let over = async {
+        while under_way() > 0 {
             tokio::task::yield_now().await;
         }
     };
-    within(empty).await;
-    assert_eq!(multiplex.stats()[0].dials, 1);
+    within(over).await;
 }

@@ -39,9 +39,6 @@ use proxy::{Fault, Proxy};
 const REQUESTS: usize = 10_000;
 const AT_ONCE: usize = 64;
 
-/// Far above what a request takes, even on a busy machine.
-const HELD: Duration = Duration::from_secs(20);
-
 type Counts = Arc<Vec<AtomicU32>>;
 
 fn counts() -> Counts {
@@ -118,22 +115,13 @@ fn requests(multiplex: Multiplex<HttpConnector>, target: Uri) -> Caller {
     }))
 }
 
-/// hyper-util's client. It may hold a request that meets the end of its channel
-/// (hyper issue 4122), so it needs a time for each.
 fn hyper_util(multiplex: Multiplex<HttpConnector>, _: Uri) -> Caller {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
         .build(multiplex);
-    Caller::new(tower::service_fn(move |request: Request<_>| {
-        let client = client.clone();
-        async move {
-            loop {
-                let answer = client.request(request.clone());
-                if let Ok(answer) = tokio::time::timeout(HELD, answer).await {
-                    return collect(answer).await;
-                }
-            }
-        }
+    Caller::new(tower::service_fn(move |request| {
+        let answer = client.request(request);
+        async move { collect(answer.await).await }
     }))
 }
 

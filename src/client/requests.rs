@@ -42,9 +42,7 @@ const LAME: Duration = Duration::from_secs(5);
 /// channel that its server is about to close, as with keep-alive.
 ///
 /// A request whose future or response body is dropped is reset, so that the
-/// server learns of it. One whose channel ends always gets an error: through
-/// hyper-util's client it may wait for ever (hyper issue 4122). Clones share
-/// their load.
+/// server learns of it. Clones share their load.
 ///
 /// It tells `tower::balance` its [`Load`]: the requests under way, up to the
 /// end of their responses' bodies, by the round-trip time. A target that could

@@ -22,6 +22,11 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 ///
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing.
 ///
+/// By hyper's traits, the failure of a channel that this side opened and has not
+/// written to is told to the writer first, and to the reader a second later: a
+/// request that hyper is handed meanwhile then gets the error, where hyper might
+/// lose it else.
+///
 /// ```
 /// use tcpchan::Channel;
 /// use tokio::io::AsyncWriteExt;
@@ -37,15 +42,28 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 pub struct Channel {
     handle: Arc<Handle>,
     key: Key,
-    unseen: Unseen,
+    pub(super) unseen: Unseen,
+    /// See [`hyper_io`](super::hyper_io).
+    #[cfg(feature = "hyper")]
+    pub(super) held: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Channel {
-    pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
+    pub(super) fn accepted(handle: Arc<Handle>, key: Key) -> Self {
+        Channel::new(handle, key, Unseen::default())
+    }
+
+    pub(super) fn opened(handle: Arc<Handle>, key: Key) -> Self {
+        Channel::new(handle, key, Unseen::fresh())
+    }
+
+    fn new(handle: Arc<Handle>, key: Key, unseen: Unseen) -> Self {
         Channel {
             handle,
             key,
-            unseen: Unseen::default(),
+            unseen,
+            #[cfg(feature = "hyper")]
+            held: None,
         }
     }
 

@@ -2,11 +2,20 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::runtime::Handle;
 
 use super::channel::Channel;
+use crate::proto::{ChannelError, OpenError};
+
+/// How much later hyper's reader learns that a channel failed on which nothing
+/// was written. hyper may lose a request that it is handed while its reader
+/// learns of an end (hyper issue 4122), and a channel is asked for when there is
+/// a request. So that comes first, and fails at the writer.
+const HELD: Duration = Duration::from_secs(1);
 
 impl Read for Channel {
     fn poll_read(
@@ -14,8 +23,26 @@ impl Read for Channel {
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
         let most = cursor.remaining();
-        self.poll_read_with(cx, most, |bytes| cursor.put_slice(bytes))
+        let result = ready!(this.poll_read_with(cx, most, |bytes| cursor.put_slice(bytes)));
+        if result.is_err() && this.unseen.is_fresh() && Handle::try_current().is_ok() {
+            let held = this
+                .held
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(HELD)));
+            ready!(held.as_mut().poll(cx));
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// Where the first write meets the end of the connection, the channel may as
+/// well never have been opened.
+fn nothing_sent(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(ChannelError::Connection(end)) => OpenError::Connection(end.clone()).into(),
+        _ => error,
     }
 }
 
@@ -25,7 +52,7 @@ impl Write for Channel {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_slices(cx, &[IoSlice::new(buf)])
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -33,7 +60,12 @@ impl Write for Channel {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_slices(cx, slices)
+        let fresh = self.unseen.is_fresh();
+        let written = self.poll_write_slices(cx, slices);
+        match fresh {
+            true => written.map_err(nothing_sent),
+            false => written,
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
