@@ -77,7 +77,9 @@ fn start_http2(row: &'static Row, time: Duration) -> anyhow::Result<()> {
 
 async fn serve<W: Way>(listener: W::Listener, work: Work) -> anyhow::Result<()> {
     match work {
-        Work::Bulk { .. } => W::serve(listener, bulk::serve).await,
+        Work::Bulk { read, .. } => {
+            W::serve(listener, move |stream| bulk::serve(stream, read)).await
+        }
         Work::Get { .. } | Work::GetFresh { .. } | Work::Upload { .. } => {
             W::serve(listener, |stream| http::serve(W::http(stream))).await
         }
@@ -90,7 +92,7 @@ async fn drive<W: Way>(client: W::Client, work: Work) -> anyhow::Result<()> {
     match work {
         Work::Echo { streams, idle } => echo::kept::<W>(client, streams, idle).await,
         Work::Open { at_once } => echo::fresh::<W>(client, at_once).await,
-        Work::Bulk { streams } => bulk::send::<W>(client, streams).await,
+        Work::Bulk { streams, .. } => bulk::send::<W>(client, streams).await,
         Work::Get { at_once } => http::kept::<W>(client, at_once, false).await,
         Work::Upload { at_once } => http::kept::<W>(client, at_once, true).await,
         Work::GetFresh { at_once } => http::fresh::<W>(client, at_once).await,

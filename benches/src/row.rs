@@ -58,13 +58,30 @@ pub enum Cores {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
-    Echo { streams: usize, idle: usize },
-    Open { at_once: usize },
-    Bulk { streams: usize },
-    Get { at_once: usize },
-    GetFresh { at_once: usize },
-    Upload { at_once: usize },
-    Memory { tasks: bool },
+    Echo {
+        streams: usize,
+        idle: usize,
+    },
+    Open {
+        at_once: usize,
+    },
+    /// In writes of 64 KiB; `read` is the size of the reader's buffer.
+    Bulk {
+        streams: usize,
+        read: usize,
+    },
+    Get {
+        at_once: usize,
+    },
+    GetFresh {
+        at_once: usize,
+    },
+    Upload {
+        at_once: usize,
+    },
+    Memory {
+        tasks: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +125,11 @@ impl Row {
 use Cores::{One, Shared, Two};
 use Work::{Bulk, Echo, Get, GetFresh, Memory, Open, Upload};
 
+const fn bulk(streams: usize, read_kib: usize) -> Work {
+    let read = read_kib << 10;
+    Bulk { streams, read }
+}
+
 const fn echo(streams: usize) -> Work {
     Echo { streams, idle: 0 }
 }
@@ -121,14 +143,16 @@ pub const ROWS: &[Row] = &[
     row("echo64-idle", "64 streams, 100 B echoes, 100,000 idle", Echo { streams: 64, idle: 100_000 }, Two),
     row("open1", "open, 100 B echo, close; one after another, one core", Open { at_once: 1 }, One).target(6.0),
     row("open64", "open, 100 B echo, close; 64 at once", Open { at_once: 64 }, Two).target(12.0),
-    row("bulk1", "bulk, one stream, 64 KiB writes", Bulk { streams: 1 }, Two).target(2.5),
-    row("bulk32", "bulk, 32 streams", Bulk { streams: 32 }, Two).target(1.1),
+    row("bulk1", "bulk, one stream, writes and reads of 64 KiB", bulk(1, 64), Two),
+    row("bulk32", "bulk, 32 streams, writes and reads of 64 KiB", bulk(32, 64), Two),
+    row("bulk1-1k", "bulk, one stream, writes of 64 KiB, reads of 1 KiB", bulk(1, 1), Two).target(2.5),
+    row("bulk32-1k", "bulk, 32 streams, writes of 64 KiB, reads of 1 KiB", bulk(32, 1), Two).target(1.1),
     row("get64", "HTTP/1 GET (200 B), 64 at once, streams kept", Get { at_once: 64 }, Two).target(2.2),
     row("get64-fresh", "HTTP/1 GET, 64 at once, a stream per request", GetFresh { at_once: 64 }, Two).target(11.0),
     row("upload8", "HTTP/1 POST (256 KiB), 8 at once, streams kept", Upload { at_once: 8 }, Two),
     row("tls-echo64", "TLS: 64 streams, 100 B echoes", echo(64), Two).tls(),
     row("tls-open64", "TLS: open, 100 B echo, close; 64 at once", Open { at_once: 64 }, Two).tls(),
-    row("tls-bulk1", "TLS: bulk, one stream", Bulk { streams: 1 }, Two).tls(),
+    row("tls-bulk1", "TLS: bulk, one stream", bulk(1, 64), Two).tls(),
     row("tls-get64", "TLS: HTTP/1 GET, 64 at once, streams kept", Get { at_once: 64 }, Two).tls(),
     row("multi-echo64", "multi-thread runtime: 64 streams, 100 B echoes", echo(64), Shared),
     row("multi-get64", "multi-thread runtime: HTTP/1 GET, 64 at once, kept", Get { at_once: 64 }, Shared),

@@ -11,9 +11,9 @@ const WRITE: usize = 64 << 10;
 /// What is sent between two half-closes, on all streams together.
 const TRANSFER: usize = 256 << 20;
 
-/// Reads to the end, then says so.
-pub async fn serve<S: ByteStream>(mut stream: S) {
-    let mut buf = vec![0; WRITE];
+/// Reads to the end, up to `read` bytes at a time, then says so.
+pub async fn serve<S: ByteStream>(mut stream: S, read: usize) {
+    let mut buf = vec![0; read];
     while let Ok(n) = stream.read(&mut buf).await {
         if n == 0 {
             let _ = stream.write_all(&[1]).await;
