@@ -202,3 +202,19 @@ fn a_write_takes_what_the_send_buffer_has_room_for() {
     raw.hear(); // the peer's window is used up
     assert_eq!(raw.core.write(key, &bytes), Ok(0));
 }
+
+/// A busy machine looked at the time when the connection should long have been
+/// suspect: it was dead at once, though the peer had not had its time.
+#[test]
+fn a_side_that_looks_late_gives_the_peer_the_rest_of_its_time() {
+    let mut raw = Raw::client();
+    let late = raw.now + Duration::from_secs(60);
+    for _ in 0..3 {
+        raw.core.handle_timeout(late);
+    }
+    assert!(raw.core.is_suspect() && raw.core.error().is_none());
+    let dead = raw.core.poll_timeout().unwrap();
+    assert_eq!(dead - late, Duration::from_secs(18));
+    raw.core.handle_timeout(dead);
+    assert_eq!(raw.core.error(), Some(&ConnectionError::Dead));
+}

@@ -38,6 +38,8 @@ use proxy::{Fault, Proxy};
 
 const REQUESTS: usize = 10_000;
 const AT_ONCE: usize = 64;
+const SUSPECT: Duration = Duration::from_millis(150);
+const DEAD: Duration = Duration::from_millis(700);
 
 type Counts = Arc<Vec<AtomicU32>>;
 
@@ -48,8 +50,7 @@ fn counts() -> Counts {
 /// Silence is noticed soon, and yet a busy machine has time to answer.
 fn config() -> Config {
     let config = Config::default().ping_after(Duration::from_millis(50));
-    let (suspect, dead) = (Duration::from_millis(150), Duration::from_millis(700));
-    config.unwrap().answer_within(suspect, dead).unwrap()
+    config.unwrap().answer_within(SUSPECT, DEAD).unwrap()
 }
 
 async fn serve(runs: Counts) -> SocketAddr {
@@ -188,8 +189,9 @@ async fn ten_thousand(
         });
     }
     within(workers.join_all()).await;
-    // Nothing ended but what was killed.
-    assert_eq!(proxy.ended(), 0);
+    // Nothing ended but what was killed, or was silent because the machine was
+    // too busy to run this.
+    assert_eq!(proxy.ended(DEAD - SUSPECT), 0);
     done.store(true, SeqCst);
     killer.await.unwrap();
     let kills = kills.load(SeqCst);

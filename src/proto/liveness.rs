@@ -6,7 +6,9 @@
 //! connection that is never silent. While the ping is unanswered and nothing
 //! is heard, the connection first becomes suspect and then dead. A ping that
 //! can't leave counts as well, and so does a transport that takes bytes again:
-//! a peer that only takes them slowly is alive.
+//! a peer that only takes them slowly is alive. Where this side looks late,
+//! because the machine is busy, the peer has the time between suspect and dead
+//! from then on.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,8 @@ pub(super) struct Liveness {
     /// When the last ping was answered.
     answered: Instant,
     token: u64,
-    suspect: bool,
+    /// Since when it is.
+    suspect: Option<Instant>,
     rtt: Option<Duration>,
     min_rtt: Option<Duration>,
 }
@@ -78,7 +81,7 @@ impl Liveness {
             ping: Ping::Owed(now),
             answered: now,
             token: 0,
-            suspect: false,
+            suspect: None,
             rtt: None,
             min_rtt: None,
         }
@@ -97,13 +100,13 @@ impl Liveness {
     }
 
     pub fn is_suspect(&self) -> bool {
-        self.suspect
+        self.suspect.is_some()
     }
 
     /// A sign of life; whether the connection was suspect until now.
     pub fn on_life(&mut self, now: Instant) -> bool {
         self.heard = self.heard.max(now);
-        std::mem::take(&mut self.suspect)
+        self.suspect.take().is_some()
     }
 
     pub fn on_blocked(&mut self, now: Instant) {
@@ -175,8 +178,8 @@ impl Liveness {
             Ping::No => return (self.heard + self.ping_after, Due::Ping),
         };
         match self.suspect {
-            false => (asked + self.suspect_after, Due::Suspect),
-            true => (asked + self.dead_after, Due::Dead),
+            None => (asked + self.suspect_after, Due::Suspect),
+            Some(since) => (since + (self.dead_after - self.suspect_after), Due::Dead),
         }
     }
 
@@ -192,7 +195,7 @@ impl Liveness {
         }
         match due {
             Due::Ping => self.ping = Ping::Owed(now),
-            Due::Suspect => self.suspect = true,
+            Due::Suspect => self.suspect = Some(now),
             _ => {}
         }
         due

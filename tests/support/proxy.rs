@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,8 +28,9 @@ pub struct Proxy {
 struct Shared {
     backend: Mutex<SocketAddr>,
     living: Mutex<Vec<oneshot::Sender<Fault>>>,
-    /// Connections that ended though nobody hurt them.
-    ended: AtomicUsize,
+    /// For each connection that ended though nobody hurt it: how long one of its
+    /// directions was silent.
+    ended: Mutex<Vec<Duration>>,
     accepted: AtomicUsize,
     /// Flows without a byte for this long are dropped in silence.
     drops_idle: Option<Duration>,
@@ -42,7 +43,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             backend: Mutex::new(backend),
             living: Mutex::default(),
-            ended: AtomicUsize::new(0),
+            ended: Mutex::default(),
             accepted: AtomicUsize::new(0),
             drops_idle,
         });
@@ -74,7 +75,10 @@ impl Proxy {
         let idle = self.shared.drops_idle;
         let fault = tokio::select! {
             fault = killed => fault.ok(),
-            () = copy(&mut client, &mut server, idle) => None,
+            silence = copy(&mut client, &mut server, idle) => {
+                self.shared.ended.lock().unwrap().push(silence);
+                None
+            }
         };
         match fault {
             Some(Fault::Reset) => {
@@ -88,9 +92,7 @@ impl Proxy {
                 let _ = server.shutdown().await;
             }
             Some(Fault::Silence) => std::future::pending().await,
-            None => {
-                self.shared.ended.fetch_add(1, SeqCst);
-            }
+            None => {}
         }
     }
 
@@ -111,34 +113,60 @@ impl Proxy {
         self.shared.accepted.load(SeqCst)
     }
 
-    pub fn ended(&self) -> usize {
-        self.shared.ended.load(SeqCst)
+    /// Connections that ended though nobody hurt them and neither direction of
+    /// them was ever silent for so long.
+    pub fn ended(&self, silence: Duration) -> usize {
+        let ended = self.shared.ended.lock().unwrap();
+        ended.iter().filter(|silent| **silent < silence).count()
     }
 }
 
-/// Until either side ends. A flow that is idle for too long is carried no more
-/// and nobody is told.
-async fn copy(client: &mut TcpStream, server: &mut TcpStream, idle: Option<Duration>) {
+/// Until either side ends; how long one direction was silent at most. A flow
+/// that is idle for too long is carried no more and nobody is told.
+async fn copy(client: &mut TcpStream, server: &mut TcpStream, idle: Option<Duration>) -> Duration {
     let (mut a, mut b) = ([0; 16 * 1024], [0; 16 * 1024]);
     let idle = idle.unwrap_or(Duration::from_secs(3600));
+    let mut heard = [Silence::begin(); 2];
     loop {
         let step = async {
             tokio::select! {
-                n = client.read(&mut a) => pass(n, &a, server).await,
-                n = server.read(&mut b) => pass(n, &b, client).await,
+                n = client.read(&mut a) => pass(n, &a, server, &mut heard[0]).await,
+                n = server.read(&mut b) => pass(n, &b, client, &mut heard[1]).await,
             }
         };
         match tokio::time::timeout(idle, step).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
+            Ok(Err(_)) => return heard.map(Silence::most).into_iter().max().unwrap(),
             Err(_) => std::future::pending().await,
         }
     }
 }
 
-async fn pass(n: io::Result<usize>, from: &[u8], to: &mut TcpStream) -> io::Result<()> {
+async fn pass(
+    n: io::Result<usize>,
+    from: &[u8],
+    to: &mut TcpStream,
+    silence: &mut Silence,
+) -> io::Result<()> {
     match n? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        n => to.write_all(&from[..n]).await,
+        n => {
+            *silence = Silence(silence.most(), Instant::now());
+            to.write_all(&from[..n]).await
+        }
+    }
+}
+
+/// How long a direction was silent at most, and since when it is.
+#[derive(Clone, Copy)]
+struct Silence(Duration, Instant);
+
+impl Silence {
+    fn begin() -> Silence {
+        Silence(Duration::ZERO, Instant::now())
+    }
+
+    fn most(self) -> Duration {
+        self.0.max(self.1.elapsed())
     }
 }
