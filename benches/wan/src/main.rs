@@ -16,9 +16,10 @@ mod way;
 use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -92,6 +93,13 @@ struct Bench {
     list: bool,
 }
 
+/// Between measurements of work that is idle, longer than each is busy.
+const APART: Duration = Duration::from_secs(3);
+
+/// Of the file of all tables.
+const HEADING: &str = "# All figures of the long links page\n\n\
+    Written by `benches/wan`; its README says what the ways are.\n\n";
+
 fn main() -> Result<()> {
     let options = Options::parse();
     match options.process {
@@ -130,17 +138,48 @@ fn bench(options: &Bench) -> Result<()> {
     };
     for scenario in scenarios {
         for conditions in options.conditions(scenario) {
-            let ways = scenario.ways(&options.ways);
-            for way in ways.filter(|way| way.kind.differs_under(conditions.congestion)) {
-                let rounds = options.rounds.unwrap_or(scenario.rounds);
-                report.add(run::measure(scenario, way, conditions.clone(), rounds)?);
-            }
+            options.measure(scenario, &conditions, &mut report)?;
+            options.write_json(&report)?; // what there is, should the rest fail
         }
     }
     options.write(&report)
 }
 
 impl Bench {
+    /// Measures one way after the other; where the work is idle most of the
+    /// time, each begins a while after the one before.
+    fn measure(
+        &self,
+        scenario: &'static Scenario,
+        conditions: &Conditions,
+        report: &mut Report,
+    ) -> Result<()> {
+        let rounds = self.rounds.unwrap_or(scenario.rounds);
+        let ways = scenario.ways(&self.ways);
+        let ways = ways.filter(|way| way.kind.differs_under(conditions.congestion));
+        let measure = |way| run::measure(scenario, way, conditions.clone(), rounds);
+        if !scenario.is_idle() {
+            return ways.map(measure).try_for_each(|measured| {
+                report.add(measured?);
+                Ok(())
+            });
+        }
+        thread::scope(|scope| {
+            let begin = |(place, way)| {
+                scope.spawn(move || {
+                    thread::sleep(APART * place as u32);
+                    measure(way)
+                })
+            };
+            let threads: Vec<_> = ways.enumerate().map(begin).collect();
+            for thread in threads {
+                let measured = thread.join();
+                report.add(measured.unwrap_or_else(|_| bail!("a measurement panicked"))?);
+            }
+            Ok(())
+        })
+    }
+
     fn conditions(&self, scenario: &Scenario) -> Vec<Conditions> {
         let losses = match &self.loss {
             Some(loss) => std::slice::from_ref(loss),
@@ -176,13 +215,17 @@ impl Bench {
         let markdown = report.markdown();
         println!("{markdown}");
         if let Some(path) = &self.markdown {
-            fs::write(path, markdown)?;
-        }
-        if let Some(path) = &self.json {
-            fs::write(path, serde_json::to_string_pretty(&report.rows())?)?;
+            fs::write(path, format!("{HEADING}{markdown}"))?;
         }
         if let Some(path) = &self.plot {
             report.plot(path)?;
+        }
+        self.write_json(report)
+    }
+
+    fn write_json(&self, report: &Report) -> Result<()> {
+        if let Some(path) = &self.json {
+            fs::write(path, serde_json::to_string_pretty(&report.rows())?)?;
         }
         Ok(())
     }

@@ -13,8 +13,10 @@ pub struct Scenario {
     /// The link's losses to run it with.
     pub losses: &'static [f64],
     pub jitter_ms: u64,
-    /// Whether the ways over TLS are run unless others are asked for.
-    pub tls: bool,
+    /// The ways to run it for unless others are asked for; `None` for all.
+    pub ways: Option<&'static [Kind]>,
+    /// Those to run over TLS too.
+    pub tls: &'static [Kind],
 }
 
 #[derive(Clone, Copy)]
@@ -43,27 +45,61 @@ pub const SMALL: u64 = 256;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// What a user may choose between, and what tcpchan is with less.
+const MAIN: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanSystem,
+    Kind::TcpchanOne,
+    Kind::H1Pool,
+    Kind::H2Large,
+    Kind::Quic,
+    Kind::Tcp,
+];
+
+/// With what differs for bursts.
+const BURSTS: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanSystem,
+    Kind::TcpchanOne,
+    Kind::TcpchanFour,
+    Kind::H1New,
+    Kind::H1Pool,
+    Kind::H2Large,
+    Kind::Quic,
+];
+
+const WITH_TLS: &[Kind] = &[Kind::Tcpchan, Kind::H1New, Kind::H1Pool, Kind::H2Large];
+
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
-        tls: true,
-        ..scenario("small", "a GET of 256 bytes", gets(1, SMALL), 10)
+        ways: Some(BURSTS),
+        tls: WITH_TLS,
+        ..scenario("small", "a GET of 256 bytes", gets(1, SMALL), 5)
     },
     Scenario {
-        tls: true,
-        ..scenario("burst-50", "50 small GETs at once", gets(50, SMALL), 8)
+        ways: None,
+        tls: WITH_TLS,
+        ..scenario("burst-50", "50 small GETs at once", gets(50, SMALL), 6)
     },
-    scenario("burst-200", "200 small GETs at once", gets(200, SMALL), 6),
-    scenario(
-        "burst-1000",
-        "1,000 small GETs at once",
-        gets(1000, SMALL),
-        3,
-    ),
     Scenario {
-        tls: true,
-        ..scenario("1mib", "a GET of 1 MiB", gets(1, MIB), 5)
+        ways: Some(BURSTS),
+        ..scenario("burst-200", "200 small GETs at once", gets(200, SMALL), 5)
     },
-    scenario("1mib-idle-2s", "a GET of 1 MiB after 2 s idle", idle(2), 5),
+    Scenario {
+        ways: Some(BURSTS),
+        ..scenario(
+            "burst-1000",
+            "1,000 small GETs at once",
+            gets(1000, SMALL),
+            3,
+        )
+    },
+    Scenario {
+        ways: None,
+        tls: WITH_TLS,
+        ..scenario("1mib", "a GET of 1 MiB", gets(1, MIB), 4)
+    },
+    scenario("1mib-idle-2s", "a GET of 1 MiB after 2 s idle", idle(2), 3),
     scenario(
         "1mib-idle-30s",
         "a GET of 1 MiB after 30 s idle",
@@ -71,17 +107,20 @@ pub const SCENARIOS: &[Scenario] = &[
         1,
     ),
     Scenario {
-        losses: &[0.0, 0.001, 0.01],
-        ..scenario("50x64k", "50 GETs of 64 KiB at once", gets(50, 64 * KIB), 4)
+        losses: &[0.0, 0.01],
+        ..scenario("50x64k", "50 GETs of 64 KiB at once", gets(50, 64 * KIB), 3)
     },
     scenario("16mib", "a GET of 16 MiB", gets(1, 16 * MIB), 2),
-    scenario(
-        "flow",
-        "a GET of 64 MiB: one flow's throughput",
-        gets(1, 64 * MIB),
-        1,
-    ),
-    scenario("upload-1mib", "an upload of 1 MiB", puts(1, MIB), 4),
+    Scenario {
+        ways: Some(&[Kind::Tcpchan, Kind::TcpchanSystem, Kind::Tcp]),
+        ..scenario(
+            "flow",
+            "a GET of 64 MiB: one flow's throughput",
+            gets(1, 64 * MIB),
+            1,
+        )
+    },
+    scenario("upload-1mib", "an upload of 1 MiB", puts(1, MIB), 3),
     scenario("upload-16mib", "an upload of 16 MiB", puts(1, 16 * MIB), 2),
     scenario(
         "upload-50x64k",
@@ -93,13 +132,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "beside",
         "small GETs, one each 20 ms, beside a download of 32 MiB",
         Work::Beside { bytes: 32 * MIB },
-        4,
+        3,
     ),
     scenario(
         "both-ways",
         "small GETs, one each 20 ms, beside a download and an upload of 32 MiB",
         Work::BothWays { bytes: 32 * MIB },
-        3,
+        2,
     ),
     Scenario {
         jitter_ms: 10,
@@ -107,14 +146,14 @@ pub const SCENARIOS: &[Scenario] = &[
             "jitter",
             "50 small GETs at once, 10 ms of jitter each way",
             gets(50, SMALL),
-            6,
+            5,
         )
     },
     scenario(
         "recovers",
         "GETs of 16 KiB, one each 25 ms; 2 % loss from 3 s to 6 s",
         Work::Recovers { loss: 0.02 },
-        2,
+        1,
     ),
     scenario(
         "link",
@@ -136,7 +175,8 @@ const fn scenario(name: &'static str, about: &'static str, work: Work, rounds: u
         rounds,
         losses: &[0.0],
         jitter_ms: 0,
-        tls: false,
+        ways: Some(MAIN),
+        tls: &[],
     }
 }
 
@@ -156,10 +196,11 @@ const fn idle(seconds: u64) -> Work {
 }
 
 impl Scenario {
-    /// The ways that it is run for: of those that were asked for, or of all.
+    /// The ways that it is run for: those that were asked for, or its own.
     pub fn ways<'a>(&'a self, asked: &'a [Way]) -> impl Iterator<Item = Way> + 'a {
         let is_asked = move |way: &Way| match asked {
-            [] => self.tls || !way.tls,
+            [] if way.tls => self.tls.contains(&way.kind),
+            [] => self.ways.is_none_or(|ways| ways.contains(&way.kind)),
             asked => asked.contains(way) || self.is_of_the_link(),
         };
         Way::all().filter(move |way| is_asked(way) && self.takes(*way))
@@ -175,6 +216,11 @@ impl Scenario {
             Work::Link | Work::Datagrams => way.kind == Kind::Tcp,
             _ => way.kind != Kind::Tcp,
         }
+    }
+
+    /// Whether it does nothing most of the time.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.work, Work::Idle { seconds, .. } if seconds > 10)
     }
 
     fn is_of_the_link(&self) -> bool {
