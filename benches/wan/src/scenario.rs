@@ -45,18 +45,27 @@ pub const SMALL: u64 = 256;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// What a user may choose between, and what tcpchan is with less.
+/// What a user may choose between.
 const MAIN: &[Kind] = &[
     Kind::Tcpchan,
     Kind::TcpchanSystem,
-    Kind::TcpchanOne,
     Kind::H1Pool,
     Kind::H2Large,
     Kind::Quic,
     Kind::Tcp,
 ];
 
-/// With what differs for bursts.
+/// And what shares one connection.
+const BESIDE: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanSystem,
+    Kind::TcpchanOne,
+    Kind::H1Pool,
+    Kind::H2Large,
+    Kind::Quic,
+];
+
+/// And what differs for bursts.
 const BURSTS: &[Kind] = &[
     Kind::Tcpchan,
     Kind::TcpchanSystem,
@@ -128,18 +137,24 @@ pub const SCENARIOS: &[Scenario] = &[
         puts(50, 64 * KIB),
         3,
     ),
-    scenario(
-        "beside",
-        "small GETs, one each 20 ms, beside a download of 32 MiB",
-        Work::Beside { bytes: 32 * MIB },
-        3,
-    ),
-    scenario(
-        "both-ways",
-        "small GETs, one each 20 ms, beside a download and an upload of 32 MiB",
-        Work::BothWays { bytes: 32 * MIB },
-        2,
-    ),
+    Scenario {
+        ways: Some(BESIDE),
+        ..scenario(
+            "beside",
+            "small GETs, one each 20 ms, beside a download of 32 MiB",
+            Work::Beside { bytes: 32 * MIB },
+            3,
+        )
+    },
+    Scenario {
+        ways: Some(BESIDE),
+        ..scenario(
+            "both-ways",
+            "small GETs, one each 20 ms, beside a download and an upload of 32 MiB",
+            Work::BothWays { bytes: 32 * MIB },
+            2,
+        )
+    },
     Scenario {
         jitter_ms: 10,
         ..scenario(
