@@ -91,6 +91,7 @@ async fn request(connection: Connection) -> Duration {
     let mut channel = connection.open().await.unwrap();
     channel.write_u8(0).await.unwrap();
     channel.read_exact(&mut [0; 100]).await.unwrap();
+    channel.shutdown().await.unwrap();
     start.elapsed()
 }
 
@@ -127,6 +128,15 @@ async fn an_answer_that_is_alone_does_not_wait() {
     tokio::time::sleep(RTT).await;
     let took = burst(&client, 1).await;
     assert!(took <= RTT + Duration::from_millis(1), "{took:?}");
+}
+
+/// The end of the channel before leaves first.
+#[tokio::test(start_paused = true)]
+async fn one_request_after_the_other_does_not_wait() {
+    let (client, _) = long().await;
+    for _ in 0..5 {
+        assert_eq!(burst(&client, 1).await, RTT);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 //! full or not, and what follows waits a round trip. So what is written within
 //! a small part of a round trip leaves together, and not as a packet each: the
 //! requests of a burst, the answers to it, the ends of its channels. A message
-//! that is alone does not wait.
+//! that is alone does not wait, nor one that follows the end of a channel.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const ENOUGH: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Gather {
-    /// When something was written, or many channels came to be answered.
+    /// When data was written, or many channels came to be answered.
     since: Option<Instant>,
     time: Duration,
 }

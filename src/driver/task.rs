@@ -125,7 +125,7 @@ impl Task {
                 break false;
             }
             match transport.poll_write(cx) {
-                Ok(Poll::Ready(())) => transport.gather.begin(now.into()),
+                Ok(Poll::Ready(())) => transport.note_written(now.into()),
                 Ok(Poll::Pending) => {
                     self.shared.lock().core.handle_blocked(now.into());
                     break false;

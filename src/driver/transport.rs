@@ -57,6 +57,8 @@ pub(super) struct Transport {
     /// It took bytes after that.
     resumed: bool,
     pub gather: Gather,
+    /// What waits has data of channels.
+    has_data: bool,
     tap: Tap,
 }
 
@@ -81,6 +83,7 @@ impl Transport {
             full: false,
             resumed: false,
             gather: Gather::new(),
+            has_data: false,
             tap,
         }
     }
@@ -117,6 +120,13 @@ impl Transport {
         whole.then(|| self.gather.until(waiting, now)).flatten()
     }
 
+    /// What waited was written.
+    pub fn note_written(&mut self, now: Instant) {
+        if std::mem::take(&mut self.has_data) {
+            self.gather.begin(now);
+        }
+    }
+
     /// Takes from the core what it owes, up to a piece for one system call.
     pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
         if self.output.capacity() == 0 {
@@ -124,7 +134,9 @@ impl Transport {
         }
         let room = self.piece.saturating_sub(self.output.len());
         if self.written == 0 && room > 0 {
+            let before = core.data_sent();
             core.poll_transmit(&mut self.output, room, now);
+            self.has_data |= core.data_sent() > before;
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Counters {
     pub reset: u64,
     pub received: u64,
     pub sent: u64,
+    /// Of channels, as they left by their turns.
+    pub data: u64,
 }
 
 /// How the peer gave up a channel.

@@ -66,6 +66,11 @@ impl Connection {
         self.liveness.owes_ping() || self.owed.drain
     }
 
+    /// Bytes of channels that [`poll_transmit`](Self::poll_transmit) appended.
+    pub(crate) fn data_sent(&self) -> u64 {
+        self.counters.data
+    }
+
     /// How many channels have bytes or a FIN that can leave.
     pub fn sending(&self) -> usize {
         self.scheduler.len()
@@ -253,6 +258,7 @@ impl Connection {
         self.scheduler.take_turn(&mut state.share);
         let sent = next_frame(state, version, &mut self.spare, out);
         self.scheduler.spend(&mut state.share, sent);
+        self.counters.data += sent as u64;
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
         if finished && known {
             end(state, version, out);
