@@ -60,10 +60,10 @@ impl View {
         self.well && self.room > 0
     }
 
-    /// Whether it has as many channels as it can be expected to carry: twice
-    /// as many as it has served, as the window of TCP grows.
+    /// Whether it has as many channels as it can be expected to carry: that
+    /// doubles with each burst that it has served, as the window of TCP does.
     fn is_full(&self) -> bool {
-        self.channels as u64 >= FIRST + self.served * 2
+        self.channels as u64 >= FIRST + self.served
     }
 
     /// The work that the connection has, in time. A peer that is silent counts
