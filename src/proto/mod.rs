@@ -311,7 +311,7 @@ impl Connection {
 
     /// The shortest round-trip time that was seen; zero with version 0, which
     /// can't measure it.
-    pub(crate) fn min_rtt(&self) -> Option<Duration> {
+    pub fn min_rtt(&self) -> Option<Duration> {
         match self.is_v0() {
             true => Some(Duration::ZERO),
             false => self.liveness.min_rtt(),

@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// Bytes of channels that [`poll_transmit`](Self::poll_transmit) appended.
-    pub(crate) fn data_sent(&self) -> u64 {
+    pub fn data_sent(&self) -> u64 {
         self.counters.data
     }
 
