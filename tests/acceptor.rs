@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,6 +55,35 @@ async fn idle_connections_hold_up_nobody() {
         "held up by {} idle connections",
         idle.len()
     );
+}
+
+/// Each is a task of the application's, and others run in between.
+#[tokio::test]
+async fn channels_that_come_at_once_are_handed_on_some_at_a_time() {
+    const ALL: usize = 200;
+    let (to, mut acceptor) = acceptor();
+    let client = connect(&to);
+    let mut channels = Vec::new();
+    for _ in 0..ALL {
+        channels.push(client.open().await.unwrap());
+    }
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(acceptor.accept().await);
+            count.fetch_add(1, Relaxed);
+        }
+    });
+    let (mut before, mut most) = (0, 0);
+    while before < ALL {
+        yield_now().await; // until all others have run
+        let now = accepted.load(Relaxed);
+        most = most.max(now - before);
+        before = now;
+    }
+    assert!(most <= 32, "{most} at once");
 }
 
 /// Of a channel that comes while the acceptor goes, some are neither

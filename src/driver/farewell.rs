@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::shared::Shared;
-use super::transport::Transport;
+use super::transport::{READ, Transport};
+use super::turn::yields;
 use crate::proto::ConnectionError;
 
 /// How long the end takes at most with a peer that broke the protocol.
@@ -76,7 +77,7 @@ impl Farewell {
                 return Poll::Ready(());
             }
             if matches!(self.stage, Stage::Reading) {
-                cx.waker().wake_by_ref();
+                yields(cx);
                 return Poll::Pending;
             }
         }
@@ -137,7 +138,7 @@ impl Farewell {
             },
             Stage::Reading => {
                 let mut over = false;
-                let read = transport.poll_read(cx, |read| {
+                let read = transport.poll_read(cx, READ, |read| {
                     over = !matches!(read, Ok([_, ..]));
                     true
                 });

@@ -14,6 +14,7 @@ mod split;
 mod sync;
 mod task;
 mod transport;
+mod turn;
 mod unseen;
 
 pub use self::channel::Channel;

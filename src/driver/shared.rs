@@ -146,17 +146,20 @@ impl Shared {
         })
     }
 
-    /// Gives the core what was read; nothing is the end. Whether it takes more.
-    pub fn input(&self, read: io::Result<&[u8]>, now: Instant, wake: &mut Wake) -> bool {
+    /// Gives the core what was read; nothing is the end. Whether it takes more,
+    /// and the frames that it took.
+    pub fn input(&self, read: io::Result<&[u8]>, now: Instant, wake: &mut Wake) -> (bool, usize) {
         let mut inner = self.lock();
         inner.clock = now;
+        let before = inner.core.frames_received();
         match read {
             Ok([]) => inner.core.handle_eof(),
             Ok(bytes) => inner.core.handle_input(bytes, now),
             Err(error) => inner.core.handle_error(&error),
         }
         inner.dispatch(wake);
-        inner.core.wants_input()
+        let frames = inner.core.frames_received() - before;
+        (inner.core.wants_input(), frames as usize)
     }
 
     /// Wakes what `dispatch` found and tells what it noted; returns the empty
@@ -183,6 +186,13 @@ impl Shared {
     /// ends and one that begins) are better served at once.
     pub fn note_busy(&self, wake: &Wake) {
         self.alone.store(!wake.is_for_many(), Relaxed);
+    }
+}
+
+impl Wake {
+    /// Channels whose readers and writers are to be woken.
+    pub fn count(&self) -> usize {
+        self.wakers.len()
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::farewell::Farewell;
 use super::shared::{Inner, Shared, Wake};
+use super::turn::{Turn, yields};
 use crate::observability::Meter;
 
 /// How often others are let run before a write, so that theirs goes with it:
@@ -33,6 +34,7 @@ pub(super) struct Task {
     /// The transport takes no more; until when it is still read, and why.
     broken: Option<(Instant, io::Error)>,
     wake: Wake,
+    turn: Turn,
     /// How often others were let run since the last write.
     yields: u8,
     /// Until when what is owed waits for more.
@@ -50,6 +52,7 @@ impl Task {
             waits: false,
             broken: None,
             wake: Wake::default(),
+            turn: Turn::new(),
             yields: 0,
             gathers: None,
             farewell: Farewell::new(patience),
@@ -63,7 +66,9 @@ impl Task {
         let now = Instant::now();
         let more = wants_input && self.read(cx, now);
         if self.lets_others_run() {
-            cx.waker().wake_by_ref();
+            if !self.turn.ends(cx) {
+                cx.waker().wake_by_ref();
+            }
             return false;
         }
         let sent = self.write(cx, now);
@@ -86,16 +91,26 @@ impl Task {
 
     /// Reads; whether more may be there at once.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let (shared, wake) = (&self.shared, &mut self.wake);
+        let (shared, wake, turn) = (&self.shared, &mut self.wake, &mut self.turn);
         let mut transport = shared.transport();
-        let read = transport.poll_read(cx, |bytes| shared.input(bytes, now.into(), wake));
+        let piece = turn.piece();
+        let read = transport.poll_read(cx, piece, |read| {
+            let (bytes, woken) = (read.as_ref().map_or(0, |read| read.len()), wake.count());
+            let (more, frames) = shared.input(read, now.into(), wake);
+            turn.on_read(bytes, frames, wake.count() - woken);
+            more
+        });
         if wake.is_for_many() {
             transport.gather.begin(now.into());
         }
         drop(transport);
-        let Poll::Ready(more) = read else {
+        let more = matches!(read, Poll::Ready(true));
+        if !more {
+            self.turn.on_idle();
+        }
+        if read.is_pending() {
             return false;
-        };
+        }
         shared.note_busy(&self.wake);
         self.wake = shared.wake(std::mem::take(&mut self.wake));
         more
@@ -226,11 +241,11 @@ impl Future for Task {
             if ended {
                 return this.poll_end(cx);
             }
-            if !this.round(cx, wants_input) {
+            if !this.round(cx, wants_input) || this.turn.ends(cx) {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        yields(cx);
         Poll::Pending
     }
 }

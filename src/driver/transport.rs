@@ -18,9 +18,9 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// Bytes that one read may take: many frames per system call, and few enough to
+/// Bytes that one read may take at most: many frames per system call, and few enough to
 /// be in the processor's cache when they are copied to their channels.
-const READ: usize = 64 * 1024;
+pub(super) const READ: usize = 64 * 1024;
 
 thread_local! {
     /// What is read goes on before the next read, so that one buffer does for
@@ -146,14 +146,15 @@ impl Transport {
         (&mut self.output, self.piece)
     }
 
-    /// Reads once, and again if that was not all a read may take, since only a
-    /// read that finds nothing has the waker of `cx` woken when there is more.
+    /// Reads up to `most` bytes, and again if fewer came, since only a read that
+    /// finds nothing has the waker of `cx` woken when there is more.
     /// `sink` gets the bytes and says whether it takes more, or learns that no
     /// more will come: no bytes, or the transport's error. Ready with whether
     /// more may be there.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
+        most: usize,
         mut sink: impl FnMut(io::Result<&[u8]>) -> bool,
     ) -> Poll<bool> {
         let Some(io) = &mut self.io else {
@@ -164,7 +165,7 @@ impl Transport {
         input.resize(READ, 0);
         let mut read = Poll::Pending;
         for _ in 0..2 {
-            let mut buf = ReadBuf::new(&mut input);
+            let mut buf = ReadBuf::new(&mut input[..most]);
             let Poll::Ready(result) = io.as_mut().poll_read(cx, &mut buf) else {
                 read = read.map(|_| false);
                 break;
@@ -175,7 +176,7 @@ impl Transport {
             self.tap.received(buf.filled());
             let goes_on = sink(result.map(|()| buf.filled()));
             read = Poll::Ready(some);
-            if !some || !goes_on || n == READ {
+            if !some || !goes_on || n == most {
                 break;
             }
         }

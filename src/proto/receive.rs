@@ -59,6 +59,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         while let Some(decoded) = decoder.decode(input)? {
+            self.counters.frames += 1;
             match decoded {
                 Decoded::Payload(bytes) => self.on_payload(bytes),
                 Decoded::Data { channel, len } => self.on_data(channel, len)?,

@@ -65,6 +65,8 @@ pub(super) struct Counters {
     pub sent: u64,
     /// Of channels, as they left by their turns.
     pub data: u64,
+    /// Frames and pieces of their bodies that were received.
+    pub frames: u64,
 }
 
 /// How the peer gave up a channel.
@@ -105,6 +107,13 @@ impl State {
 }
 
 impl Connection {
+    /// Frames and pieces of their bodies that were received, so that a driver
+    /// knows what bytes came to.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn frames_received(&self) -> u64 {
+        self.counters.frames
+    }
+
     /// What the connection has done and how it is.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;

@@ -53,6 +53,10 @@ impl Stream for Incoming {
     }
 }
 
+/// Channels of a connection that are handed on before other connections have
+/// their turn.
+const TURN: u64 = 16;
+
 type Sender = mpsc::Sender<Accepted>;
 
 pub(super) struct Listener {
@@ -173,7 +177,10 @@ impl Feed<'_> {
     /// long as a channel can come, and goes along with each.
     async fn run(self, open: Token) {
         let mut open = Some(open);
-        loop {
+        for nth in 1u64.. {
+            if nth.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
             let channel = tokio::select! {
                 biased;
                 () = self.to.closed() => break,

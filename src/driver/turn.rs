@@ -1,0 +1,79 @@
+//! How much a connection's task does before others have their turn.
+//!
+//! The peer chooses what its bytes cost: 64 KiB are four frames or some
+//! thousand. So work is counted, and less is read at once where it is much.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Context;
+
+use super::transport::READ;
+
+/// The work of a turn, in frames: some tens of microseconds.
+const TURN: usize = 1024;
+const HALF_TURN: usize = TURN / 2;
+
+/// Bytes that cost as much to copy as a frame to look at.
+const BYTES: usize = 256;
+
+/// Frames that cost as much as somebody who is woken.
+const WOKEN: usize = 4;
+
+/// Bytes of the first read, and the fewest of any.
+const FIRST_READ: usize = 16 * 1024;
+const LEAST_READ: usize = 1024;
+
+pub(super) struct Turn {
+    /// Work since others had theirs.
+    done: usize,
+    /// Bytes to read at once.
+    piece: usize,
+}
+
+impl Turn {
+    pub fn new() -> Self {
+        Turn {
+            done: 0,
+            piece: FIRST_READ,
+        }
+    }
+
+    pub fn piece(&self) -> usize {
+        self.piece
+    }
+
+    /// Notes what was read and what it came to.
+    pub fn on_read(&mut self, bytes: usize, frames: usize, woken: usize) {
+        let work = bytes / BYTES + frames + woken * WOKEN;
+        self.done += work;
+        let piece = match work {
+            ..HALF_TURN => self.piece * 2,
+            HALF_TURN..=TURN => self.piece,
+            _ => bytes * TURN / work,
+        };
+        self.piece = piece.clamp(LEAST_READ, READ);
+    }
+
+    /// There was nothing more to do.
+    pub fn on_idle(&mut self) {
+        self.done = 0;
+    }
+
+    /// Whether others should run now. If so the task is woken, behind those
+    /// whose sockets are ready.
+    pub fn ends(&mut self, cx: &mut Context<'_>) -> bool {
+        let over = self.done >= TURN;
+        if over {
+            self.done = 0;
+            yields(cx);
+        }
+        over
+    }
+}
+
+/// Wakes the task once all others have run and the runtime has looked for
+/// sockets that are ready. A task that simply wakes itself keeps a thread of the
+/// runtime from that for 61 polls.
+pub(super) fn yields(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
