@@ -24,7 +24,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sha2::{Digest, Sha256};
 use tcpchan::Config;
-use tcpchan::client::Multiplex;
+use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::server::{Acceptor, PeerInfo};
 use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
@@ -98,7 +98,8 @@ impl Test {
         let addr = acceptor.local_addr().unwrap();
         let service = app.into_make_service_with_connect_info::<PeerInfo>();
         tokio::spawn(async { axum::serve(acceptor, service).await });
-        let connector = Multiplex::new(HttpConnector::new());
+        let one = PoolConfig::default().connections(1..=1).unwrap();
+        let connector = Multiplex::new(HttpConnector::new()).with_pool(one);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Test { client, addr, gate }
     }

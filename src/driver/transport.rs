@@ -18,8 +18,8 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// Bytes that one read may take at most: many frames per system call, and few enough to
-/// be in the processor's cache when they are copied to their channels.
+/// Bytes that one read may take at most: many frames per system call, and few
+/// enough to be in the processor's cache when they are copied to their channels.
 pub(super) const READ: usize = 64 * 1024;
 
 thread_local! {
