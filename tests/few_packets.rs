@@ -139,6 +139,38 @@ async fn one_request_after_the_other_does_not_wait() {
     }
 }
 
+/// Channels on which the server says a little each millisecond.
+async fn chat(client: &Connection, server: &Connection) {
+    for _ in 0..6 {
+        let mut near = client.open().await.unwrap();
+        near.write_u8(0).await.unwrap();
+        let mut far = server.accept().await.unwrap();
+        tokio::spawn(async move {
+            while far.write_all(&[0; 20]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        tokio::spawn(async move { while near.read_exact(&mut [0; 20]).await.is_ok() {} });
+    }
+    tokio::time::sleep(2 * RTT).await; // all of them have begun
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_leaves_though_small_messages_keep_coming() {
+    let (mut link, mut ends) = Link::new();
+    let stream = link.call(Uri::from_static("http://far/")).await.unwrap();
+    assert_eq!(link.dials(), 1);
+    let client = Connection::client(TokioIo::new(stream), Config::default());
+    let server = Connection::server(ends.recv().await.unwrap(), Config::default());
+    chat(&client, &server).await;
+    let start = Instant::now();
+    let mut channel = client.open().await.unwrap();
+    channel.write_u8(0).await.unwrap();
+    server.accept().await.unwrap().read_u8().await.unwrap();
+    let took = start.elapsed();
+    assert!(took <= RTT / 2 + Duration::from_millis(3), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn on_a_short_link_nothing_waits() {
     let (near, far) = tokio::io::duplex(1 << 20);

@@ -88,6 +88,15 @@ async fn where_no_request_comes_the_channel_ends_within_a_second() {
     assert!(since.elapsed() < SECOND * 11 / 10);
 }
 
+/// As in hyper-util's pool, where it would be handed out.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_was_not_used_for_long_ends_at_once() {
+    let (_sender, connection, doom) = doomed().await.hyper().await;
+    sleep(2 * SECOND).await;
+    doom.comes().await;
+    assert!(connection.is_finished());
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_the_request_was_sent_its_error_comes_at_once_and_it_may_have_been_done() {
     let (mut sender, _connection, mut doom) = doomed().await.hyper().await;

@@ -61,9 +61,10 @@ impl View {
     }
 
     /// Whether it has as many channels as it can be expected to carry: that
-    /// doubles with each burst that it has served, as the window of TCP does.
-    fn is_full(&self) -> bool {
-        self.channels as u64 >= FIRST + self.served
+    /// doubles with each burst that it has served, as the window of TCP does, up
+    /// to `busy_at`.
+    fn is_full(&self, busy_at: usize) -> bool {
+        self.channels as u64 >= (FIRST + self.served).min(busy_at as u64)
     }
 
     /// The work that the connection has, in time. A peer that is silent counts
@@ -79,7 +80,7 @@ impl View {
 /// them is better than at two by chance, and as cheap with so few. What may
 /// never answer, is to be replaced, is filled by a transfer, or is new and has
 /// enough for a start, comes after the others.
-pub(super) fn best_first(views: &[View]) -> Vec<usize> {
+pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
     let mut order: Vec<usize> = (0..views.len())
@@ -87,7 +88,8 @@ pub(super) fn best_first(views: &[View]) -> Vec<usize> {
         .collect();
     order.sort_by_key(|i| {
         let view = &views[*i];
-        let last = (!view.answered, view.retiring, view.filled, view.is_full());
+        let full = view.is_full(pool.busy_at);
+        let last = (!view.answered, view.retiring, view.filled, full);
         (last, view.load(quickest), Reverse(view.heard))
     });
     order
@@ -162,6 +164,10 @@ mod tests {
             filled: false,
             held_up: None,
         }
+    }
+
+    fn best_first(views: &[View]) -> Vec<usize> {
+        super::best_first(views, &PoolConfig::default())
     }
 
     fn with(channels: usize) -> View {
@@ -341,5 +347,25 @@ mod tests {
             missing_for(&[late; LATE + 1], &pool, Need::Caller, false),
             0
         );
+    }
+
+    /// Web sockets, say, on a connection that has served many.
+    #[test]
+    fn channels_that_stay_are_spread_as_the_pool_says() {
+        let pool = PoolConfig::default();
+        let (room, served) = (4000, 1000);
+        let mut views = vec![View {
+            room,
+            served,
+            ..idle()
+        }];
+        for _ in 0..1500 {
+            let at = best_first(&views)[0];
+            views[at].channels += 1;
+            for _ in 0..missing_for(&views, &pool, Need::Caller, false) {
+                views.push(View { room, ..idle() });
+            }
+        }
+        assert!(views.iter().all(|view| view.channels <= pool.busy_at));
     }
 }

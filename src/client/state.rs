@@ -92,7 +92,7 @@ impl State {
             return None;
         }
         // Where it fails, the watcher is about to remove the connection.
-        let channel = best_first(&views)
+        let channel = best_first(&views, &self.settings.pool)
             .into_iter()
             .find_map(|i| self.slots[i].open(now).ok())?;
         self.replace(&views, now, Need::Caller);
@@ -156,7 +156,7 @@ impl State {
 
     /// The loss is over: the best connections stay, the others are retired.
     fn narrow(&mut self, views: &[View]) {
-        let best = best_first(views).into_iter();
+        let best = best_first(views, &self.settings.pool).into_iter();
         let least = self.settings.pool.least;
         for at in best.filter(|at| views[*at].is_fresh()).skip(least) {
             self.slots[at].retiring = true;

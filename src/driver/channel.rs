@@ -23,9 +23,9 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing.
 ///
 /// By hyper's traits, the failure of a channel that this side opened and has not
-/// written to is told to the writer first, and to the reader a second later: a
-/// request that hyper is handed meanwhile then gets the error, where hyper might
-/// lose it else.
+/// written to is told to the writer first, and to the reader a second after it was
+/// opened: a request that hyper is handed meanwhile then gets the error, where
+/// hyper might lose it else.
 ///
 /// ```
 /// use tcpchan::Channel;
@@ -46,6 +46,9 @@ pub struct Channel {
     /// See [`hyper_io`](super::hyper_io).
     #[cfg(feature = "hyper")]
     pub(super) held: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// When this side opened it.
+    #[cfg(feature = "hyper")]
+    pub(super) opened: Option<tokio::time::Instant>,
 }
 
 impl Channel {
@@ -54,7 +57,13 @@ impl Channel {
     }
 
     pub(super) fn opened(handle: Arc<Handle>, key: Key) -> Self {
-        Channel::new(handle, key, Unseen::fresh())
+        #[cfg_attr(not(feature = "hyper"), expect(unused_mut))]
+        let mut channel = Channel::new(handle, key, Unseen::fresh());
+        #[cfg(feature = "hyper")]
+        {
+            channel.opened = Some(tokio::time::Instant::now());
+        }
+        channel
     }
 
     fn new(handle: Arc<Handle>, key: Key, unseen: Unseen) -> Self {
@@ -64,6 +73,8 @@ impl Channel {
             unseen,
             #[cfg(feature = "hyper")]
             held: None,
+            #[cfg(feature = "hyper")]
+            opened: None,
         }
     }
 

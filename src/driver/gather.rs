@@ -14,6 +14,9 @@ const PART: u32 = 128;
 /// On links where that is less, a timer is too coarse for it.
 const LEAST: Duration = Duration::from_micros(250);
 
+/// On links where that is more, or whose first answer was late.
+const MOST: Duration = Duration::from_millis(3);
+
 /// How long it may wait while the round trip is not known, as between the first
 /// requests of a burst.
 const UNKNOWN: Duration = Duration::from_micros(500);
@@ -46,7 +49,7 @@ impl Gather {
         self.time = match rtt.map(|rtt| rtt / PART) {
             None => UNKNOWN,
             Some(time) if time < LEAST => Duration::ZERO,
-            Some(time) => time,
+            Some(time) => time.min(MOST),
         };
     }
 
@@ -95,6 +98,13 @@ mod tests {
         let (mut gather, now) = gather(RTT);
         gather.begin(now);
         assert_eq!(gather.until(ENOUGH, now), None);
+    }
+
+    #[test]
+    fn nothing_waits_more_than_three_milliseconds() {
+        let (mut gather, now) = gather(Duration::from_secs(2));
+        gather.begin(now);
+        assert_eq!(gather.until(100, now), Some(now + MOST));
     }
 
     #[test]

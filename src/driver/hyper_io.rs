@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
 
 use super::channel::Channel;
 use crate::proto::{ChannelError, OpenError};
 
-/// How much later hyper's reader learns that a channel failed on which nothing
-/// was written. hyper may lose a request that it is handed while its reader
-/// learns of an end (hyper issue 4122), and a channel is asked for when there is
-/// a request. So that comes first, and fails at the writer.
+/// How long after a channel was opened hyper's reader learns at the earliest that
+/// it failed, while nothing was written on it. hyper may lose a request that it is
+/// handed while its reader learns of an end (hyper issue 4122), and a channel is
+/// asked for when there is a request. So that comes first, and fails at the writer.
 const HELD: Duration = Duration::from_secs(1);
 
 impl Read for Channel {
@@ -26,10 +27,15 @@ impl Read for Channel {
         let this = self.get_mut();
         let most = cursor.remaining();
         let result = ready!(this.poll_read_with(cx, most, |bytes| cursor.put_slice(bytes)));
-        if result.is_err() && this.unseen.is_fresh() && Handle::try_current().is_ok() {
+        if result.is_err()
+            && this.unseen.is_fresh()
+            && let Some(until) = this.opened.map(|opened| opened + HELD)
+            && until > Instant::now()
+            && Handle::try_current().is_ok()
+        {
             let held = this
                 .held
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(HELD)));
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
             ready!(held.as_mut().poll(cx));
         }
         Poll::Ready(result)

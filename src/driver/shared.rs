@@ -226,11 +226,14 @@ impl Sender<'_> {
         let more = inner.core.wants_transmit() || inner.is_due_sooner();
         drop(inner);
         self.transport.note_at_once();
+        let some = !self.transport.is_idle();
         let failed = self
             .transport
             .poll_write(&mut Context::from_waker(&task))
             .is_err();
-        self.transport.gather.begin(now);
+        if some && !failed {
+            self.transport.gather.begin(now);
+        }
         drop(self.transport);
         self.shared.wake(wake);
         if failed || more {

@@ -64,6 +64,9 @@ impl Task {
     /// should follow at once.
     fn round(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
         let now = Instant::now();
+        if self.gathers.is_some_and(|until| until <= now.into()) {
+            self.write(cx, now); // it has waited enough
+        }
         let more = wants_input && self.read(cx, now);
         if self.lets_others_run() {
             if !self.turn.ends(cx) {
@@ -100,7 +103,8 @@ impl Task {
             turn.on_read(bytes, frames, wake.count() - woken);
             more
         });
-        if wake.is_for_many() {
+        // What waits already is not held up by what keeps coming.
+        if wake.is_for_many() && self.gathers.is_none() {
             transport.gather.begin(now.into());
         }
         drop(transport);
@@ -119,6 +123,7 @@ impl Task {
     /// Sends until nothing is owed or the transport is full; whether nothing is
     /// left.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.gathers = None;
         if self.broken.is_some() {
             return false;
         }
@@ -170,7 +175,7 @@ impl Task {
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
-        let gathers = self.gathers.take().map(Instant::from_std);
+        let gathers = self.gathers.map(Instant::from_std);
         let deadlines = [deadline, broken, report, gathers];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return false;
@@ -189,7 +194,7 @@ impl Task {
         }
         self.waits = true;
         while self.sleep.as_mut().poll(cx).is_ready() {
-            if deadline > now {
+            if deadline > Instant::now() {
                 self.sleep.as_mut().reset(deadline);
                 self.shared.lock().armed = deadline.into();
                 continue;
@@ -254,7 +259,13 @@ impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
-        inner.core.abandon();
+        match std::thread::panicking() {
+            true => {
+                let panicked = io::Error::other("the connection's task panicked");
+                inner.core.handle_error(&panicked);
+            }
+            false => inner.core.abandon(),
+        }
         inner.dispatch(&mut self.wake);
         drop(inner);
         self.shared.wake(std::mem::take(&mut self.wake));

@@ -4,7 +4,8 @@
 //! ahead of all, as fq_codel treats sparse flows. What follows, up to [`BEGIN`],
 //! leaves one channel after the other, so that answers of a middling size end
 //! one by one and not all at the end. Beyond that a channel streams, and those
-//! share by round robin. Whoever is behind others gets a third of what leaves.
+//! share by round robin. Whoever is behind others gets a third of what leaves
+//! beside those, so what streams gets a ninth at least.
 
 use std::collections::VecDeque;
 
@@ -24,11 +25,21 @@ const BEGIN: u32 = 8 * QUANTUM;
 const AHEAD: u32 = 2 * QUANTUM;
 
 /// What a channel may send before others have their turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Share {
     left: u32,
     /// The turn at which the channel counts as rested.
     rested_at: u32,
+}
+
+impl Default for Share {
+    /// That of a new channel, which is quiet.
+    fn default() -> Self {
+        Share {
+            left: BEGIN,
+            rested_at: 0,
+        }
+    }
 }
 
 impl Share {
@@ -213,5 +224,17 @@ mod tests {
         let half = &order[order.len() / 4..order.len() / 2];
         let share = half.iter().filter(streams).count() as f64 / half.len() as f64;
         assert!(share > 0.15, "{share}");
+    }
+
+    #[test]
+    fn a_new_channel_is_quiet_after_any_number_of_turns() {
+        for turns in [0, 1 << 31, u32::MAX] {
+            let mut scheduler = Scheduler {
+                turns,
+                ..Scheduler::default()
+            };
+            scheduler.add(Key::NONE, &mut Share::default());
+            assert_eq!(scheduler.quiet.len(), 1, "{turns}");
+        }
     }
 }
