@@ -15,7 +15,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const COLUMNS: usize = 2;
 const BAR: i32 = 17;
-const PANEL: (i32, i32) = (470, 40 + 9 * BAR);
+const PANEL: (i32, i32) = (470, 40 + 10 * BAR);
 /// Where bars start and how long the longest is.
 const BARS: (i32, i32) = (100, 300);
 
@@ -23,9 +23,10 @@ const OURS: RGBColor = RGBColor(31, 119, 180);
 const TCP: RGBColor = RGBColor(90, 90, 90);
 const PEER: RGBColor = RGBColor(174, 199, 232);
 
-/// The rows that have a target: those that the README speaks of.
+/// The rows that have a target, and all of bulk: those that the README speaks of.
 fn rows() -> Vec<&'static Row> {
-    ROWS.iter().filter(|row| row.target.is_some()).collect()
+    let shown = |row: &&Row| row.target.is_some() || row.is_bulk();
+    ROWS.iter().filter(shown).collect()
 }
 
 pub fn draw(results: &Results, path: &Path) -> anyhow::Result<()> {

@@ -203,6 +203,10 @@ impl Row {
         }
     }
 
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.work, Bulk { .. })
+    }
+
     pub fn is_memory(&self) -> bool {
         matches!(self.work, Memory { .. })
     }

@@ -109,8 +109,7 @@ impl State {
 impl Connection {
     /// Frames and pieces of their bodies that were received, so that a driver
     /// knows what bytes came to.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn frames_received(&self) -> u64 {
+    pub fn frames_received(&self) -> u64 {
         self.counters.frames
     }
 
