@@ -73,7 +73,7 @@ impl AsyncWrite for Endless {
 
 /// The most that is read in a row of a client that opens a channel and then says
 /// this again and again, until so much was read in all.
-async fn most_in_a_row(config: Config, again: Frame<'_>, total: usize) -> usize {
+async fn most_in_a_row(config: Config, again: &[Frame<'_>], total: usize) -> usize {
     let mut says = Vec::new();
     let hello = Control::Hello {
         magic: DEFAULT_MAGIC,
@@ -87,7 +87,9 @@ async fn most_in_a_row(config: Config, again: Frame<'_>, total: usize) -> usize 
         Frame::Control(control).encode(Version::V1, &mut says);
     }
     let mut bytes = Vec::new();
-    again.encode(Version::V1, &mut bytes);
+    for frame in again {
+        frame.encode(Version::V1, &mut bytes);
+    }
     let row = Arc::new(Row::default());
     let io = Endless {
         says,
@@ -114,8 +116,20 @@ async fn frames_of_one_byte_are_read_a_thousand_at_a_time() {
         channel: 1,
         body: b"x",
     };
-    let most = most_in_a_row(config, frame, 4 * MIB).await;
+    let most = most_in_a_row(config, &[frame], 4 * MIB).await;
     assert!(most <= 20 << 10, "{most} bytes");
+}
+
+/// Each ends a task of the application's, or may.
+#[tokio::test]
+async fn channels_that_are_given_up_are_read_few_at_a_time() {
+    let pair = |channel| {
+        let reset = Control::Reset { channel, code: 0 };
+        [Control::Open { channel }, reset].map(Frame::Control)
+    };
+    let pairs: Vec<_> = (1..1000).flat_map(|n| pair(1 + 2 * n)).collect();
+    let most = most_in_a_row(Config::default(), &pairs, 6 << 10).await;
+    assert!(most <= 5 << 10, "{most} bytes");
 }
 
 #[tokio::test]
@@ -125,7 +139,7 @@ async fn large_frames_are_read_some_at_a_time() {
         channel: 1,
         body: &[7; MAX_DATA],
     };
-    let most = most_in_a_row(config, frame, 8 * MIB).await;
+    let most = most_in_a_row(config, &[frame], 8 * MIB).await;
     assert!(most <= 320 << 10, "{most} bytes");
 }
 
@@ -134,6 +148,6 @@ async fn large_frames_are_read_some_at_a_time() {
 async fn what_comes_behind_a_violation_is_read_some_at_a_time() {
     let config = Config::default();
     let frame = Frame::Control(Control::Fin { channel: 1 });
-    let most = most_in_a_row(config, frame, 8 * MIB).await;
+    let most = most_in_a_row(config, &[frame], 8 * MIB).await;
     assert!(most <= 128 << 10, "{most} bytes");
 }

@@ -147,19 +147,19 @@ impl Shared {
     }
 
     /// Gives the core what was read; nothing is the end. Whether it takes more,
-    /// and the frames that it took.
+    /// and the work that it was, in frames.
     pub fn input(&self, read: io::Result<&[u8]>, now: Instant, wake: &mut Wake) -> (bool, usize) {
         let mut inner = self.lock();
         inner.clock = now;
-        let before = inner.core.frames_received();
+        let before = inner.core.work_received();
         match read {
             Ok([]) => inner.core.handle_eof(),
             Ok(bytes) => inner.core.handle_input(bytes, now),
             Err(error) => inner.core.handle_error(&error),
         }
         inner.dispatch(wake);
-        let frames = inner.core.frames_received() - before;
-        (inner.core.wants_input(), frames as usize)
+        let work = inner.core.work_received() - before;
+        (inner.core.wants_input(), work as usize)
     }
 
     /// Wakes what `dispatch` found and tells what it noted; returns the empty

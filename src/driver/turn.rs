@@ -20,8 +20,8 @@ const BYTES: usize = 256;
 const WOKEN: usize = 4;
 
 /// Bytes of the first read, and the fewest of any.
-const FIRST_READ: usize = 16 * 1024;
-const LEAST_READ: usize = 1024;
+const FIRST_READ: usize = 4 * 1024;
+const LEAST_READ: usize = 512;
 
 pub(super) struct Turn {
     /// Work since others had theirs.
@@ -43,8 +43,8 @@ impl Turn {
     }
 
     /// Notes what was read and what it came to.
-    pub fn on_read(&mut self, bytes: usize, frames: usize, woken: usize) {
-        let work = bytes / BYTES + frames + woken * WOKEN;
+    pub fn on_read(&mut self, bytes: usize, work: usize, woken: usize) {
+        let work = bytes / BYTES + work + woken * WOKEN;
         self.done += work;
         let piece = match work {
             ..HALF_TURN => self.piece * 2,

@@ -9,6 +9,10 @@ use super::stats::GivenUp;
 use super::{Connection, ConnectionError, Drain, Event, Key, Role};
 use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
+/// Frames that cost as much as a channel that the peer gives up, with which a task
+/// of the application's ends.
+const GIVEN_UP: u64 = 64;
+
 impl Connection {
     /// Takes bytes that the transport received at `now`: all of them, in any
     /// pieces. After the end of the connection they are dropped.
@@ -59,7 +63,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         while let Some(decoded) = decoder.decode(input)? {
-            self.counters.frames += 1;
+            self.counters.work += 1;
             match decoded {
                 Decoded::Payload(bytes) => self.on_payload(bytes),
                 Decoded::Data { channel, len } => self.on_data(channel, len)?,
@@ -104,6 +108,7 @@ impl Connection {
             Control::Window { channel, limit } => self.on_window(channel, limit)?,
             Control::Fin { channel } => self.on_end(channel, State::on_fin)?,
             Control::Reset { channel, code } => {
+                self.counters.work += GIVEN_UP;
                 self.on_end(channel, |state| state.on_reset(code))?;
             }
             Control::Stop { channel, code } => self.on_stop(channel, code)?,

@@ -65,8 +65,8 @@ pub(super) struct Counters {
     pub sent: u64,
     /// Of channels, as they left by their turns.
     pub data: u64,
-    /// Frames and pieces of their bodies that were received.
-    pub frames: u64,
+    /// See [`Connection::work_received`].
+    pub work: u64,
 }
 
 /// How the peer gave up a channel.
@@ -107,10 +107,11 @@ impl State {
 }
 
 impl Connection {
-    /// Frames and pieces of their bodies that were received, so that a driver
-    /// knows what bytes came to.
-    pub fn frames_received(&self) -> u64 {
-        self.counters.frames
+    /// The work that what was received came to, in frames: each frame or piece of
+    /// a body is one, and a RESET 64 more. So a driver knows when others should
+    /// have their turn.
+    pub fn work_received(&self) -> u64 {
+        self.counters.work
     }
 
     /// What the connection has done and how it is.
