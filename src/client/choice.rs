@@ -32,6 +32,8 @@ pub(super) struct View {
     pub answered: bool,
     /// To be replaced: it gets channels only while no other can.
     pub retiring: bool,
+    /// It was dialled lately.
+    pub is_new: bool,
     /// Channels that are not over.
     pub channels: usize,
     /// Channels that came to their end.
@@ -60,11 +62,14 @@ impl View {
         self.well && self.room > 0
     }
 
-    /// Whether it has as many channels as it can be expected to carry: that
-    /// doubles with each burst that it has served, as the window of TCP does, up
-    /// to `busy_at`.
-    fn is_full(&self, busy_at: usize) -> bool {
-        self.channels as u64 >= (FIRST + self.served).min(busy_at as u64)
+    /// How full it is: 1, it is busy; 2, it is new and has as many channels as it
+    /// can be expected to carry. That doubles with each burst that it has served,
+    /// as the window of TCP does.
+    fn fullness(&self, busy_at: usize) -> u8 {
+        match self.channels {
+            n if self.is_new && n as u64 >= FIRST + self.served => 2,
+            n => u8::from(n >= busy_at),
+        }
     }
 
     /// The work that the connection has, in time. A peer that is silent counts
@@ -78,8 +83,8 @@ impl View {
 /// Those that can take a channel, the best first: the least loaded and
 /// quickest, and of those alike the one that was heard last. Looking at all of
 /// them is better than at two by chance, and as cheap with so few. What may
-/// never answer, is to be replaced, is filled by a transfer, or is new and has
-/// enough for a start, comes after the others.
+/// never answer, is to be replaced, is filled by a transfer, is busy, or is new and
+/// has enough for a start, comes after the others, in this order.
 pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
@@ -88,7 +93,7 @@ pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
         .collect();
     order.sort_by_key(|i| {
         let view = &views[*i];
-        let full = view.is_full(pool.busy_at);
+        let full = view.fullness(pool.busy_at);
         let last = (!view.answered, view.retiring, view.filled, full);
         (last, view.load(quickest), Reverse(view.heard))
     });
@@ -155,6 +160,7 @@ mod tests {
             well: true,
             answered: true,
             retiring: false,
+            is_new: false,
             channels: 0,
             served: 0,
             room: 100,
@@ -257,13 +263,17 @@ mod tests {
             ..with(200)
         };
         let few = FIRST as usize;
-        let served = View {
-            served: 1,
-            ..with(few)
+        let new = |channels, served| View {
+            is_new: true,
+            served,
+            ..with(channels)
         };
-        assert_eq!(best_first(&[old, with(few - 1)]), [1, 0]);
-        assert_eq!(best_first(&[old, with(few)]), [0, 1]);
-        assert_eq!(best_first(&[old, served]), [1, 0]);
+        assert_eq!(best_first(&[old, new(few - 1, 0)]), [1, 0]);
+        assert_eq!(best_first(&[old, new(few, 0)]), [0, 1]);
+        assert_eq!(best_first(&[old, new(few, 1)]), [1, 0]);
+        // Nor what is more than enough for others: that is for a moment.
+        assert_eq!(best_first(&[with(900), new(few, 0)]), [0, 1]);
+        assert_eq!(best_first(&[with(900), with(few)]), [1, 0]);
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::driver::{Channel, Connection};
 use crate::proto::{OpenError, Stats};
 use crate::wire::Version;
 
+/// How long a connection gets few channels at first. Those that stay, such as web
+/// sockets, are spread evenly after that.
+const NEW: Duration = Duration::from_secs(10);
+
 pub(super) struct Slot {
     pub id: u64,
     pub connection: Connection,
@@ -71,6 +75,7 @@ impl Slot {
             well: !stats.draining && !stats.suspect && !silent,
             answered,
             retiring: self.retiring,
+            is_new: now < self.since + NEW,
             channels: stats.channels,
             served: served(&stats),
             room: stats.room,
