@@ -17,6 +17,10 @@ use crate::proto::{self, Event, Key};
 /// more will follow: so that the peer works on these meanwhile.
 pub(super) const BATCH: usize = 16;
 
+/// Channels that learn at once of the end of their connection: each is a task of
+/// the application's, which ends with it.
+pub(super) const ENDS: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -42,6 +46,8 @@ pub(super) struct Inner {
     woken: bool,
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
+    /// How many of those have learned of the end.
+    told: usize,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +78,7 @@ impl Shared {
                 task: None,
                 woken: false,
                 wakers: Vec::new(),
+                told: 0,
             }),
             transport: Mutex::new(transport),
             alone: AtomicBool::new(true),
@@ -252,7 +259,8 @@ impl Wake {
 }
 
 impl Inner {
-    /// Takes the core's events: what to wake once the lock is free.
+    /// Takes the core's events: what to wake once the lock is free. The channels
+    /// learn of the end from the task, by [`dispatch_ends`](Self::dispatch_ends).
     pub fn dispatch(&mut self, wake: &mut Wake) {
         while let Some(event) = self.core.poll_event() {
             wake.noted.note(event);
@@ -270,7 +278,7 @@ impl Inner {
                 | Event::Suspect
                 | Event::Recovered
                 | Event::HeldUp => wake.openable = true,
-                Event::Closed => self.dispatch_all(wake),
+                Event::Closed => (wake.acceptable, wake.openable) = (true, true),
             }
         }
     }
@@ -281,12 +289,18 @@ impl Inner {
         due.is_some_and(|due| due < self.armed)
     }
 
-    fn dispatch_all(&mut self, wake: &mut Wake) {
-        for slot in &mut self.wakers {
+    /// Once the connection has ended: some of those who wait for its channels;
+    /// whether there may be more.
+    pub fn dispatch_ends(&mut self, wake: &mut Wake) -> bool {
+        let most = wake.count() + ENDS;
+        while let Some(slot) = self.wakers.get_mut(self.told)
+            && wake.count() < most
+        {
             wake.wakers.extend(slot.reader.take());
             wake.wakers.extend(slot.writer.take());
+            self.told += 1;
         }
-        (wake.acceptable, wake.openable) = (true, true);
+        self.told < self.wakers.len()
     }
 
     fn slot(&mut self, key: Key) -> &mut Wakers {
@@ -315,10 +329,12 @@ impl Inner {
         std::mem::take(self.slot(key))
     }
 
-    /// Notes the task; what it returns is to be dropped without the lock.
+    /// Notes the task; what it returns is to be dropped without the lock. After
+    /// the end, handles have nothing more for it: those that learn of the end
+    /// would call it before others have had their turn.
     #[must_use]
     pub fn register_task(&mut self, waker: &Waker) -> Option<Waker> {
-        self.woken = false;
+        self.woken = self.core.error().is_some();
         register(&mut self.task, waker)
     }
 

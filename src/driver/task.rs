@@ -222,12 +222,19 @@ impl Task {
         inner.core.error().is_some()
     }
 
+    /// Says farewell, and tells the channels of the end, some in each turn.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
+        let more = inner.dispatch_ends(&mut self.wake);
         drop(inner);
         self.wake = self.shared.wake(std::mem::take(&mut self.wake));
-        self.farewell.poll(cx, &self.shared, self.sleep.as_mut())
+        let over = self.farewell.poll(cx, &self.shared, self.sleep.as_mut());
+        if more {
+            yields(cx);
+            return Poll::Pending;
+        }
+        over
     }
 }
 
@@ -267,6 +274,7 @@ impl Drop for Task {
             false => inner.core.abandon(),
         }
         inner.dispatch(&mut self.wake);
+        while inner.dispatch_ends(&mut self.wake) {}
         drop(inner);
         self.shared.wake(std::mem::take(&mut self.wake));
         self.meter.finish(|| self.shared.lock().core.stats());

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use self::peer::{PIECE, Peer, Wire};
 use super::channel::Channel;
 use super::connection::Connection;
-use super::shared::BATCH;
+use super::shared::{BATCH, ENDS};
 use super::task::Task;
 use crate::config::Config;
 use crate::proto::{ChannelError, Key, Role};
@@ -373,6 +373,32 @@ fn a_read_that_frees_the_window_tells_the_peer() {
         let task = run(task);
         block_on(channel.read_exact(&mut vec![0; window + 1])).expect("all of it");
         drop((channel, connection));
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_behind_many_learns_of_a_close_beside_a_write() {
+    model(|| {
+        let (connection, mut task, _) = connect(Role::Client, Peer::waits);
+        let open = |_| block_on(connection.open()).unwrap();
+        let mut channels: Vec<Channel> = (0..ENDS + 2).map(open).collect();
+        rest(&mut task);
+        for channel in &mut channels {
+            let mut cx = Context::from_waker(Waker::noop());
+            let read = Pin::new(channel).poll_read(&mut cx, &mut ReadBuf::new(&mut [0]));
+            assert!(read.is_pending());
+        }
+        let mut last = channels.pop().expect("a channel");
+        let mut first = channels.swap_remove(0);
+        let task = run(task);
+        let closing = connection.clone();
+        let closed = spawn(move || {
+            closing.close("bye");
+            block_on(first.write_all(b"x")).unwrap_err();
+        });
+        assert!(block_on(last.read_u8()).is_err());
+        closed.join().unwrap();
         task.join().unwrap();
     });
 }
