@@ -34,6 +34,8 @@ struct Allowed {
     channels: AtomicU32,
     /// On channel 1.
     bytes: AtomicU64,
+    /// It has answered a request.
+    answered: AtomicBool,
     over: AtomicBool,
 }
 
@@ -73,8 +75,7 @@ pub const KINDS: &[Kind] = &[
     }),
     flood("requests and resets", |nth, allowed, out| {
         if nth < allowed.channels.load(Relaxed) {
-            say(Control::Open { channel: id(nth) }, out);
-            data(id(nth), GET, out);
+            request(nth, GET, out);
             say(
                 Control::Reset {
                     channel: id(nth),
@@ -84,6 +85,18 @@ pub const KINDS: &[Kind] = &[
             );
         }
     }),
+    flood(
+        "requests that wait, then a violation",
+        |nth, allowed, out| {
+            // All have begun when the last is answered.
+            match nth {
+                ..1023 => request(nth, POST, out),
+                1023 => request(nth, GET, out),
+                _ if allowed.answered.load(Relaxed) => again(out),
+                _ => {}
+            }
+        },
+    ),
     flood("pings", |nth, _, out| {
         say(Control::Ping { token: nth.into() }, out)
     }),
@@ -118,10 +131,7 @@ pub const KINDS: &[Kind] = &[
     flood("unknown ops", |_, _, out| {
         out.extend([1, 0xFF, 0, 0, 0, 0, 0, 0])
     }),
-    flood("settings", |_, _, out| {
-        let body = Settings::default().encode();
-        say(Control::Settings { body }, out);
-    }),
+    flood("settings", |_, _, out| again(out)),
     Kind {
         how: How::Deaf,
         ..flood("pings, reading nothing", |nth, _, out| {
@@ -133,8 +143,7 @@ pub const KINDS: &[Kind] = &[
         longer: 32,
         ..flood("large answers, reading nothing", |nth, _, out| {
             if nth < 1024 {
-                say(Control::Open { channel: id(nth) }, out);
-                data(id(nth), LARGE, out);
+                request(nth, LARGE, out);
             }
         })
     },
@@ -157,6 +166,17 @@ fn data(channel: u32, body: &[u8], out: &mut Vec<u8>) {
         [] => out.extend([1, 5, 0, 0, 0, channel as u8, 0, 0]), // no frame of the protocol
         body => Frame::Data { channel, body }.encode(Version::V1, out),
     }
+}
+
+fn request(nth: u32, head: &[u8], out: &mut Vec<u8>) {
+    say(Control::Open { channel: id(nth) }, out);
+    data(id(nth), head, out);
+}
+
+/// Settings, which are a violation but the first time.
+fn again(out: &mut Vec<u8>) {
+    let body = Settings::default().encode();
+    say(Control::Settings { body }, out);
 }
 
 fn open(out: &mut Vec<u8>) {
@@ -190,6 +210,7 @@ fn once(kind: &Kind, to: SocketAddr, end: Instant, bytes: &mut u64) -> io::Resul
     let allowed = Arc::new(Allowed {
         channels: 1024.into(),
         bytes: (64 << 10).into(),
+        answered: false.into(),
         over: false.into(),
     });
     if kind.how == How::Floods {
@@ -263,6 +284,7 @@ fn hear(mut stream: TcpStream, allowed: &Allowed) -> io::Result<()> {
                 Decoded::Control(Control::Window { channel: 1, limit }) => {
                     allowed.bytes.store(limit, Relaxed);
                 }
+                Decoded::Data { .. } => allowed.answered.store(true, Relaxed),
                 Decoded::Control(Control::GoAway { .. }) => return Ok(()),
                 _ => {}
             }
