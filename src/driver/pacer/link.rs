@@ -4,9 +4,10 @@
 //! answer tells what the link delivered, and how long things wait on it. Once they
 //! wait for an eighth of a round trip, though no more arrives than before, bytes
 //! are spaced: at what was delivered, a little faster while they wait for less
-//! than a sixteenth, and slower while they wait for more. If they wait as long
-//! though less is sent, others fill the link, or it loses packets: then nothing is
-//! spaced for a while.
+//! than a sixteenth, and slower while they wait for more. Where that is in vain,
+//! others fill the link, or it loses packets, and nothing is spaced for a while:
+//! things wait as long though less is sent, or they wait suddenly, as they do
+//! behind a packet that is sent again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -33,8 +34,16 @@ const FREE: u32 = 4;
 /// The least part of what is delivered that leaves.
 const LEAST_FACTOR: f64 = 0.6;
 
-/// Rounds for which spacing may be in vain.
-const PATIENCE: u32 = 4;
+/// The part of a round trip by which a queue of ours does not grow in a round.
+const JUMP: u32 = 4;
+
+/// What a round counts in which things suddenly wait, as for a packet that was
+/// lost; one in which they wait as long as before; how much spacing may be in
+/// vain; and rounds after which it was not.
+const SUDDEN: u32 = 4;
+const STILL: u32 = 2;
+const PATIENCE: u32 = 8;
+const ENOUGH: u32 = 64;
 
 /// How long nothing is spaced after that: at first, and at most.
 const OFF: Duration = Duration::from_secs(5);
@@ -50,9 +59,13 @@ pub(super) struct Link {
     seeks: bool,
     /// Rounds in a row without a queue.
     free: u32,
-    /// The shortest delay since it is too long, and rounds since then.
+    /// The last delay, and the shortest since it is too long.
+    last: Duration,
     low: Option<Duration>,
+    /// How much of the spacing was in vain lately, and for how many rounds there
+    /// is some.
     vain: u32,
+    rounds: u32,
     /// Until when nothing is spaced, and how long the next time.
     off: Instant,
     off_for: Duration,
@@ -76,8 +89,10 @@ impl Link {
             factor: 1.0,
             seeks: false,
             free: 0,
+            last: Duration::ZERO,
             low: None,
             vain: 0,
+            rounds: 0,
             off: now,
             off_for: OFF,
         }
@@ -106,20 +121,30 @@ impl Link {
         if !seen.full {
             return pace;
         }
+        let before = std::mem::replace(&mut self.last, seen.delay);
         let late = seen.delay > rtt / LATE;
         let starts = last.is_none_or(|last| seen.rate > last * SEEK);
         if pace.is_none() {
             if !late || starts || now < self.off {
                 return None;
             }
-            (self.low, self.vain) = (None, 0);
+            (self.low, self.vain, self.rounds) = (None, 0, 0);
             (self.factor, self.seeks, self.free) = (0.0, true, 0);
         }
-        if self.is_vain(seen.delay, late) {
+        self.rounds += 1;
+        let sudden = pace.is_some() && !self.seeks && seen.delay > before + rtt / JUMP;
+        self.judge(seen.delay, late, sudden);
+        if self.vain > PATIENCE {
             self.forget();
+            if self.rounds > ENOUGH {
+                self.off_for = OFF;
+            }
             self.off = now + self.off_for;
             self.off_for = LONGEST_OFF.min(self.off_for * 2);
             return None;
+        }
+        if sudden {
+            return pace;
         }
         self.factor = self.next_factor(seen.delay, late, rtt);
         let enough = self.best() * rtt.as_secs_f64() >= LEAST;
@@ -130,17 +155,19 @@ impl Link {
         self.delivered.iter().copied().fold(0.0, f64::max)
     }
 
-    /// Whether things wait as long as before, though less was sent.
-    fn is_vain(&mut self, delay: Duration, late: bool) -> bool {
+    /// Whether spacing helps.
+    fn judge(&mut self, delay: Duration, late: bool, sudden: bool) {
+        let falls = self.low.is_none_or(|low| delay < low * 4 / 5);
+        self.vain = match (sudden, late, falls) {
+            (true, ..) => self.vain + SUDDEN,
+            (_, true, false) => self.vain + STILL,
+            _ => self.vain.saturating_sub(1),
+        };
         if !late {
-            (self.low, self.vain) = (None, 0);
-            self.off_for = OFF;
-        } else if self.low.is_none_or(|low| delay < low * 4 / 5) {
-            (self.low, self.vain) = (Some(delay), 0);
-        } else {
-            self.vain += 1;
+            self.low = None;
+        } else if falls && !sudden {
+            self.low = Some(delay);
         }
-        self.vain > PATIENCE
     }
 
     fn next_factor(&mut self, delay: Duration, late: bool, rtt: Duration) -> f64 {
@@ -158,177 +185,4 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RTT: Duration = Duration::from_millis(80);
-    const RATE: f64 = 25e6;
-
-    /// A sender with more to send than leaves, and a link with a queue before it.
-    struct Model {
-        link: Link,
-        now: Instant,
-        rate: f64,
-        /// Seconds that bytes wait.
-        queue: f64,
-        /// Of those, what others cause.
-        others: f64,
-        /// As TCP sends, if nothing is spaced.
-        unpaced: f64,
-        pace: Option<f64>,
-        /// The answer is late by a round trip.
-        before: Option<f64>,
-    }
-
-    impl Model {
-        fn new() -> Self {
-            let now = Instant::now();
-            Model {
-                link: Link::new(now),
-                now,
-                rate: RATE,
-                queue: 0.0,
-                others: 0.0,
-                unpaced: 2.0 * RATE,
-                pace: None,
-                before: None,
-            }
-        }
-
-        /// A round; what it delivered, as a part of what the link carries.
-        fn round(&mut self, full: bool) -> f64 {
-            let sends = self.before.unwrap_or(self.unpaced);
-            let time = (RTT.as_secs_f64() + self.queue).min(2.0 * RTT.as_secs_f64());
-            let queue =
-                (self.queue + (sends / self.rate - 1.0) * time).clamp(0.0, 0.5 * RTT.as_secs_f64());
-            let rate = sends.min(self.rate).max(match self.queue > 0.0 {
-                true => self.rate.min(sends + self.queue * self.rate / time),
-                false => 0.0,
-            });
-            self.queue = queue;
-            let delay = Duration::from_secs_f64(queue + self.others);
-            self.now += Duration::from_secs_f64(time);
-            self.before = self.pace;
-            let seen = Seen { rate, delay, full };
-            self.pace = self.link.on_round(seen, RTT, self.pace, self.now);
-            rate / self.rate
-        }
-
-        fn rounds(&mut self, count: usize) {
-            for _ in 0..count {
-                self.round(true);
-            }
-        }
-
-        /// Of so many rounds, the least that was delivered and the longest queue.
-        fn worst(&mut self, count: usize) -> (f64, Duration) {
-            let (mut least, mut longest) = (f64::MAX, 0.0);
-            for _ in 0..count {
-                least = self.round(true).min(least);
-                longest = self.queue.max(longest);
-            }
-            (least, Duration::from_secs_f64(longest))
-        }
-    }
-
-    #[test]
-    fn a_link_is_filled_without_a_long_queue() {
-        let mut model = Model::new();
-        model.rounds(20);
-        let (least, longest) = model.worst(100);
-        assert!(least > 0.95, "{least}");
-        assert!(longest < RTT / LATE, "{longest:?}");
-    }
-
-    #[test]
-    fn what_a_link_gains_is_found() {
-        let mut model = Model::new();
-        model.rounds(20);
-        model.rate *= 4.0;
-        model.rounds(24);
-        let (least, longest) = model.worst(20);
-        assert!(least > 0.9, "{least}");
-        assert!(longest < RTT / LATE, "{longest:?}");
-    }
-
-    #[test]
-    fn a_link_that_carries_less_gets_less() {
-        let mut model = Model::new();
-        model.rounds(20);
-        model.rate /= 3.0;
-        model.unpaced = 2.0 * model.rate;
-        model.rounds(100);
-        let (least, longest) = model.worst(20);
-        assert!(least > 0.95, "{least}");
-        assert!(longest < RTT / LATE, "{longest:?}");
-    }
-
-    #[test]
-    fn what_starts_is_not_spaced() {
-        let mut model = Model::new();
-        model.others = 0.02;
-        model.unpaced = 1e5;
-        for _ in 0..8 {
-            model.unpaced *= 1.5;
-            model.round(true);
-            assert_eq!(model.pace, None);
-        }
-    }
-
-    #[test]
-    fn a_link_without_a_queue_is_not_spaced() {
-        let mut model = Model::new();
-        model.unpaced = RATE / 2.0;
-        model.rounds(20);
-        assert_eq!(model.pace, None);
-    }
-
-    #[test]
-    fn few_bytes_a_round_are_not_spaced() {
-        let mut model = Model::new();
-        model.rate = LEAST / RTT.as_secs_f64() / 2.0;
-        model.unpaced = 2.0 * model.rate;
-        model.rounds(20);
-        assert_eq!(model.pace, None);
-    }
-
-    #[test]
-    fn where_others_fill_the_link_nothing_is_spaced_for_a_while() {
-        let mut model = Model::new();
-        model.others = 0.04;
-        let mut paced = 0;
-        for _ in 0..40 {
-            model.round(true);
-            paced += u32::from(model.pace.is_some());
-        }
-        assert!((1..=2 * PATIENCE).contains(&paced), "{paced}");
-        model.now += OFF;
-        model.rounds(2);
-        assert!(model.pace.is_some());
-    }
-
-    #[test]
-    fn that_while_grows_as_long_as_it_is_in_vain() {
-        let mut model = Model::new();
-        model.others = 0.04;
-        for expected in [5, 10, 20, 40, 80, 160, 320, 320] {
-            while model.pace.is_none() {
-                model.round(true);
-            }
-            while model.pace.is_some() {
-                model.round(true);
-            }
-            assert_eq!(model.link.off - model.now, Duration::from_secs(expected));
-        }
-    }
-
-    #[test]
-    fn what_the_application_holds_up_says_nothing_of_the_link() {
-        let mut model = Model::new();
-        model.rounds(20);
-        let pace = model.pace;
-        model.before = Some(RATE / 100.0);
-        model.round(false);
-        assert_eq!(model.pace, pace);
-    }
-}
+mod tests;
