@@ -39,6 +39,7 @@ pub struct Config {
     pub(crate) suspect_after: Duration,
     pub(crate) dead_after: Duration,
     pub(crate) write_stall: Duration,
+    pub(crate) pacing: bool,
     pub(crate) max_waiting: Option<u32>,
     pub(crate) max_handshakes: u32,
     pub(crate) cancels_per_second: u32,
@@ -66,6 +67,7 @@ impl Default for Config {
             suspect_after: Duration::from_secs(2),
             dead_after: Duration::from_secs(20),
             write_stall: Duration::from_secs(30),
+            pacing: true,
             max_waiting: None,
             max_handshakes: MAX_HANDSHAKES,
             cancels_per_second: 10_000,
@@ -278,6 +280,16 @@ impl Config {
         self.suspect_after = suspect;
         self.dead_after = dead;
         Ok(self)
+    }
+
+    /// Whether long links are filled at the pace at which they deliver, instead of
+    /// until packets are lost. Default `true`, for connections whose round trip
+    /// is 20 ms or more and that carry 64 KiB or more in each; the guide's
+    /// [long links](crate::guide::long_links) tells how it works and what it
+    /// gains. For the [core](crate::proto) alone it does nothing.
+    pub fn pacing(mut self, on: bool) -> Self {
+        self.pacing = on;
+        self
     }
 
     /// The most memory, in bytes, that one connection can be made to hold by its

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::channel::Channel;
+use super::pacer::Pacer;
 use super::shared::{Shared, now};
 use super::sync::Notified;
 use super::task::Task;
@@ -94,7 +95,8 @@ impl Connection {
     {
         let patience = config.dead_after;
         let observer = Observer::new(role);
-        let transport = Transport::new(io, observer.tap(config.protocol));
+        let pacer = Pacer::new(config.pacing, now());
+        let transport = Transport::new(io, observer.tap(config.protocol), pacer);
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
         let task = Task::new(shared.clone(), patience, Meter::new(role, now()));

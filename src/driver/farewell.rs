@@ -61,6 +61,7 @@ impl Farewell {
             sleep.as_mut().reset(self.last.min(now + wait));
         }
         let mut transport = shared.transport();
+        transport.pacer.stop();
         loop {
             match self.step(cx, shared, &mut transport) {
                 Poll::Ready(()) if matches!(self.stage, Stage::Over) => return Poll::Ready(()),

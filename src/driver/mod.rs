@@ -9,6 +9,7 @@ mod gather;
 mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]
 mod models;
+mod pacer;
 mod shared;
 mod split;
 mod sync;

@@ -145,9 +145,10 @@ impl Shared {
     /// The right to write to the transport, if nobody has it and nothing waits
     /// there.
     fn sender(&self) -> Option<Sender<'_>> {
-        let transport = self.try_transport().filter(|t| t.is_idle())?;
+        let mut transport = self.try_transport().filter(|t| t.is_idle())?;
         let gathers = transport.gather.is_on() && transport.gather.until(0, now()).is_some();
-        (!gathers).then_some(Sender {
+        let spaced = transport.pacer.is_on() && transport.pacer.room(now()) == 0;
+        (!gathers && !spaced).then_some(Sender {
             shared: self,
             transport,
         })
@@ -221,12 +222,15 @@ impl Sender<'_> {
         let Some(task) = inner.task.clone() else {
             return write(&mut inner, None); // its first poll is still to come
         };
-        let now = match inner.core.owes_ping() || self.transport.gather.is_on() {
+        let now = match inner.core.owes_ping()
+            || self.transport.gather.is_on()
+            || self.transport.pacer.is_on()
+        {
             true => now(), // a time is measured from here
             false => inner.clock,
         };
         self.transport.fill(&mut inner.core, now);
-        let value = write(&mut inner, Some(self.transport.output()));
+        let value = write(&mut inner, Some(self.transport.output(now)));
         self.transport.fill(&mut inner.core, now);
         let mut wake = Wake::default();
         inner.dispatch(&mut wake);
@@ -238,6 +242,7 @@ impl Sender<'_> {
             .transport
             .poll_write(&mut Context::from_waker(&task))
             .is_err();
+        self.transport.note_waiting(false, now);
         if some && !failed {
             self.transport.gather.begin(now);
         }

@@ -39,6 +39,8 @@ pub(super) struct Task {
     yields: u8,
     /// Until when what is owed waits for more.
     gathers: Option<std::time::Instant>,
+    /// Until when it waits so that the link is not overfilled.
+    spaced: Option<std::time::Instant>,
     farewell: Farewell,
     meter: Meter,
 }
@@ -55,6 +57,7 @@ impl Task {
             turn: Turn::new(),
             yields: 0,
             gathers: None,
+            spaced: None,
             farewell: Farewell::new(patience),
             meter,
         }
@@ -123,7 +126,7 @@ impl Task {
     /// Sends until nothing is owed or the transport is full; whether nothing is
     /// left.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        self.gathers = None;
+        (self.gathers, self.spaced) = (None, None);
         if self.broken.is_some() {
             return false;
         }
@@ -133,12 +136,15 @@ impl Task {
             if transport.resumed() {
                 inner.core.handle_progress(now.into());
             }
+            transport.pace(&mut inner.core, now.into());
             transport.fill(&mut inner.core, now.into());
             transport.gather.measure(inner.core.min_rtt());
             inner.dispatch(&mut self.wake);
+            let more = inner.core.wants_transmit();
             drop(inner);
             if transport.is_idle() {
-                break true;
+                self.spaced = transport.spaced_until(more, now.into());
+                break self.spaced.is_none();
             }
             self.gathers = transport.gathers_until(now.into());
             if self.gathers.is_some() {
@@ -157,6 +163,7 @@ impl Task {
                 }
             }
         };
+        transport.note_waiting(self.spaced.is_some(), now.into());
         drop(transport);
         self.wake = self.shared.wake(std::mem::take(&mut self.wake));
         sent
@@ -176,7 +183,8 @@ impl Task {
         let report = report.map(Instant::from_std);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
         let gathers = self.gathers.map(Instant::from_std);
-        let deadlines = [deadline, broken, report, gathers];
+        let spaced = self.spaced.map(Instant::from_std);
+        let deadlines = [deadline, broken, report, gathers, spaced];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return false;
         };

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::gather::Gather;
+use super::pacer::Pacer;
 use crate::observability::Tap;
 use crate::proto;
 
@@ -57,6 +58,7 @@ pub(super) struct Transport {
     /// It took bytes after that.
     resumed: bool,
     pub gather: Gather,
+    pub pacer: Pacer,
     /// What waits has data of channels.
     has_data: bool,
     tap: Tap,
@@ -72,7 +74,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    pub fn new(io: impl Io + 'static, tap: Tap) -> Self {
+    pub fn new(io: impl Io + 'static, tap: Tap, pacer: Pacer) -> Self {
         Transport {
             io: Some(Box::pin(io)),
             output: Vec::new(),
@@ -83,6 +85,7 @@ impl Transport {
             full: false,
             resumed: false,
             gather: Gather::new(),
+            pacer,
             has_data: false,
             tap,
         }
@@ -132,7 +135,7 @@ impl Transport {
         if self.output.capacity() == 0 {
             self.output = OUTPUT.take();
         }
-        let room = self.piece.saturating_sub(self.output.len());
+        let room = self.room(now);
         if self.written == 0 && room > 0 {
             let before = core.data_sent();
             core.poll_transmit(&mut self.output, room, now);
@@ -140,10 +143,36 @@ impl Transport {
         }
     }
 
+    /// Has the pacer see how the link fares.
+    pub fn pace(&mut self, core: &mut proto::Connection, now: Instant) {
+        self.pacer.on_round(core.round(), core.min_rtt(), now);
+        if self.pacer.asks() {
+            core.probe(now);
+        }
+    }
+
+    /// Until when what is left in the core waits, if it does.
+    pub fn spaced_until(&mut self, more: bool, now: Instant) -> Option<Instant> {
+        more.then(|| self.pacer.until(now)).flatten()
+    }
+
+    /// Notes whether something waits for the link.
+    pub fn note_waiting(&mut self, spaced: bool, now: Instant) {
+        let full = self.full && self.written < self.output.len();
+        self.pacer.note(spaced || full, now);
+    }
+
+    /// Bytes that may be taken from the core.
+    fn room(&mut self, now: Instant) -> usize {
+        let most = self.piece.min(self.pacer.room(now));
+        most.saturating_sub(self.output.len())
+    }
+
     /// Where frames may be appended behind those that [`fill`](Self::fill) took,
     /// and up to which length.
-    pub fn output(&mut self) -> (&mut Vec<u8>, usize) {
-        (&mut self.output, self.piece)
+    pub fn output(&mut self, now: Instant) -> (&mut Vec<u8>, usize) {
+        let most = self.output.len() + self.room(now);
+        (&mut self.output, most)
     }
 
     /// Reads up to `most` bytes, and again if fewer came, since only a read that
@@ -197,6 +226,7 @@ impl Transport {
                 Poll::Ready(n) => {
                     self.tap.sent(&bytes[..n]);
                     self.written += n;
+                    self.pacer.spend(n);
                     self.unflushed = true;
                     self.resumed |= std::mem::take(&mut self.full);
                 }

@@ -40,6 +40,24 @@ pub(super) struct Liveness {
     suspect: Option<Instant>,
     rtt: Option<Duration>,
     min_rtt: Option<Duration>,
+    /// Bytes that had been sent when the last ping left.
+    sent: u64,
+    round: Option<Round>,
+}
+
+/// A ping and its answer, behind everything that was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Round {
+    /// How many pings were answered, with this one.
+    pub number: u64,
+    /// Bytes that [`poll_transmit`](super::Connection::poll_transmit) had appended
+    /// before the ping.
+    pub sent: u64,
+    /// When the ping left.
+    pub left: Instant,
+    /// When the answer came.
+    pub answered: Instant,
 }
 
 /// Whether the peer is asked for an answer.
@@ -84,6 +102,8 @@ impl Liveness {
             suspect: None,
             rtt: None,
             min_rtt: None,
+            sent: 0,
+            round: None,
         }
     }
 
@@ -125,9 +145,22 @@ impl Liveness {
         self.connected = true;
     }
 
-    /// The token of a ping that leaves now.
-    pub fn ping(&mut self, now: Instant) -> u64 {
+    /// The last ping that was answered.
+    pub fn round(&self) -> Option<Round> {
+        self.round
+    }
+
+    /// Asks for a ping, unless one is under way.
+    pub fn probe(&mut self, now: Instant) {
+        if matches!(self.ping, Ping::No) && self.connected {
+            self.ping = Ping::Owed(now);
+        }
+    }
+
+    /// The token of a ping that leaves now, behind so many bytes.
+    pub fn ping(&mut self, sent: u64, now: Instant) -> u64 {
         self.token += 1;
+        self.sent = sent;
         self.ping = Ping::Sent(self.token, now);
         self.asks = false;
         self.token
@@ -152,6 +185,12 @@ impl Liveness {
         self.ping = Ping::No;
         self.answered = now;
         let sample = now.saturating_duration_since(at);
+        self.round = Some(Round {
+            number: self.round.map_or(0, |round| round.number) + 1,
+            sent: self.sent,
+            left: at,
+            answered: now,
+        });
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         true

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use self::application::Read;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
+pub use self::liveness::Round;
 #[cfg(feature = "client")]
 pub(crate) use self::pace::HEALTHY;
 pub use self::pace::HeldUp;
@@ -316,6 +317,19 @@ impl Connection {
             true => Some(Duration::ZERO),
             false => self.liveness.min_rtt(),
         }
+    }
+
+    /// Asks the peer for an answer soon, unless it was asked already, so that
+    /// [`round`](Self::round) tells how what is sent now fares.
+    pub fn probe(&mut self, now: Instant) {
+        if !self.is_v0() {
+            self.liveness.probe(now);
+        }
+    }
+
+    /// The last answer of the peer to a ping, and what was sent before that.
+    pub fn round(&self) -> Option<Round> {
+        self.liveness.round()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).

@@ -24,11 +24,6 @@ pub struct Stats {
     /// When the transport was last found to hold the connection up, and how
     /// much.
     pub held_up: Option<HeldUp>,
-    /// Whether a transfer fills a direction of the connection, so that small
-    /// messages wait with it where packets are lost: over four round trips, of
-    /// 20 ms or more, it had more than the transport took, which was 512 KiB a
-    /// round trip or more.
-    pub filled: bool,
     /// Whether no more channels can be opened.
     pub draining: bool,
     /// Channels that are not over.
@@ -125,7 +120,6 @@ impl Connection {
             min_rtt: self.liveness.min_rtt(),
             suspect: self.liveness.is_suspect(),
             held_up: self.held_up,
-            filled: self.receives.is_full() || self.sends.is_full(),
             draining: !self.is_open(),
             channels: self.channels.len(),
             room: self.room(),

@@ -199,11 +199,11 @@ impl Connection {
         }
         if std::mem::take(&mut self.owed.drain) {
             self.put(out, Control::Drain);
-            let token = self.liveness.ping(now);
+            let token = self.liveness.ping(self.counters.sent, now);
             self.drain = Drain::Asked(Some(token));
             self.put(out, Control::Ping { token });
         } else if self.liveness.owes_ping() {
-            let token = self.liveness.ping(now);
+            let token = self.liveness.ping(self.counters.sent, now);
             self.put(out, Control::Ping { token });
         }
     }

@@ -1,0 +1,188 @@
+//! What a long link carries.
+//!
+//! While more is to be sent than leaves, a ping goes along in each round trip. Its
+//! answer tells what the link delivered, and how long things wait on it. Once they
+//! wait for an eighth of a round trip, though no more arrives than before, bytes
+//! are spaced: at what was delivered, a little faster while they wait for less
+//! than a sixteenth, and slower while they wait for more. Where that is in vain,
+//! others fill the link, or it loses packets, and nothing is spaced for a while:
+//! things wait as long though less is sent, or they wait suddenly, as they do
+//! behind a packet that is sent again.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Timers are too coarse for shorter links.
+pub(super) const LEAST_RTT: Duration = Duration::from_millis(20);
+
+/// Bytes a round trip that are not worth it: any TCP sends ten packets at once.
+const LEAST: f64 = 64.0 * 1024.0;
+
+/// Rounds whose best is what the link delivers.
+const ROUNDS: usize = 4;
+
+/// The part of a round trip for which bytes are to wait on the link, and that
+/// from which they wait too long.
+const TARGET: u32 = 16;
+const LATE: u32 = 8;
+
+/// How much faster than delivered bytes leave until the link is full, and rounds
+/// without a queue from which it is not.
+const SEEK: f64 = 1.25;
+const FREE: u32 = 4;
+
+/// The least part of what is delivered that leaves.
+const LEAST_FACTOR: f64 = 0.6;
+
+/// The part of a round trip by which a queue of ours does not grow in a round.
+const JUMP: u32 = 4;
+
+/// What a round counts in which things suddenly wait, as for a packet that was
+/// lost; one in which they wait as long as before; how much spacing may be in
+/// vain; and rounds after which it was not.
+const SUDDEN: u32 = 4;
+const STILL: u32 = 2;
+const PATIENCE: u32 = 8;
+const ENOUGH: u32 = 64;
+
+/// How long nothing is spaced after that: at first, and at most.
+const OFF: Duration = Duration::from_secs(5);
+const LONGEST_OFF: Duration = Duration::from_secs(320);
+
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Bytes a second in the last rounds.
+    delivered: VecDeque<f64>,
+    /// What of it leaves.
+    factor: f64,
+    /// What the link carries is not found yet.
+    seeks: bool,
+    /// Rounds in a row without a queue.
+    free: u32,
+    /// The last delay, and the shortest since it is too long.
+    last: Duration,
+    low: Option<Duration>,
+    /// How much of the spacing was in vain lately, and for how many rounds there
+    /// is some.
+    vain: u32,
+    rounds: u32,
+    /// Until when nothing is spaced, and how long the next time.
+    off: Instant,
+    off_for: Duration,
+}
+
+/// What one round showed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Bytes a second that were delivered.
+    pub rate: f64,
+    /// What the round trip was longer than the shortest.
+    pub delay: Duration,
+    /// There was more to send all the time.
+    pub full: bool,
+}
+
+impl Link {
+    pub fn new(now: Instant) -> Self {
+        Link {
+            delivered: VecDeque::new(),
+            factor: 1.0,
+            seeks: false,
+            free: 0,
+            last: Duration::ZERO,
+            low: None,
+            vain: 0,
+            rounds: 0,
+            off: now,
+            off_for: OFF,
+        }
+    }
+
+    pub fn forget(&mut self) {
+        self.delivered.clear();
+    }
+
+    /// The pace after a round, in bytes a second, if there is to be one; `pace` is
+    /// that until now.
+    pub fn on_round(
+        &mut self,
+        seen: Seen,
+        rtt: Duration,
+        pace: Option<f64>,
+        now: Instant,
+    ) -> Option<f64> {
+        let last = self.delivered.back().copied();
+        if seen.full || seen.rate > self.best() {
+            self.delivered.push_back(seen.rate);
+            if self.delivered.len() > ROUNDS {
+                self.delivered.pop_front();
+            }
+        }
+        if !seen.full {
+            return pace;
+        }
+        let before = std::mem::replace(&mut self.last, seen.delay);
+        let late = seen.delay > rtt / LATE;
+        let starts = last.is_none_or(|last| seen.rate > last * SEEK);
+        if pace.is_none() {
+            if !late || starts || now < self.off {
+                return None;
+            }
+            (self.low, self.vain, self.rounds) = (None, 0, 0);
+            (self.factor, self.seeks, self.free) = (0.0, true, 0);
+        }
+        self.rounds += 1;
+        let sudden = pace.is_some() && !self.seeks && seen.delay > before + rtt / JUMP;
+        self.judge(seen.delay, late, sudden);
+        if self.vain > PATIENCE {
+            self.forget();
+            if self.rounds > ENOUGH {
+                self.off_for = OFF;
+            }
+            self.off = now + self.off_for;
+            self.off_for = LONGEST_OFF.min(self.off_for * 2);
+            return None;
+        }
+        if sudden {
+            return pace;
+        }
+        self.factor = self.next_factor(seen.delay, late, rtt);
+        let enough = self.best() * rtt.as_secs_f64() >= LEAST;
+        enough.then(|| self.best() * self.factor)
+    }
+
+    fn best(&self) -> f64 {
+        self.delivered.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Whether spacing helps.
+    fn judge(&mut self, delay: Duration, late: bool, sudden: bool) {
+        let falls = self.low.is_none_or(|low| delay < low * 4 / 5);
+        self.vain = match (sudden, late, falls) {
+            (true, ..) => self.vain + SUDDEN,
+            (_, true, false) => self.vain + STILL,
+            _ => self.vain.saturating_sub(1),
+        };
+        if !late {
+            self.low = None;
+        } else if falls && !sudden {
+            self.low = Some(delay);
+        }
+    }
+
+    fn next_factor(&mut self, delay: Duration, late: bool, rtt: Duration) -> f64 {
+        let target = rtt / TARGET;
+        let free = delay < target / 2;
+        self.free = if free { self.free + 1 } else { 0 };
+        let found = late && self.factor >= 1.0;
+        self.seeks = (self.seeks || self.free >= FREE) && !found;
+        if self.seeks && delay < target {
+            return SEEK;
+        }
+        let over = (delay.as_secs_f64() - target.as_secs_f64()) / rtt.as_secs_f64();
+        (1.0 - over / 2.0).max(LEAST_FACTOR)
+    }
+}
+
+#[cfg(test)]
+mod tests;
