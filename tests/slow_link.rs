@@ -7,6 +7,7 @@ mod link;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -21,6 +22,7 @@ use tcpchan::client::Multiplex;
 use tcpchan::{Config, Connection};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tower_service::Service;
 
 use link::{Link, RTT};
 
@@ -184,4 +186,18 @@ async fn a_burst_of_50_without_channels_dials_50_times() {
     let (client, link) = plain(POOLED);
     burst(&client, BURST).await;
     assert_eq!(link.dials(), BURST);
+}
+
+/// A timer that is due already is late by up to a millisecond.
+#[tokio::test(start_paused = true)]
+async fn a_first_dial_waits_for_no_timer() {
+    tokio::time::advance(Duration::from_micros(500)).await;
+    let (link, _ends) = Link::new();
+    let mut multiplex = Multiplex::new(link.clone());
+    let connecting = multiplex.call(Uri::from_static("http://server/"));
+    tokio::spawn(connecting);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(link.dials(), 1);
 }

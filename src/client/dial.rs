@@ -110,7 +110,9 @@ impl Drop for Ticket {
 
 /// Dials once, not before `start`.
 pub(super) async fn run(mut ticket: Ticket, start: Instant, within: Duration) {
-    tokio::time::sleep_until(start).await;
+    if start > Instant::now() {
+        tokio::time::sleep_until(start).await; // a millisecond at least
+    }
     let Some(dial) = ticket.target.upgrade().map(|target| target.dial()) else {
         return;
     };
