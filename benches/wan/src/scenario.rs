@@ -71,6 +71,7 @@ const BURSTS: &[Kind] = &[
     Kind::TcpchanSystem,
     Kind::TcpchanOne,
     Kind::TcpchanFour,
+    Kind::TcpchanEight,
     Kind::H1New,
     Kind::H1Pool,
     Kind::H2Large,

@@ -36,6 +36,8 @@ pub enum Kind {
     TcpchanOne,
     /// tcpchan with that, and four connections dialled at first
     TcpchanFour,
+    /// tcpchan with that, and eight
+    TcpchanEight,
     /// HTTP/1, a new connection for each request
     H1New,
     /// HTTP/1, hyper's keep-alive pool
@@ -62,7 +64,7 @@ impl Kind {
     pub fn served_by(self) -> Kind {
         match self {
             Kind::TcpchanPooled => Kind::Tcpchan,
-            Kind::TcpchanOne | Kind::TcpchanFour => Kind::TcpchanSystem,
+            Kind::TcpchanOne | Kind::TcpchanFour | Kind::TcpchanEight => Kind::TcpchanSystem,
             Kind::H1New => Kind::H1Pool,
             kind => kind,
         }
@@ -92,6 +94,7 @@ impl Kind {
         match self {
             Kind::TcpchanOne => pool.connections(1..=1),
             Kind::TcpchanFour => pool.connections(4..=16),
+            Kind::TcpchanEight => pool.connections(8..=16),
             _ => Ok(pool),
         }
     }

@@ -134,9 +134,11 @@ fn builder(kind: Kind) -> Builder {
             .http2_initial_stream_window_size(LARGE_WINDOW)
             .http2_initial_connection_window_size(LARGE_WINDOW),
         Kind::TcpchanPooled | Kind::H1Pool | Kind::Tcp => &mut builder,
-        Kind::Tcpchan | Kind::TcpchanSystem | Kind::TcpchanOne | Kind::TcpchanFour => {
-            builder.pool_max_idle_per_host(0)
-        }
+        Kind::Tcpchan
+        | Kind::TcpchanSystem
+        | Kind::TcpchanOne
+        | Kind::TcpchanFour
+        | Kind::TcpchanEight => builder.pool_max_idle_per_host(0),
     };
     builder
 }
