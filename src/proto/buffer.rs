@@ -87,7 +87,10 @@ impl Buffer {
         let Some(queue) = &mut self.0 else {
             return 0;
         };
-        let kept = queue.take_kept(most, &mut sink);
+        let kept = match queue.len {
+            0 => 0,
+            _ => queue.take_kept(most, &mut sink),
+        };
         let taken = kept + take_copied(&mut queue.copied, most - kept, &mut sink);
         if queue.len() == 0
             && let Some(empty) = self.0.take()
@@ -248,7 +251,9 @@ impl Spare {
     }
 
     fn keep(&mut self, mut buffer: Box<Queue>) {
-        buffer.pieces.shrink_to(PIECES);
+        if buffer.pieces.capacity() > PIECES {
+            buffer.pieces.shrink_to(PIECES);
+        }
         if self.held + memory(&buffer) <= MOST {
             self.held += memory(&buffer);
             self.buffers.push(buffer);
