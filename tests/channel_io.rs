@@ -339,10 +339,10 @@ impl AsyncWrite for Noted {
 }
 
 /// rustls takes 64 KiB at once; with a rest behind each, there would be a record,
-/// a system call and a packet more.
+/// a system call and a packet more. So much fits the first window.
 #[tokio::test]
 async fn writes_of_64_kib_leave_in_pieces_of_64_kib() {
-    let (near, far) = duplex(8 << 20);
+    let (near, far) = duplex(1 << 20);
     let noted = Arc::new(Mutex::new(Vec::new()));
     let client = Connection::client(Noted(near, noted.clone()), Config::default());
     let server = Connection::server(far, Config::default());
@@ -351,14 +351,14 @@ async fn writes_of_64_kib_leave_in_pieces_of_64_kib() {
         let mut far = server.accept().await.unwrap();
         read_all(&mut far).await.len()
     });
-    for _ in 0..128 {
+    for _ in 0..16 {
         near.write_all(&[7; 64 << 10]).await.unwrap();
     }
     near.shutdown().await.unwrap();
-    assert_eq!(within(reader).await.unwrap(), 8 << 20);
+    assert_eq!(within(reader).await.unwrap(), 1 << 20);
     let noted = noted.lock().unwrap();
     let whole = noted.iter().filter(|&&len| len == 64 << 10).count();
-    assert!(whole >= 64, "{noted:?}");
+    assert!(whole >= 12, "{noted:?}");
 }
 
 /// Where channels keep what was read, and where it is copied.
