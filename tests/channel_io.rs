@@ -3,12 +3,17 @@
 #[path = "support/guard.rs"]
 mod guard;
 
-use std::io::{ErrorKind, IoSlice};
-use std::task::Poll;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Buf;
 use tcpchan::{Channel, Config, Connection};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional, split};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, copy,
+    copy_bidirectional, duplex, split,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_test::task::{Spawn, spawn};
 use tokio_test::{assert_pending, assert_ready};
@@ -299,4 +304,95 @@ async fn a_server_may_open_before_it_hears_of_the_client() {
     let client = Connection::client(near, Config::default());
     let mut accepted = within(client.accept()).await.unwrap();
     assert_eq!(within(read_all(&mut accepted)).await, b"early");
+}
+
+/// Notes how many bytes are written at a time, of which it takes all.
+struct Noted(DuplexStream, Arc<Mutex<Vec<usize>>>);
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.1.lock().unwrap().push(bytes.len());
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// rustls takes 64 KiB at once; with a rest behind each, there would be a record,
+/// a system call and a packet more. So much fits the first window.
+#[tokio::test]
+async fn writes_of_64_kib_leave_in_pieces_of_64_kib() {
+    let (near, far) = duplex(1 << 20);
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let client = Connection::client(Noted(near, noted.clone()), Config::default());
+    let server = Connection::server(far, Config::default());
+    let mut near = client.open().await.unwrap();
+    let reader = tokio::spawn(async move {
+        let mut far = server.accept().await.unwrap();
+        read_all(&mut far).await.len()
+    });
+    for _ in 0..16 {
+        near.write_all(&[7; 64 << 10]).await.unwrap();
+    }
+    near.shutdown().await.unwrap();
+    assert_eq!(within(reader).await.unwrap(), 1 << 20);
+    let noted = noted.lock().unwrap();
+    let whole = noted.iter().filter(|&&len| len == 64 << 10).count();
+    assert!(whole >= 12, "{noted:?}");
+}
+
+/// Where channels keep what was read, and where it is copied.
+#[tokio::test]
+async fn bytes_come_in_order_however_they_are_read() {
+    for at_once in [1_000, 16_406, 1 << 20] {
+        let (near, far) = duplex(at_once);
+        let client = Connection::client(near, Config::default());
+        let server = Connection::server(far, Config::default());
+        let transfers = (1..=3).map(|nth| {
+            let (client, server) = (client.clone(), server.clone());
+            async move {
+                let data: Vec<u8> = (0..20).flat_map(|_| large()).collect();
+                let mut near = client.open().await.unwrap();
+                near.write_all(&[nth]).await.unwrap();
+                let mut far = server.accept().await.unwrap();
+                let wanted = data.clone();
+                let writer = tokio::spawn(async move {
+                    near.write_all(&data).await.unwrap();
+                    near.shutdown().await.unwrap();
+                });
+                far.read_exact(&mut [0]).await.unwrap();
+                let (mut got, mut buf) = (Vec::new(), vec![0; 7_919 * usize::from(nth)]);
+                loop {
+                    let n = far.read(&mut buf).await.unwrap();
+                    got.extend_from_slice(&buf[..n]);
+                    if n == 0 {
+                        break;
+                    }
+                }
+                assert!(got == wanted, "{at_once} bytes at once");
+                writer.await.unwrap();
+            }
+        });
+        within(futures_util::future::join_all(transfers)).await;
+    }
 }

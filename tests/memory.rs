@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tcpchan::proto::{Connection, ConnectionError, Event, Key, OpenError, Read, Role};
 use tcpchan::wire::{
@@ -174,17 +175,20 @@ impl Peer {
         let mut left = len.min(one.limit - one.sent);
         one.sent += left;
         let (channel, body) = (one.id, [7; MAX_DATA]);
-        let mut bytes = Vec::with_capacity(MAX_DATA + 8);
+        let mut bytes = Vec::with_capacity(4 * (MAX_DATA + 8));
         while left > 0 {
             let n = left.min(MAX_DATA as u64) as usize;
-            bytes.clear();
             Frame::Data {
                 channel,
                 body: &body[..n],
             }
             .encode(self.version, &mut bytes);
-            self.core.handle_input(&bytes, self.now);
             left -= n as u64;
+            if left == 0 || bytes.len() >= 64 << 10 {
+                let block = Bytes::copy_from_slice(&bytes);
+                self.core.handle_block(&block, self.now);
+                bytes.clear();
+            }
         }
     }
 

@@ -140,8 +140,7 @@ impl Farewell {
             Stage::Reading => {
                 let mut over = false;
                 let read = transport.poll_read(cx, READ, |read| {
-                    over = !matches!(read, Ok([_, ..]));
-                    true
+                    over = read.map_or(true, |read| read.is_empty());
                 });
                 if over {
                     self.stage = Stage::Over;

@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::sync::{AtomicBool, Mutex, MutexGuard, Notify};
-use super::transport::Transport;
+use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
@@ -154,20 +154,20 @@ impl Shared {
         })
     }
 
-    /// Gives the core what was read; nothing is the end. Whether it takes more,
-    /// and the work that it was, in frames.
-    pub fn input(&self, read: io::Result<&[u8]>, now: Instant, wake: &mut Wake) -> (bool, usize) {
+    /// Gives the core what was read; nothing is the end. The work that it was, in
+    /// frames.
+    pub fn input(&self, read: io::Result<Input<'_>>, now: Instant, wake: &mut Wake) -> usize {
         let mut inner = self.lock();
         inner.clock = now;
         let before = inner.core.work_received();
         match read {
-            Ok([]) => inner.core.handle_eof(),
-            Ok(bytes) => inner.core.handle_input(bytes, now),
+            Ok(Input::Bytes([])) => inner.core.handle_eof(),
+            Ok(Input::Bytes(bytes)) => inner.core.handle_input(bytes, now),
+            Ok(Input::Block(block)) => inner.core.handle_block(&block, now),
             Err(error) => inner.core.handle_error(&error),
         }
         inner.dispatch(wake);
-        let work = inner.core.work_received() - before;
-        (inner.core.wants_input(), work as usize)
+        (inner.core.work_received() - before) as usize
     }
 
     /// Wakes what `dispatch` found and tells what it noted; returns the empty
@@ -231,7 +231,9 @@ impl Sender<'_> {
         };
         self.transport.fill(&mut inner.core, now);
         let value = write(&mut inner, Some(self.transport.output(now)));
-        self.transport.fill(&mut inner.core, now);
+        if !self.transport.is_whole() {
+            self.transport.fill(&mut inner.core, now);
+        }
         let mut wake = Wake::default();
         inner.dispatch(&mut wake);
         let more = inner.core.wants_transmit() || inner.is_due_sooner();

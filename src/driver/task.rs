@@ -102,9 +102,8 @@ impl Task {
         let piece = turn.piece();
         let read = transport.poll_read(cx, piece, |read| {
             let (bytes, woken) = (read.as_ref().map_or(0, |read| read.len()), wake.count());
-            let (more, work) = shared.input(read, now.into(), wake);
+            let work = shared.input(read, now.into(), wake);
             turn.on_read(bytes, work, wake.count() - woken);
-            more
         });
         // What waits already is not held up by what keeps coming.
         if wake.is_for_many() && self.gathers.is_none() {

@@ -1,13 +1,17 @@
 //! The I/O object of one connection and the bytes on their way to it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::ops::Deref;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::gather::Gather;
 use super::pacer::Pacer;
@@ -24,16 +28,26 @@ impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 pub(super) const READ: usize = 64 * 1024;
 
 thread_local! {
-    /// What is read goes on before the next read, so that one buffer does for
-    /// all connections of a thread.
-    static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// What is read goes on before the next read, so that one block does for all
+    /// connections of a thread; or channels keep a full one until it is read,
+    /// in the same turn of the connection's task or the next.
+    static INPUT: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 
     /// Most output leaves before the next is made, so the same holds there.
     static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Blocks to read into that a thread keeps, as many as a turn fills.
+const BLOCKS: usize = 4;
+
+/// A transport that gives less than a block at a time, as TLS does with its
+/// records, is read so often before what came goes on.
+const READS: usize = 8;
+
 /// Encoded bytes that wait for the transport. They can't be reordered any
 /// more, so few are kept while it is slow, and more while it takes all at once.
+/// Both are what rustls takes at once or a multiple of that: the rest of a piece
+/// that is a little longer would be a record and a packet of its own.
 const LEAST_WRITE: usize = 64 * 1024;
 const MOST_WRITE: usize = 256 * 1024;
 
@@ -41,6 +55,24 @@ const MOST_WRITE: usize = 256 * 1024;
 /// themselves before something is read.
 const SEGMENT: usize = 1400;
 const SMALL_WRITES: u8 = 2;
+
+/// What was read.
+pub(super) enum Input<'a> {
+    Bytes(&'a [u8]),
+    /// As many bytes as the memory has.
+    Block(Bytes),
+}
+
+impl Deref for Input<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Input::Bytes(bytes) => bytes,
+            Input::Block(block) => block,
+        }
+    }
+}
 
 pub(super) struct Transport {
     /// None once the connection is over, so that whoever still holds a handle
@@ -123,6 +155,11 @@ impl Transport {
         whole.then(|| self.gather.until(waiting, now)).flatten()
     }
 
+    /// Whether a whole piece waits, so that more may be to come.
+    pub fn is_whole(&self) -> bool {
+        self.output.len() >= LEAST_WRITE
+    }
+
     /// What waited was written.
     pub fn note_written(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_data) {
@@ -172,45 +209,48 @@ impl Transport {
     /// and up to which length.
     pub fn output(&mut self, now: Instant) -> (&mut Vec<u8>, usize) {
         let most = self.output.len() + self.room(now);
-        (&mut self.output, most)
+        (&mut self.output, most.min(LEAST_WRITE))
     }
 
-    /// Reads up to `most` bytes, and again if fewer came, since only a read that
-    /// finds nothing has the waker of `cx` woken when there is more.
-    /// `sink` gets the bytes and says whether it takes more, or learns that no
-    /// more will come: no bytes, or the transport's error. Ready with whether
-    /// more may be there.
+    /// Reads up to `most` bytes, in several reads if fewer come, since only a read
+    /// that finds nothing has the waker of `cx` woken when there is more.
+    /// `sink` gets the bytes, or learns that no more will come: no bytes, or the
+    /// transport's error. Ready with whether more may be there.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        mut sink: impl FnMut(io::Result<&[u8]>) -> bool,
+        mut sink: impl FnMut(io::Result<Input<'_>>),
     ) -> Poll<bool> {
         let Some(io) = &mut self.io else {
-            sink(Ok(&[]));
+            sink(Ok(Input::Bytes(&[])));
             return Poll::Ready(false);
         };
-        let mut input = INPUT.take();
-        input.resize(READ, 0);
-        let mut read = Poll::Pending;
-        for _ in 0..2 {
-            let mut buf = ReadBuf::new(&mut input[..most]);
-            let Poll::Ready(result) = io.as_mut().poll_read(cx, &mut buf) else {
-                read = read.map(|_| false);
-                break;
-            };
-            let n = buf.filled().len();
-            let some = result.is_ok() && n > 0;
-            self.small = 0;
-            self.tap.received(buf.filled());
-            let goes_on = sink(result.map(|()| buf.filled()));
-            read = Poll::Ready(some);
-            if !some || !goes_on || n == most {
+        let mut block = take_block();
+        let mut last = Poll::Pending;
+        for _ in 0..READS {
+            let left = most - block.len();
+            let mut room = (&mut block).limit(left);
+            last = pin!(io.read_buf(&mut room)).poll(cx);
+            if !matches!(last, Poll::Ready(Ok(1..))) || block.len() == most {
                 break;
             }
         }
-        INPUT.set(input);
-        read
+        if block.is_empty() && last.is_pending() {
+            put_back(block);
+            return Poll::Pending;
+        }
+        self.small = 0;
+        if !block.is_empty() {
+            self.tap.received(&block);
+            pass_on(block, &mut sink);
+        }
+        match last {
+            Poll::Ready(Ok(1..)) => return Poll::Ready(true),
+            Poll::Ready(end) => sink(end.map(|_| Input::Bytes(&[]))),
+            Poll::Pending => {}
+        }
+        Poll::Ready(false)
     }
 
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
@@ -267,5 +307,32 @@ impl Transport {
     /// Gives the I/O object away, to be dropped without a lock.
     pub fn take(&mut self) -> Option<impl Sized + use<>> {
         self.io.take()
+    }
+}
+
+/// An empty block to read into.
+fn take_block() -> BytesMut {
+    let block = INPUT.with_borrow_mut(VecDeque::pop_front);
+    let mut block = block.unwrap_or_default();
+    block.reserve(READ); // in place, unless channels keep what was in it
+    block
+}
+
+fn put_back(block: BytesMut) {
+    INPUT.with_borrow_mut(|blocks| blocks.push_front(block));
+}
+
+/// Gives `sink` what was read. A full block may be kept, so others are read into
+/// before it is again.
+fn pass_on(mut block: BytesMut, sink: &mut impl FnMut(io::Result<Input<'_>>)) {
+    if block.len() < READ {
+        sink(Ok(Input::Bytes(&block)));
+        block.clear();
+        return put_back(block);
+    }
+    sink(Ok(Input::Block(block.split().freeze())));
+    INPUT.with_borrow_mut(|blocks| blocks.push_back(block));
+    if INPUT.with_borrow(VecDeque::len) < BLOCKS {
+        put_back(BytesMut::new());
     }
 }

@@ -163,7 +163,7 @@ impl Connection {
         })
     }
 
-    /// Reads up to `most` bytes, which go to `sink` in one or two pieces.
+    /// Reads up to `most` bytes, which go to `sink` in pieces.
     ///
     /// # Errors
     ///

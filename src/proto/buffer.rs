@@ -1,23 +1,49 @@
 //! Byte queues of channels, whose memory goes around.
 #![expect(
-    clippy::box_collection,
     clippy::vec_box,
     reason = "an idle channel is to hold one word for each direction, not four"
 )]
 
 use std::collections::VecDeque;
 
+use bytes::{Buf, Bytes};
+
 /// The bytes of one direction of a channel. Empty, it holds no memory but a
 /// pointer, as most of many channels are idle.
 #[derive(Debug, Default)]
-pub(super) struct Buffer(Option<Box<VecDeque<u8>>>);
+pub(super) struct Buffer(Option<Box<Queue>>);
+
+/// What waits, in order: first pieces of what the transport read, then what was
+/// copied.
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: VecDeque<Piece>,
+    /// Bytes in the pieces, and of the memory that they keep.
+    len: usize,
+    kept: usize,
+    copied: VecDeque<u8>,
+}
+
+/// Bytes in a block that others may keep too. Of a channel's pieces in one block
+/// the last counts the block's memory, beside its own words.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    memory: usize,
+}
+
+/// Bytes of a piece's words in a queue that has doubled.
+const WORDS: usize = 2 * size_of::<Piece>();
 
 /// Bytes of memory that a buffer begins with.
 const LEAST: usize = 64;
 
+/// Bytes that are dearer to copy than to keep where they are.
+const PIECE: usize = 1024;
+
 impl Buffer {
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |bytes| bytes.len())
+        self.0.as_ref().map_or(0, |queue| queue.len())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -30,52 +56,65 @@ impl Buffer {
         if bytes.is_empty() {
             return;
         }
-        let buffer = self.0.get_or_insert_with(|| spare.take(most));
+        let queue = self.0.get_or_insert_with(|| spare.take(most));
+        if queue.kept > most.saturating_sub(queue.copied.len() + bytes.len()) {
+            queue.settle();
+        }
+        let buffer = &mut queue.copied;
         let needed = buffer.len() + bytes.len();
         if needed > buffer.capacity() {
             let doubled = (2 * buffer.capacity()).max(LEAST);
+            let most = most.saturating_sub(queue.kept);
             buffer.reserve_exact(doubled.min(most).max(needed) - buffer.len());
         }
         buffer.extend(bytes);
     }
 
-    /// Moves up to `most` bytes from the front to `sink`, in one or two pieces;
-    /// how many.
+    /// Appends bytes of a block as [`extend`](Self::extend) does, but keeps the
+    /// block instead of copying them where that is no more memory than `most`.
+    pub fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize, spare: &mut Spare) {
+        if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.copied.is_empty()) {
+            let queue = self.0.get_or_insert_with(|| spare.take(most));
+            if queue.keep(bytes, block, most) {
+                return;
+            }
+        }
+        self.extend(bytes, most, spare);
+    }
+
+    /// Moves up to `most` bytes from the front to `sink`, in pieces; how many.
     pub fn take(&mut self, most: usize, spare: &mut Spare, mut sink: impl FnMut(&[u8])) -> usize {
-        let Some(buffer) = &mut self.0 else {
+        let Some(queue) = &mut self.0 else {
             return 0;
         };
-        let (a, b) = buffer.as_slices();
-        let first = a.len().min(most);
-        let second = b.len().min(most - first);
-        for piece in [&a[..first], &b[..second]] {
-            if !piece.is_empty() {
-                sink(piece);
-            }
+        let kept = match queue.len {
+            0 => 0,
+            _ => queue.take_kept(most, &mut sink),
+        };
+        let taken = kept + take_copied(&mut queue.copied, most - kept, &mut sink);
+        if queue.len() == 0
+            && let Some(empty) = self.0.take()
+        {
+            spare.keep(empty);
         }
-        if first + second == buffer.len() {
-            buffer.clear();
-            if let Some(empty) = self.0.take() {
-                spare.keep(empty);
-            }
-        } else {
-            buffer.drain(..first + second);
-        }
-        first + second
+        taken
     }
 
     /// Drops what is behind the first `most` bytes.
     pub fn truncate(&mut self, most: u64) {
-        if let Some(bytes) = &mut self.0 {
-            bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        if let Some(queue) = &mut self.0 {
+            queue.settle();
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            queue.copied.truncate(most);
         }
     }
 
     /// Gives back memory for more than `most` bytes, as there are no more from
     /// now on.
     pub fn fit(&mut self, most: usize) {
-        if let Some(bytes) = self.0.as_mut().filter(|b| b.capacity() > most) {
-            bytes.shrink_to(most);
+        if let Some(queue) = self.0.as_mut().filter(|queue| queue.memory() > most) {
+            queue.settle();
+            queue.copied.shrink_to(most);
         }
     }
 
@@ -83,8 +122,8 @@ impl Buffer {
     /// says how much that will be.
     pub fn fit_content(&mut self) {
         let most = 4 * self.len().max(LEAST);
-        if let Some(bytes) = self.0.as_mut().filter(|b| b.capacity() > most) {
-            bytes.shrink_to(most / 2);
+        if let Some(queue) = self.0.as_mut().filter(|queue| queue.memory() > most) {
+            queue.copied.shrink_to(most / 2);
         }
     }
 
@@ -93,11 +132,95 @@ impl Buffer {
     }
 }
 
+impl Queue {
+    fn len(&self) -> usize {
+        self.len + self.copied.len()
+    }
+
+    /// Bytes of memory for what waits.
+    fn memory(&self) -> usize {
+        self.kept + self.copied.capacity()
+    }
+
+    /// Keeps bytes of a block if its memory fits, where nothing was copied.
+    fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize) -> bool {
+        let last = self.pieces.back_mut();
+        let last = last.filter(|last| block.as_ptr_range().contains(&last.bytes.as_ptr()));
+        let before = last.as_ref().map_or(0, |last| last.memory);
+        let again = if before > 0 { WORDS } else { 0 };
+        let memory = block.len() + WORDS;
+        let kept = self.kept - before + again + memory;
+        if kept > most {
+            return false;
+        }
+        if kept + self.copied.capacity() > most {
+            self.copied = VecDeque::new(); // it is empty
+        }
+        if let Some(last) = last {
+            last.memory = again;
+        }
+        let bytes = block.slice_ref(bytes);
+        self.len += bytes.len();
+        self.kept = kept;
+        self.pieces.push_back(Piece { bytes, memory });
+        true
+    }
+
+    fn take_kept(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        let mut taken = 0;
+        while taken < most
+            && let Some(piece) = self.pieces.front_mut()
+        {
+            let n = piece.bytes.len().min(most - taken);
+            sink(&piece.bytes[..n]);
+            piece.bytes.advance(n);
+            taken += n;
+            if piece.bytes.is_empty() {
+                self.kept -= piece.memory;
+                self.pieces.pop_front();
+            }
+        }
+        self.len -= taken;
+        taken
+    }
+
+    /// Copies what is kept, so that it keeps no memory beside its bytes.
+    fn settle(&mut self) {
+        if self.pieces.is_empty() {
+            return;
+        }
+        let mut all = VecDeque::with_capacity(self.len());
+        self.take_kept(usize::MAX, &mut |bytes| all.extend(bytes));
+        all.extend(&self.copied);
+        *self = Queue {
+            copied: all,
+            ..Queue::default()
+        };
+    }
+}
+
+fn take_copied(buffer: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+    let (a, b) = buffer.as_slices();
+    let first = a.len().min(most);
+    let second = b.len().min(most - first);
+    for piece in [&a[..first], &b[..second]] {
+        if !piece.is_empty() {
+            sink(piece);
+        }
+    }
+    if first + second == buffer.len() {
+        buffer.clear();
+    } else {
+        buffer.drain(..first + second);
+    }
+    first + second
+}
+
 /// Emptied buffers that the next channel with bytes takes, so that a busy
 /// channel allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
-    buffers: Vec<Box<VecDeque<u8>>>,
+    buffers: Vec<Box<Queue>>,
     /// Bytes of memory that they hold.
     held: usize,
 }
@@ -105,26 +228,32 @@ pub(super) struct Spare {
 /// Bytes of memory that the spare buffers of one connection hold at most.
 const MOST: usize = 1 << 20;
 
-/// Bytes of a buffer, with its own words and what an allocator adds.
-fn memory(buffer: &VecDeque<u8>) -> usize {
-    buffer.capacity() + 64
+/// Pieces that a spare buffer has room for, as many as a turn of reads makes.
+const PIECES: usize = 32;
+
+/// Bytes of an empty buffer, with its own words and what an allocator adds.
+fn memory(buffer: &Queue) -> usize {
+    buffer.copied.capacity() + buffer.pieces.capacity() * size_of::<Piece>() + 128
 }
 
 impl Spare {
     /// A buffer for up to `most` bytes. A larger one is cut: a byte that holds
     /// much memory would be cheap for a peer and dear for us.
-    fn take(&mut self, most: usize) -> Box<VecDeque<u8>> {
+    fn take(&mut self, most: usize) -> Box<Queue> {
         let Some(mut buffer) = self.buffers.pop() else {
             return Box::default();
         };
         self.held -= memory(&buffer);
-        if buffer.capacity() > most {
-            buffer.shrink_to(most);
+        if buffer.copied.capacity() > most {
+            buffer.copied.shrink_to(most);
         }
         buffer
     }
 
-    fn keep(&mut self, buffer: Box<VecDeque<u8>>) {
+    fn keep(&mut self, mut buffer: Box<Queue>) {
+        if buffer.pieces.capacity() > PIECES {
+            buffer.pieces.shrink_to(PIECES);
+        }
         if self.held + memory(&buffer) <= MOST {
             self.held += memory(&buffer);
             self.buffers.push(buffer);
@@ -134,5 +263,71 @@ impl Spare {
     /// Gives the memory back.
     pub fn clear(&mut self) {
         *self = Spare::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look like chance (Marsaglia's xorshift).
+    fn below(chance: &mut u64, most: usize) -> usize {
+        *chance ^= *chance << 13;
+        *chance ^= *chance >> 7;
+        *chance ^= *chance << 17;
+        (*chance % most as u64) as usize
+    }
+
+    /// Bytes that are kept and bytes that are copied, in any order.
+    #[test]
+    fn order_and_memory_are_kept() {
+        const BLOCK: usize = 8 << 10;
+        let most = 5 * BLOCK;
+        let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
+        let (mut put, mut got, mut kept) = (0_u8, 0_u8, 0);
+        let mut chance = 1;
+        for _ in 0..100_000 {
+            let room = most - buffer.len();
+            let mut next = || {
+                put = put.wrapping_add(1);
+                put
+            };
+            let len = below(&mut chance, BLOCK + 1);
+            match below(&mut chance, 5) {
+                0 if len <= room => {
+                    let bytes: Vec<u8> = (0..len).map(|_| next()).collect();
+                    buffer.extend(&bytes, most, &mut spare);
+                }
+                1 | 2 if BLOCK <= room => {
+                    let block: Bytes = (0..BLOCK).map(|_| next()).collect();
+                    for bytes in [&block[..len], &block[len..]] {
+                        buffer.keep(bytes, &block, most, &mut spare);
+                    }
+                }
+                _ => {
+                    buffer.take(3 * len, &mut spare, |bytes| {
+                        for byte in bytes {
+                            got = got.wrapping_add(1);
+                            assert_eq!(*byte, got);
+                        }
+                    });
+                }
+            }
+            let queue = buffer.0.as_ref();
+            assert!(queue.is_none_or(|queue| queue.memory() <= most));
+            kept += usize::from(queue.is_some_and(|queue| queue.kept > 0));
+        }
+        assert!(kept > 10_000, "kept {kept} times");
+    }
+
+    #[test]
+    fn a_smaller_window_keeps_no_large_block() {
+        let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
+        let block = Bytes::from(vec![7; 64 << 10]);
+        buffer.keep(&block[..2_000], &block, 1 << 20, &mut spare);
+        assert!(!block.is_unique());
+        buffer.fit(32 << 10);
+        assert!(block.is_unique());
+        assert_eq!(buffer.len(), 2_000);
     }
 }

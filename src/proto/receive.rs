@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::channel::State;
 use super::error::{REFUSED, code};
 use super::flow::Credit;
@@ -16,7 +18,18 @@ const GIVEN_UP: u64 = 64;
 impl Connection {
     /// Takes bytes that the transport received at `now`: all of them, in any
     /// pieces. After the end of the connection they are dropped.
-    pub fn handle_input(&mut self, mut input: &[u8], now: Instant) {
+    pub fn handle_input(&mut self, input: &[u8], now: Instant) {
+        self.take_input(input, None, now);
+    }
+
+    /// Takes bytes as [`handle_input`](Self::handle_input) does, and keeps
+    /// `block` instead of copying what channels get, where that is within their
+    /// windows. So `block` should have no more memory than it has bytes.
+    pub fn handle_block(&mut self, block: &Bytes, now: Instant) {
+        self.take_input(block, Some(block), now);
+    }
+
+    fn take_input(&mut self, mut input: &[u8], block: Option<&Bytes>, now: Instant) {
         if self.end.is_some() || input.is_empty() {
             return;
         }
@@ -25,7 +38,7 @@ impl Connection {
         self.guards.refill(now);
         // Borrowed apart, since frames change the rest.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
-        let result = self.frames(&mut decoder, &mut input, now);
+        let result = self.frames(&mut decoder, &mut input, block, now);
         self.decoder = decoder;
         let (received, rtt) = (self.counters.received, self.liveness.min_rtt());
         let waits = self.decoder.is_within_data();
@@ -60,12 +73,13 @@ impl Connection {
         &mut self,
         decoder: &mut Decoder,
         input: &mut &[u8],
+        block: Option<&Bytes>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
         while let Some(decoded) = decoder.decode(input)? {
             self.counters.work += 1;
             match decoded {
-                Decoded::Payload(bytes) => self.on_payload(bytes),
+                Decoded::Payload(bytes) => self.on_payload(bytes, block),
                 Decoded::Data { channel, len } => self.on_data(channel, len)?,
                 Decoded::Unknown { .. } => {
                     self.check_order(None)?;
@@ -281,18 +295,19 @@ impl Connection {
         }
     }
 
-    fn on_payload(&mut self, bytes: &[u8]) {
+    fn on_payload(&mut self, bytes: &[u8], block: Option<&Bytes>) {
         let v0 = self.is_v0();
         if let Some(key) = self.receiving
             && let Some(state) = self.channels.get_mut(key)
             && state.reads()
         {
             let quiet = state.recv.buffer.is_empty();
-            let most = match v0 {
-                true => usize::MAX,
-                false => state.recv.credit.window(),
-            };
-            state.recv.buffer.extend(bytes, most, &mut self.spare);
+            let (buffer, spare) = (&mut state.recv.buffer, &mut self.spare);
+            match (block, state.recv.credit.window()) {
+                _ if v0 => buffer.extend(bytes, usize::MAX, spare),
+                (Some(block), most) => buffer.keep(bytes, block, most, spare),
+                (None, most) => buffer.extend(bytes, most, spare),
+            }
             self.buffered += bytes.len() as u64;
             if quiet {
                 self.notify_readable(key);

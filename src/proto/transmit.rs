@@ -7,8 +7,13 @@ use super::channel::{Half, State};
 use super::{ChannelError, Connection, Drain, Key, Role};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
-/// The most bytes that one DATA frame takes with its header.
-const MAX_FRAME: usize = MAX_DATA + 8;
+/// Bytes of a DATA frame's header, and of the longest whole frame.
+const HEADER: usize = 8;
+const MAX_FRAME: usize = MAX_DATA + HEADER;
+
+/// A frame that is shortened to fit the budget has at least so much of a body:
+/// less would make others wait longer for their turn.
+const LEAST_DATA: usize = MAX_DATA / 4 * 3;
 
 impl Connection {
     /// Appends frames to `out` until it is `budget` bytes longer or nothing is
@@ -78,7 +83,8 @@ impl Connection {
 
     /// Takes bytes to send as [`write`](Self::write) does, but appends them to
     /// `out` at once, as frames, if nothing else is owed: as many as the peer's
-    /// window allows, until `out` is about `most` bytes long. It spares a copy where the caller can send now.
+    /// window allows, until `out` is `most` bytes long. It spares a copy where the
+    /// caller can send now.
     ///
     /// Once it has appended bytes they must reach the peer, after what
     /// [`poll_transmit`](Self::poll_transmit) appended before.
@@ -101,6 +107,7 @@ impl Connection {
         };
         let credit = state.send.limit.saturating_sub(state.send.sent);
         let room = most.saturating_sub(out.len());
+        let room = room.saturating_sub(room.div_ceil(MAX_FRAME) * HEADER);
         let n = credit.min(bytes.len().min(room) as u64) as usize;
         if n == 0 || !self.hello.sent {
             return self.write(key, bytes);
@@ -241,12 +248,12 @@ impl Connection {
             && self.owed.opens.is_empty()
             && let Some(key) = self.scheduler.next()
         {
-            self.channel_data(key, out);
+            self.channel_data(key, out, end);
         }
     }
 
     /// One frame of a channel, and FIN if that was the last.
-    fn channel_data(&mut self, key: Key, out: &mut Vec<u8>) {
+    fn channel_data(&mut self, key: Key, out: &mut Vec<u8>, most: usize) {
         let version = self.version.unwrap_or(Version::V1);
         let known = self.version.is_some();
         let Some(state) = self.channels.get_mut(key) else {
@@ -256,7 +263,11 @@ impl Connection {
         let held = state.send.buffer.len();
         let full = held >= self.config.send_buffer;
         self.scheduler.take_turn(&mut state.share);
-        let sent = next_frame(state, version, &mut self.spare, out);
+        let room = match most.saturating_sub(out.len() + HEADER) {
+            ..LEAST_DATA => MAX_DATA,
+            room => room,
+        };
+        let sent = next_frame(state, version, room, &mut self.spare, out);
         self.scheduler.spend(&mut state.share, sent);
         self.counters.data += sent as u64;
         let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
@@ -308,11 +319,17 @@ fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
     }
 }
 
-/// A data frame as large as the buffer, the credit and the channel's turn
+/// A data frame as large as the buffer, the credit, the channel's turn and `room`
 /// allow; of how many bytes.
-fn next_frame(state: &mut State, version: Version, spare: &mut Spare, out: &mut Vec<u8>) -> usize {
+fn next_frame(
+    state: &mut State,
+    version: Version,
+    room: usize,
+    spare: &mut Spare,
+    out: &mut Vec<u8>,
+) -> usize {
     let credit = state.send.limit.saturating_sub(state.send.sent);
-    let most = MAX_DATA.min(state.share.turn()) as u64;
+    let most = MAX_DATA.min(room).min(state.share.turn()) as u64;
     let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
     if n == 0 {
         return 0;
