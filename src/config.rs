@@ -282,11 +282,13 @@ impl Config {
         Ok(self)
     }
 
-    /// Whether long links are filled at the pace at which they deliver, instead of
-    /// until packets are lost. Default `true`, for connections whose round trip
-    /// is 20 ms or more and that carry 64 KiB or more in each; the guide's
-    /// [long links](crate::guide::long_links) tells how it works and what it
-    /// gains. For the [core](crate::proto) alone it does nothing.
+    /// Whether this side fills long links at the pace at which they deliver, instead
+    /// of until packets are lost; for downloads the server is that side. Default
+    /// `true`, for connections whose round trip is 20 ms to 2 s and that carry
+    /// 64 KiB or more in each; the guide's [long links](crate::guide::long_links)
+    /// tells how it works and what it gains, and
+    /// [`Stats::pace`](crate::proto::Stats::pace) whether it does. For the
+    /// [core](crate::proto) alone it does nothing.
     pub fn pacing(mut self, on: bool) -> Self {
         self.pacing = on;
         self
@@ -397,13 +399,14 @@ impl Config {
     }
 
     /// Pings that the peer may send a second; beyond that the connection ends.
-    /// Default 1,000: one for each round trip of a millisecond.
+    /// Default 1,000: one for each round trip of a millisecond. A peer that fills
+    /// a long link sends up to 50 ([`pacing`](Self::pacing)).
     ///
     /// # Errors
     ///
-    /// 0 or above 2^31 - 1.
+    /// Below 64 or above 2^31 - 1.
     pub fn pings_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
-        check("pings_per_second", count.into(), 1..=MOST)?;
+        check("pings_per_second", count.into(), 64..=MOST)?;
         self.pings_per_second = count;
         Ok(self)
     }

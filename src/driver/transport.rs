@@ -173,7 +173,8 @@ impl Transport {
             self.output = OUTPUT.take();
         }
         let room = self.room(now);
-        if self.written == 0 && room > 0 {
+        // Of what waits for its time a ping, its answer and the like need not.
+        if self.written == 0 && (room > 0 || self.output.is_empty()) {
             let before = core.data_sent();
             core.poll_transmit(&mut self.output, room, now);
             self.has_data |= core.data_sent() > before;
@@ -183,6 +184,7 @@ impl Transport {
     /// Has the pacer see how the link fares.
     pub fn pace(&mut self, core: &mut proto::Connection, now: Instant) {
         self.pacer.on_round(core.round(), core.min_rtt(), now);
+        core.note_pace(self.pacer.pace());
         if self.pacer.asks() {
             core.probe(now);
         }

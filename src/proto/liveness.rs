@@ -49,8 +49,6 @@ pub(super) struct Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Round {
-    /// How many pings were answered, with this one.
-    pub number: u64,
     /// Bytes that [`poll_transmit`](super::Connection::poll_transmit) had appended
     /// before the ping.
     pub sent: u64,
@@ -186,7 +184,6 @@ impl Liveness {
         self.answered = now;
         let sample = now.saturating_duration_since(at);
         self.round = Some(Round {
-            number: self.round.map_or(0, |round| round.number) + 1,
             sent: self.sent,
             left: at,
             answered: now,

@@ -112,6 +112,7 @@ pub struct Connection {
     receives: Pace,
     sends: Pace,
     held_up: Option<HeldUp>,
+    pace: Option<u64>,
     told_held_up: bool,
     end: Option<ConnectionError>,
 }
@@ -214,6 +215,7 @@ impl Connection {
             receives: Pace::new(now),
             sends: Pace::new(now),
             held_up: None,
+            pace: None,
             told_held_up: false,
             end: None,
             config,
@@ -325,6 +327,12 @@ impl Connection {
         if !self.is_v0() {
             self.liveness.probe(now);
         }
+    }
+
+    /// For [`Stats::pace`]: at how many bytes a second the driver hands over what
+    /// is sent, if it spaces that.
+    pub fn note_pace(&mut self, pace: Option<u64>) {
+        self.pace = pace;
     }
 
     /// The last answer of the peer to a ping, and what was sent before that.

@@ -24,6 +24,9 @@ pub struct Stats {
     /// When the transport was last found to hold the connection up, and how
     /// much.
     pub held_up: Option<HeldUp>,
+    /// Bytes a second that this side sends at most, while it spaces them so that
+    /// they don't wait on the link ([`Config::pacing`](crate::Config::pacing)).
+    pub pace: Option<u64>,
     /// Whether no more channels can be opened.
     pub draining: bool,
     /// Channels that are not over.
@@ -120,6 +123,7 @@ impl Connection {
             min_rtt: self.liveness.min_rtt(),
             suspect: self.liveness.is_suspect(),
             held_up: self.held_up,
+            pace: self.pace,
             draining: !self.is_open(),
             channels: self.channels.len(),
             room: self.room(),

@@ -5,9 +5,9 @@
 //! wait for an eighth of a round trip, though no more arrives than before, bytes
 //! are spaced: at what was delivered, a little faster while they wait for less
 //! than a sixteenth, and slower while they wait for more. Where that is in vain,
-//! others fill the link, or it loses packets, and nothing is spaced for a while:
-//! things wait as long though less is sent, or they wait suddenly, as they do
-//! behind a packet that is sent again.
+//! others fill the link, or it got longer, or it loses packets, and nothing is
+//! spaced for a while: things wait as long though less is sent, or they wait
+//! suddenly, as they do behind a packet that is sent again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -37,13 +37,15 @@ const LEAST_FACTOR: f64 = 0.6;
 /// The part of a round trip by which a queue of ours does not grow in a round.
 const JUMP: u32 = 4;
 
+/// What is delivered of what was, at least, while things wait as long as before.
+const KEPT: f64 = 0.93;
+
 /// What a round counts in which things suddenly wait, as for a packet that was
-/// lost; one in which they wait as long as before; how much spacing may be in
-/// vain; and rounds after which it was not.
+/// lost; one in which they wait as long as before; and how much spacing may be in
+/// vain.
 const SUDDEN: u32 = 4;
 const STILL: u32 = 2;
 const PATIENCE: u32 = 8;
-const ENOUGH: u32 = 64;
 
 /// How long nothing is spaced after that: at first, and at most.
 const OFF: Duration = Duration::from_secs(5);
@@ -59,13 +61,13 @@ pub(super) struct Link {
     seeks: bool,
     /// Rounds in a row without a queue.
     free: u32,
-    /// The last delay, and the shortest since it is too long.
     last: Duration,
-    low: Option<Duration>,
-    /// How much of the spacing was in vain lately, and for how many rounds there
-    /// is some.
+    /// The shortest delay since it is above the target, and what was delivered
+    /// then.
+    low: Option<(Duration, f64)>,
+    /// How much of the spacing was in vain lately, and since when there is some.
     vain: u32,
-    rounds: u32,
+    since: Instant,
     /// Until when nothing is spaced, and how long the next time.
     off: Instant,
     off_for: Duration,
@@ -92,7 +94,7 @@ impl Link {
             last: Duration::ZERO,
             low: None,
             vain: 0,
-            rounds: 0,
+            since: now,
             off: now,
             off_for: OFF,
         }
@@ -128,15 +130,14 @@ impl Link {
             if !late || starts || now < self.off {
                 return None;
             }
-            (self.low, self.vain, self.rounds) = (None, 0, 0);
+            (self.low, self.vain, self.since) = (None, 0, now);
             (self.factor, self.seeks, self.free) = (0.0, true, 0);
         }
-        self.rounds += 1;
         let sudden = pace.is_some() && !self.seeks && seen.delay > before + rtt / JUMP;
-        self.judge(seen.delay, late, sudden);
+        self.judge(seen.delay, rtt, sudden);
         if self.vain > PATIENCE {
             self.forget();
-            if self.rounds > ENOUGH {
+            if now - self.since > self.off_for {
                 self.off_for = OFF;
             }
             self.off = now + self.off_for;
@@ -156,17 +157,21 @@ impl Link {
     }
 
     /// Whether spacing helps.
-    fn judge(&mut self, delay: Duration, late: bool, sudden: bool) {
-        let falls = self.low.is_none_or(|low| delay < low * 4 / 5);
-        self.vain = match (sudden, late, falls) {
-            (true, ..) => self.vain + SUDDEN,
-            (_, true, false) => self.vain + STILL,
+    fn judge(&mut self, delay: Duration, rtt: Duration, sudden: bool) {
+        let best = self.best();
+        if delay <= rtt / TARGET {
+            self.low = None;
+        }
+        let still = self.low.is_some_and(|(low, _)| delay >= low * 4 / 5);
+        let lost = self.low.is_some_and(|(_, rate)| best < rate * KEPT);
+        self.vain = match still {
+            _ if sudden => self.vain + SUDDEN,
+            true if lost => self.vain + PATIENCE,
+            true if delay > rtt / LATE => self.vain + STILL,
             _ => self.vain.saturating_sub(1),
         };
-        if !late {
-            self.low = None;
-        } else if falls && !sudden {
-            self.low = Some(delay);
+        if delay > rtt / TARGET && !still && !sudden {
+            self.low = Some((delay, best));
         }
     }
 

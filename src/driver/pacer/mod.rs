@@ -16,11 +16,16 @@ use crate::proto::Round;
 /// How long it is remembered what the link carries.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// The part of a round trip whose bytes may leave at once after a pause.
+/// The part of a round trip whose bytes may leave at once after a pause, and when
+/// they waited for the task, which had no turn.
 const PAUSE: u32 = 8;
+const LATE_TURN: u32 = 2;
 
-/// Seconds whose bytes leave at once: timers are no finer.
-const PIECE: f64 = 0.001;
+/// Of longer links, which are none on Earth, nothing is known in time.
+const LONGEST_RTT: Duration = Duration::from_secs(2);
+
+/// What leaves at once: timers are no finer.
+const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -37,7 +42,10 @@ pub(super) struct Pacer {
     waiting: Option<Instant>,
     /// How long that was so since the last round.
     waited: Duration,
-    /// It was so for most of the last round.
+    /// Nothing left for so long that some that was allowed did not.
+    cut: bool,
+    /// More was to be sent, and all that was allowed left, for most of the last
+    /// round.
     full: bool,
     /// When such a round last ended.
     filled: Instant,
@@ -55,6 +63,7 @@ impl Pacer {
             last: None,
             waiting: None,
             waited: Duration::ZERO,
+            cut: false,
             full: false,
             filled: now,
         }
@@ -63,6 +72,11 @@ impl Pacer {
     /// Whether bytes are spaced.
     pub fn is_on(&self) -> bool {
         self.pace.is_some()
+    }
+
+    /// Bytes a second, if they are.
+    pub fn pace(&self) -> Option<u64> {
+        self.pace.map(|pace| pace as u64)
     }
 
     /// The transport gets all from now on.
@@ -95,11 +109,17 @@ impl Pacer {
             return usize::MAX;
         }
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        let most = pace * (self.rtt / PAUSE).as_secs_f64();
-        self.allowed = (self.allowed + pace * passed).min(most);
-        self.at = now;
+        let part = match self.waiting {
+            Some(_) => LATE_TURN,
+            None => PAUSE,
+        };
+        let most = pace * (self.rtt / part).as_secs_f64();
+        self.allowed += pace * passed;
+        self.cut |= self.allowed > most && self.waiting.is_some();
+        self.allowed = self.allowed.min(most);
+        self.at = self.at.max(now);
         match self.allowed > 0.0 {
-            true => self.allowed.max(pace * PIECE) as usize,
+            true => self.allowed.max(pace * TICK.as_secs_f64()).max(1.0) as usize,
             false => 0,
         }
     }
@@ -115,8 +135,9 @@ impl Pacer {
             return None;
         }
         let pace = self.pace?;
-        let lacks = pace * PIECE - self.allowed;
-        Some(now + Duration::from_secs_f64(lacks / pace))
+        let lacks = (pace * TICK.as_secs_f64() - self.allowed).max(0.0);
+        let until = now + Duration::from_secs_f64(lacks / pace);
+        Some(until.min(self.filled + MEMORY + TICK))
     }
 
     /// The last ping that was answered, and the shortest round trip.
@@ -135,17 +156,19 @@ impl Pacer {
         };
         let passed = round.answered.saturating_duration_since(before.answered);
         let asked = round.left.saturating_duration_since(before.left);
-        if passed.is_zero() || rtt < LEAST_RTT {
+        if !(LEAST_RTT..=LONGEST_RTT).contains(&rtt) {
+            self.pace = None;
             return;
         }
-        let full = waited * 4 >= passed * 3;
+        let cut = std::mem::take(&mut self.cut);
+        let full = waited * 4 >= passed * 3 && !cut;
         let was_full = std::mem::replace(&mut self.full, full);
         if full {
             self.filled = now;
         }
         let seen = Seen {
             // Neither faster than it was sent nor than it arrived.
-            rate: (round.sent - before.sent) as f64 / passed.max(asked).as_secs_f64(),
+            rate: (round.sent - before.sent) as f64 / passed.max(asked).max(TICK).as_secs_f64(),
             delay: (round.answered - round.left).saturating_sub(rtt),
             full: was_full && full,
         };
@@ -218,5 +241,54 @@ mod tests {
             pacer.note(true, start);
             assert_eq!(pacer.asks(), asks);
         }
+    }
+
+    #[test]
+    fn what_waited_while_the_task_had_no_turn_leaves_for_up_to_half_a_round_trip() {
+        let start = Instant::now();
+        let mut pacer = paced(start);
+        pacer.note(true, start);
+        assert_eq!(pacer.room(start + RTT / 2), 40_000);
+        assert!(!pacer.cut);
+        pacer.spend(40_000);
+        assert_eq!(pacer.room(start + 3 * RTT), 40_000);
+        assert!(pacer.cut);
+    }
+
+    #[test]
+    fn a_pace_of_less_than_a_byte_a_millisecond_has_an_end_of_the_wait() {
+        let start = Instant::now();
+        let mut pacer = paced(start);
+        (pacer.pace, pacer.allowed) = (Some(400.0), 0.9);
+        assert_eq!(pacer.room(start), 1);
+        pacer.allowed = -0.1;
+        assert!(pacer.until(start).unwrap() > start);
+    }
+
+    #[test]
+    fn nothing_waits_for_longer_than_is_remembered() {
+        let start = Instant::now();
+        let mut pacer = paced(start);
+        pacer.pace = Some(1000.0);
+        pacer.spend(64 * 1024);
+        assert_eq!(pacer.until(start), Some(start + MEMORY + TICK));
+    }
+
+    #[test]
+    fn a_link_that_gets_short_is_not_spaced() {
+        let start = Instant::now();
+        let mut pacer = paced(start);
+        let mut answer = |sent, left, rtt| {
+            let answered = left + rtt;
+            let round = Round {
+                sent,
+                left,
+                answered,
+            };
+            pacer.on_round(Some(round), Some(rtt), answered);
+            pacer.is_on()
+        };
+        assert!(answer(0, start, RTT));
+        assert!(!answer(9, start + RTT, MS));
     }
 }

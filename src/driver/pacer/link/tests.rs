@@ -186,6 +186,17 @@ fn where_packets_are_lost_nothing_is_spaced_for_a_while() {
     assert_eq!(model.pace, None);
 }
 
+/// As after another way was taken through the net: too little to be late.
+#[test]
+fn a_way_that_gets_a_little_longer_does_not_slow_down_the_link() {
+    let mut model = Model::new();
+    model.rounds(40);
+    model.others = 0.008;
+    let rounds = 200;
+    let carried: f64 = (0..rounds).map(|_| model.round(true)).sum();
+    assert!(carried > 0.95 * f64::from(rounds), "{carried}");
+}
+
 #[test]
 fn what_the_application_holds_up_says_nothing_of_the_link() {
     let mut model = Model::new();
