@@ -67,6 +67,8 @@ struct Peer {
     channels: Vec<Channel>,
     /// The limit of the channels up to this number, before a WINDOW.
     ahead: (u32, u64),
+    /// How late a ping is answered.
+    late: Duration,
 }
 
 /// One that the peer opened, or else the core.
@@ -87,6 +89,7 @@ impl Peer {
             decoder: Decoder::new(Protocol::Auto),
             channels: Vec::new(),
             ahead: (0, 0),
+            late: Duration::from_millis(100),
         };
         let magic = DEFAULT_MAGIC;
         peer.say(match core {
@@ -141,7 +144,7 @@ impl Peer {
                 }
                 Decoded::Control(Control::Ping { token }) => {
                     // A slow peer's windows grow.
-                    self.now += Duration::from_millis(100);
+                    self.now += self.late;
                     self.say(Control::Pong { token });
                 }
                 _ => {}
@@ -539,4 +542,111 @@ fn bytes_left_in_windows_that_shrank() {
         }
     }
     fits(&meter, small().memory(0), 0.0);
+}
+
+impl Peer {
+    /// Sends so many frames of a KiB, as many in each block as 64 KiB have room for.
+    fn sends_small(&mut self, at: usize, count: usize) {
+        let one = &mut self.channels[at];
+        let count = count.min((one.limit - one.sent) as usize / 1024);
+        one.sent += count as u64 * 1024;
+        let channel = one.id;
+        let mut bytes = Vec::new();
+        for nth in 1..=count {
+            let body = &[7; 1024];
+            Frame::Data { channel, body }.encode(self.version, &mut bytes);
+            if nth == count || bytes.len() > (64 << 10) - 1032 {
+                let block = Bytes::copy_from_slice(&bytes);
+                self.core.handle_block(&block, self.now);
+                bytes.clear();
+            }
+        }
+    }
+}
+
+/// Buffers for reuse have words of pieces, which no channel of a few bytes should
+/// get: they are not in its KiB.
+#[test]
+fn words_of_pieces_that_go_from_channel_to_channel() {
+    const COUNT: u32 = 3_000;
+    let meter = Meter::new();
+    let config = small().max_channels(COUNT).unwrap().receive_budget(2 * MIB);
+    let bound = config.memory(0);
+    let mut peer = Peer::client(config);
+    peer.opens(1);
+    // Leaves a buffer with room for 32 pieces.
+    let pieces = |peer: &mut Peer| {
+        peer.sends_small(0, 32);
+        peer.is_read(0, usize::MAX);
+        peer.hear();
+    };
+    for _ in 0..64 {
+        pieces(&mut peer);
+    }
+    for id in ids(COUNT).skip(1) {
+        let at = peer.opens(id);
+        let key = peer.channels[at].key;
+        peer.is_written(key);
+        peer.hear();
+        pieces(&mut peer);
+        peer.sends(at, u64::MAX);
+        pieces(&mut peer);
+        peer.is_written(key);
+        while peer.core.poll_event().is_some() {}
+    }
+    peer.sends(0, u64::MAX);
+    assert_eq!(peer.core.error(), None);
+    fits(&meter, bound, 0.5);
+}
+
+/// Channels that had many small pieces, and now have as many bytes in large ones.
+#[test]
+fn words_of_pieces_that_were_read() {
+    const BUDGET: u64 = 128;
+    let meter = Meter::new();
+    let config = small().receive_budget(BUDGET * MIB);
+    let bound = config.memory(0);
+    let mut peer = Peer::client(config);
+    peer.late = Duration::from_secs(1_000); // so that windows grow
+    for id in ids(8) {
+        peer.opens(id);
+    }
+    for _ in 0..32 {
+        for at in 0..8 {
+            peer.sends(at, u64::MAX);
+            peer.is_read(at, usize::MAX);
+            peer.hear();
+        }
+    }
+    for at in 0..8 {
+        let one = &peer.channels[at];
+        let (key, window) = (one.key, (one.limit - one.sent) as usize);
+        peer.sends_small(at, window / 1024 * 9 / 10);
+        let (mut left, mut buf) = (window / 1024 * 9 / 10 * 1024 - 1, [0; 4096]);
+        while left > 0 {
+            let most = left.min(buf.len());
+            let read = peer.core.read(key, &mut buf[..most], peer.now);
+            let Ok(Read::Bytes(n)) = read else {
+                panic!("{read:?}");
+            };
+            left -= n;
+        }
+        peer.hear();
+        let one = &peer.channels[at];
+        let left = one.limit - one.sent - (130 << 10); // so that all of it is kept
+        peer.sends(at, left);
+    }
+    for id in ids(256).skip(8) {
+        let at = peer.opens(id);
+        peer.hear();
+        peer.sends(at, u64::MAX);
+    }
+    for at in 0..256 {
+        let key = peer.channels[at].key;
+        peer.is_written(key);
+        peer.hear();
+        peer.is_written(key);
+    }
+    assert_eq!(peer.core.error(), None);
+    fits(&meter, bound, 0.5);
 }

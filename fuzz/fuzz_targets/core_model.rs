@@ -264,7 +264,10 @@ impl Model {
         let mut bytes = Vec::with_capacity(8 + len);
         let body = pattern(channel, from, len);
         Frame::Data { channel, body }.encode(Version::V1, &mut bytes);
-        self.core.handle_input(&bytes, self.now);
+        match len % 2 {
+            0 => self.core.handle_input(&bytes, self.now),
+            _ => self.core.handle_block(&bytes.into(), self.now),
+        }
         let Some(state) = self.channels.get_mut(index) else {
             return self.check(true);
         };

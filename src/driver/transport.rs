@@ -37,8 +37,9 @@ thread_local! {
     static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Blocks to read into that a thread keeps, as many as a turn fills.
-const BLOCKS: usize = 4;
+/// Blocks to read into that a thread keeps: as many as a turn fills, and some for
+/// others' reads.
+const BLOCKS: usize = 6;
 
 /// A transport that gives less than a block at a time, as TLS does with its
 /// records, is read so often before what came goes on.

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use tcpchan::Config;
 use tcpchan::proto::{ChannelError, Connection, Key, Read, Role};
 
+/// Bytes from which a piece is one that channels may keep.
+const PIECE: usize = 4 << 10;
+
 /// Bytes on their way at which a sender's transport is full.
 const CAPACITY: usize = 256 << 10;
 
@@ -90,7 +93,10 @@ impl Wire {
         {
             self.load -= bytes.len();
             for piece in bytes.chunks(self.piece) {
-                to.handle_input(piece, now);
+                match piece.len() < PIECE {
+                    true => to.handle_input(piece, now),
+                    false => to.handle_block(&piece.to_vec().into(), now),
+                }
             }
             any = true;
         }

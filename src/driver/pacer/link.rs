@@ -55,8 +55,10 @@ const LONGEST_OFF: Duration = Duration::from_secs(320);
 pub(super) struct Link {
     /// Bytes a second in the last rounds.
     delivered: VecDeque<f64>,
-    /// What of it leaves.
+    /// What of it leaves, and what left in the round before: an answer tells of
+    /// that.
     factor: f64,
+    earlier: f64,
     /// What the link carries is not found yet.
     seeks: bool,
     /// Rounds in a row without a queue.
@@ -89,6 +91,7 @@ impl Link {
         Link {
             delivered: VecDeque::new(),
             factor: 1.0,
+            earlier: 1.0,
             seeks: false,
             free: 0,
             last: Duration::ZERO,
@@ -131,9 +134,11 @@ impl Link {
                 return None;
             }
             (self.low, self.vain, self.since) = (None, 0, now);
-            (self.factor, self.seeks, self.free) = (0.0, true, 0);
+            (self.factor, self.earlier) = (0.0, SEEK);
+            (self.seeks, self.free) = (true, 0);
         }
-        let sudden = pace.is_some() && !self.seeks && seen.delay > before + rtt / JUMP;
+        let calm = self.factor < SEEK && self.earlier < SEEK;
+        let sudden = calm && seen.delay > before + rtt / JUMP;
         self.judge(seen.delay, rtt, sudden);
         if self.vain > PATIENCE {
             self.forget();
@@ -144,10 +149,12 @@ impl Link {
             self.off_for = LONGEST_OFF.min(self.off_for * 2);
             return None;
         }
-        if sudden {
-            return pace;
-        }
-        self.factor = self.next_factor(seen.delay, late, rtt);
+        let delay = match calm {
+            true => seen.delay.min(before), // a queue lasts longer than a round
+            false => seen.delay,
+        };
+        let factor = self.next_factor(delay, rtt);
+        self.earlier = std::mem::replace(&mut self.factor, factor);
         let enough = self.best() * rtt.as_secs_f64() >= LEAST;
         enough.then(|| self.best() * self.factor)
     }
@@ -159,7 +166,8 @@ impl Link {
     /// Whether spacing helps.
     fn judge(&mut self, delay: Duration, rtt: Duration, sudden: bool) {
         let best = self.best();
-        if delay <= rtt / TARGET {
+        let less = self.factor < 1.0 && self.earlier < 1.0;
+        if delay <= rtt / TARGET || !less {
             self.low = None;
         }
         let still = self.low.is_some_and(|(low, _)| delay >= low * 4 / 5);
@@ -170,16 +178,16 @@ impl Link {
             true if delay > rtt / LATE => self.vain + STILL,
             _ => self.vain.saturating_sub(1),
         };
-        if delay > rtt / TARGET && !still && !sudden {
+        if delay > rtt / TARGET && less && !still && !sudden {
             self.low = Some((delay, best));
         }
     }
 
-    fn next_factor(&mut self, delay: Duration, late: bool, rtt: Duration) -> f64 {
+    fn next_factor(&mut self, delay: Duration, rtt: Duration) -> f64 {
         let target = rtt / TARGET;
         let free = delay < target / 2;
         self.free = if free { self.free + 1 } else { 0 };
-        let found = late && self.factor >= 1.0;
+        let found = delay > rtt / LATE && self.factor.max(self.earlier) >= 1.0;
         self.seeks = (self.seeks || self.free >= FREE) && !found;
         if self.seeks && delay < target {
             return SEEK;
