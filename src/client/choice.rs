@@ -16,6 +16,9 @@ const FLOOR: Duration = Duration::from_millis(1);
 /// is little, the kernel's first ten segments.
 const FIRST: u64 = 32;
 
+/// Up to how many connections are dialled because transfers fill the others.
+const BESIDE: usize = 4;
+
 /// How many connections there may be on top of the most that take channels,
 /// however few those are: the ones that are late, and so are replaced.
 const LATE: usize = 8;
@@ -43,6 +46,8 @@ pub(super) struct View {
     pub heard: Instant,
     /// How long the peer has said nothing since it got a channel.
     pub owes: Duration,
+    /// A transfer fills it.
+    pub filled: bool,
     /// When the link was found to hold it up, and how much.
     pub held_up: Option<HeldUp>,
 }
@@ -78,8 +83,8 @@ impl View {
 /// Those that can take a channel, the best first: the least loaded and
 /// quickest, and of those alike the one that was heard last. Looking at all of
 /// them is better than at two by chance, and as cheap with so few. What may
-/// never answer, is to be replaced, is busy, or is new and has enough for a start,
-/// comes after the others, in this order.
+/// never answer, is to be replaced, is filled by a transfer, is busy, or is new and
+/// has enough for a start, comes after the others, in this order.
 pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
@@ -89,7 +94,7 @@ pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
     order.sort_by_key(|i| {
         let view = &views[*i];
         let full = view.fullness(pool.busy_at);
-        let last = (!view.answered, view.retiring, full);
+        let last = (!view.answered, view.retiring, view.filled, full);
         (last, view.load(quickest), Reverse(view.heard))
     });
     order
@@ -135,8 +140,10 @@ pub(super) fn missing(
 
 /// One more than there are if each of those has enough to do.
 fn wanted_by_load(views: &[View], fresh: usize, pool: &PoolConfig) -> usize {
-    let free =
-        |view: &View| view.is_fresh() && view.takes_channels() && view.channels < pool.busy_at;
+    let free = |view: &View| {
+        let is_free = view.channels < pool.busy_at && !(view.filled && fresh < BESIDE);
+        view.is_fresh() && view.takes_channels() && is_free
+    };
     let more = usize::from(!views.iter().any(free));
     (fresh + more).clamp(pool.least, pool.most)
 }
@@ -160,6 +167,7 @@ mod tests {
             rtt: Some(10 * MS),
             heard: Instant::now(),
             owes: Duration::ZERO,
+            filled: false,
             held_up: None,
         }
     }
@@ -276,6 +284,21 @@ mod tests {
         assert_eq!(count(&[with(10)]), 1);
         assert_eq!(count(&[with(10), with(9)]), 0);
         assert_eq!(count(&[with(10); 3]), 0);
+    }
+
+    #[test]
+    fn beside_transfers_there_is_a_connection_for_the_rest_up_to_four() {
+        let full = View {
+            filled: true,
+            ..with(1)
+        };
+        let pool = pool(1..=8);
+        let count = |views: &[View]| missing_for(views, &pool, Need::Caller, false);
+        assert_eq!(count(&[full]), 1);
+        assert_eq!(count(&[full, with(9)]), 0);
+        assert_eq!(count(&[full; 3]), 1);
+        assert_eq!(count(&[full; BESIDE]), 0);
+        assert_eq!(best_first(&[full, with(9)]), [1, 0]);
     }
 
     #[test]

@@ -47,10 +47,15 @@ impl PoolConfig {
     /// Connections of one target: how many are dialled at its first use, and up
     /// to how many there may be. Default `1..=16`: a clean link needs one.
     ///
-    /// Another is dialled when each has [`busy_at`](Self::busy_at) channels, and
-    /// several when the link loses packets. TCP does not tell that, so the sign of
-    /// it is a transfer of eight round trips or more that carries less than 512 KiB
-    /// a round trip and no longer grows, while the sender has more. Then as many are dialled as would carry those 512 KiB together; new channels go
+    /// Another is dialled when each has [`busy_at`](Self::busy_at) channels;
+    /// when a channel is asked for while a transfer fills each of up to three,
+    /// so that small requests don't wait with it
+    /// ([`Stats::filled`](crate::proto::Stats::filled)), and it stays as long as
+    /// it has something to do; and several when the link loses packets. TCP does
+    /// not tell that, so the sign of it is a transfer of eight round trips or more
+    /// that carries less than 512 KiB a round trip and no longer grows, while the
+    /// sender has more. Then
+    /// as many are dialled as would carry those 512 KiB together; new channels go
     /// to all of them. If most are held up and carry together no more than the
     /// one did, they share a slow link: all but the first drain, and the next
     /// try comes after a minute, then two, up to an hour. Without a new sign for

@@ -81,6 +81,7 @@ impl Slot {
             room: stats.room,
             rtt: stats.rtt,
             heard,
+            filled: stats.filled,
             held_up: stats.held_up,
             owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
         }

@@ -32,6 +32,8 @@ pub(super) struct Pace {
     waited: Duration,
     /// The pace before the last look, if the transport set it.
     before: Option<u64>,
+    /// At the last look the transport set the pace of a healthy long link.
+    full: bool,
 }
 
 /// The transport was found to carry little for its round-trip time, as one that
@@ -60,7 +62,13 @@ impl Pace {
             waiting: None,
             waited: Duration::ZERO,
             before: None,
+            full: false,
         }
+    }
+
+    /// Whether a transfer fills the direction: what comes to it now waits.
+    pub fn is_full(&self) -> bool {
+        self.full && self.waiting.is_some()
     }
 
     /// So many bytes have passed in all, and the transport is waited for now or
@@ -84,6 +92,7 @@ impl Pace {
         let passed = u128::from(bytes - self.bytes);
         let pace = (passed * round.as_nanos() / elapsed.as_nanos()) as u64;
         let waited = std::mem::take(&mut self.waited) * 4 >= elapsed * 3;
+        self.full = waited && pace >= HEALTHY && rtt >= Some(LEAST_ROUND);
         let before = std::mem::replace(&mut self.before, waited.then_some(pace));
         (self.since, self.bytes) = (now, bytes);
         let before = before.filter(|_| waited)?;
@@ -139,6 +148,28 @@ mod tests {
     #[test]
     fn a_large_pace_is_not_held_up() {
         assert!(found(&[HEALTHY + 100_000; 40], 90).is_empty());
+    }
+
+    #[test]
+    fn a_large_pace_that_the_transport_sets_fills_the_link_until_it_is_over() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        for round in 0..10 {
+            let now = start + RTT * round;
+            pace.on(HEALTHY * u64::from(round) * 2, true, now, Some(RTT));
+        }
+        assert!(pace.is_full());
+        pace.on(HEALTHY * 20, false, start + RTT * 10, Some(RTT));
+        assert!(!pace.is_full());
+    }
+
+    #[test]
+    fn a_short_link_is_not_filled() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        for round in 0..10 {
+            let now = start + RTT * round;
+            pace.on(HEALTHY * u64::from(round) * 9, true, now, Some(RTT / 8));
+        }
+        assert!(!pace.is_full());
     }
 
     #[test]

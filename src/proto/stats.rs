@@ -24,6 +24,11 @@ pub struct Stats {
     /// When the transport was last found to hold the connection up, and how
     /// much.
     pub held_up: Option<HeldUp>,
+    /// Whether a transfer fills a direction of the connection, so that small
+    /// messages wait with it where packets are lost: over four round trips, of
+    /// 20 ms or more, it had more than the transport took, which was 512 KiB a
+    /// round trip or more.
+    pub filled: bool,
     /// Bytes a second that this side sends at most, while it spaces them so that
     /// they don't wait on the link ([`Config::pacing`](crate::Config::pacing)).
     pub pace: Option<u64>,
@@ -123,6 +128,7 @@ impl Connection {
             min_rtt: self.liveness.min_rtt(),
             suspect: self.liveness.is_suspect(),
             held_up: self.held_up,
+            filled: self.receives.is_full() || self.sends.is_full(),
             pace: self.pace,
             draining: !self.is_open(),
             channels: self.channels.len(),
