@@ -3,6 +3,7 @@
 mod application;
 mod buffer;
 mod channel;
+mod clock;
 mod end;
 mod error;
 mod event;
@@ -18,7 +19,7 @@ mod transmit;
 mod version0;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use self::application::Read;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
@@ -34,7 +35,7 @@ use self::buffer::Spare;
 use self::channel::State;
 use self::flow::{Ahead, Budget};
 use self::guard::Guards;
-use self::liveness::{Due, Liveness};
+use self::liveness::Liveness;
 use self::pace::Pace;
 use self::scheduler::Scheduler;
 use self::stats::Counters;
@@ -227,17 +228,6 @@ impl Connection {
         self.version
     }
 
-    /// The smoothed round-trip time, once a first pong has come.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.liveness.rtt()
-    }
-
-    /// Whether the peer is late with an answer: new work is better done on
-    /// another connection.
-    pub fn is_suspect(&self) -> bool {
-        self.liveness.is_suspect()
-    }
-
     /// Why the connection ended, if it has.
     pub fn error(&self) -> Option<&ConnectionError> {
         self.end.as_ref()
@@ -257,94 +247,6 @@ impl Connection {
     /// Whether the peer has said its hello.
     pub fn is_greeted(&self) -> bool {
         self.hello.settings
-    }
-
-    /// The transport took bytes again after it had been full, so the peer's
-    /// side is alive though it may say nothing.
-    pub fn handle_progress(&mut self, now: Instant) {
-        self.liveness.on_progress();
-        self.heard(now);
-        self.note_sending(false, now);
-    }
-
-    /// The transport takes no more bytes for now. A peer that makes it stay so
-    /// for [`Config::write_stall`](crate::Config::write_stall) is given up,
-    /// though it may say a lot. Calling it again changes nothing.
-    pub fn handle_blocked(&mut self, now: Instant) {
-        self.liveness.on_blocked(now);
-        self.note_sending(true, now);
-    }
-
-    fn note_sending(&mut self, waits: bool, now: Instant) {
-        let (sent, rtt) = (self.counters.sent, self.liveness.min_rtt());
-        let found = self.sends.on(sent, waits, now, rtt);
-        self.note_held_up(found);
-    }
-
-    fn note_held_up(&mut self, found: Option<HeldUp>) {
-        if found.is_none() {
-            return;
-        }
-        self.held_up = found;
-        if !std::mem::replace(&mut self.told_held_up, true) {
-            self.events.push_back(Event::HeldUp);
-        }
-    }
-
-    fn heard(&mut self, now: Instant) {
-        if self.liveness.on_life(now) {
-            self.events.push_back(Event::Recovered);
-        }
-    }
-
-    /// Does what is due at `now`; too early is harmless.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_none() {
-            return;
-        }
-        match self.liveness.due(now) {
-            Due::Nothing => {}
-            Due::Ping => self.spare.clear(), // nothing has come for a while
-            Due::Suspect => self.events.push_back(Event::Suspect),
-            Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
-            Due::Dead => self.fail(ConnectionError::Dead),
-            Due::Stalled => self.stalled(),
-        }
-    }
-
-    /// The shortest round-trip time that was seen; zero with version 0, which
-    /// can't measure it.
-    pub fn min_rtt(&self) -> Option<Duration> {
-        match self.is_v0() {
-            true => Some(Duration::ZERO),
-            false => self.liveness.min_rtt(),
-        }
-    }
-
-    /// Asks the peer for an answer soon, unless it was asked already, so that
-    /// [`round`](Self::round) tells how what is sent now fares.
-    pub fn probe(&mut self, now: Instant) {
-        if !self.is_v0() {
-            self.liveness.probe(now);
-        }
-    }
-
-    /// For [`Stats::pace`]: at how many bytes a second the driver hands over what
-    /// is sent, if it spaces that.
-    pub fn note_pace(&mut self, pace: Option<u64>) {
-        self.pace = pace;
-    }
-
-    /// The last answer of the peer to a ping, and what was sent before that.
-    pub fn round(&self) -> Option<Round> {
-        self.liveness.round()
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout).
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        // Version 0 has no ping, so nothing is due once the hello is through.
-        let waits = self.end.is_none() && !(self.is_v0() && self.hello.settings);
-        waits.then(|| self.liveness.deadline())
     }
 
     /// The next event.
