@@ -342,6 +342,43 @@ async fn a_peer_that_broke_the_protocol_is_gone_within_a_second() {
     assert!(start.elapsed() <= Duration::from_millis(1_010));
 }
 
+/// It would send megabytes, and have them copied, before it is closed.
+#[tokio::test(start_paused = true)]
+async fn of_a_peer_that_broke_the_protocol_little_more_is_read() {
+    let (near, mut far) = duplex(1 << 10);
+    let server = Connection::server(near, Config::default());
+    far.write_all(&[1, 0x70]).await.unwrap();
+    assert!(server.accept().await.is_none());
+    let start = Instant::now();
+    let mut taken = 0;
+    while let Ok(n @ 1..) = far.write(&[7; 1 << 10]).await {
+        taken += n;
+        assert!(taken <= 300 << 10);
+    }
+    assert!(taken >= 200 << 10, "{taken} bytes"); // what an honest one has under way
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// Its socket is closed with bytes unread, which is a TCP reset.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_that_floods_on_behind_a_violation_is_told_all_the_same() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
+    let (near, _) = listener.accept().await.unwrap();
+    let server = Connection::server(near, Config::default());
+    let hello = hello(Control::Hello { magic: MAGIC });
+    far.write_all(&hello).await.unwrap();
+    far.write_all(&[1, 0x70]).await.unwrap();
+    let cut_off = async { while far.write_all(&[7; 1 << 20]).await.is_ok() {} };
+    timeout(Duration::from_secs(10), cut_off).await.unwrap();
+    let (controls, _) = hear(far).await;
+    let last = controls.last();
+    assert!(matches!(last, Some(Control::GoAway { .. })), "{controls:?}");
+    drop(server);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_dribbles_does_not_hold_up_an_orderly_end_for_ever() {
     let (near, mut far) = duplex(1 << 10);

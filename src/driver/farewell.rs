@@ -10,9 +10,17 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::shared::Shared;
-use super::transport::{READ, Transport};
+use super::transport::Transport;
 use super::turn::yields;
 use crate::proto::ConnectionError;
+
+/// Bytes to read at once of those that nobody wants any more.
+const PIECE: usize = 16 * 1024;
+
+/// Bytes that are read at most of a peer that broke the protocol. An honest one
+/// has little more under way; a flood comes with megabytes, and others would wait
+/// while they are copied.
+const CURT_BYTES: usize = 256 * 1024;
 
 /// How long the end takes at most with a peer that broke the protocol.
 const CURT: Duration = Duration::from_secs(1);
@@ -26,6 +34,8 @@ pub(super) struct Farewell {
     /// How long a peer may be silent at an orderly end.
     patience: Duration,
     orderly: bool,
+    /// Bytes read since it began.
+    read: usize,
     /// When it is over whatever the peer does.
     last: Instant,
 }
@@ -44,6 +54,7 @@ impl Farewell {
             stage: Stage::Start,
             patience,
             orderly: false,
+            read: 0,
             last: Instant::now(),
         }
     }
@@ -139,10 +150,12 @@ impl Farewell {
             },
             Stage::Reading => {
                 let mut over = false;
-                let read = transport.poll_read(cx, READ, |read| {
-                    over = read.map_or(true, |read| read.is_empty());
+                let read = transport.poll_read(cx, PIECE, |read| {
+                    let bytes = read.map_or(0, |read| read.len());
+                    over |= bytes == 0;
+                    self.read += bytes;
                 });
-                if over {
+                if over || (self.read >= CURT_BYTES && !self.orderly) {
                     self.stage = Stage::Over;
                 } else if read.is_pending() {
                     return Poll::Pending;

@@ -19,7 +19,7 @@ pub(super) const BATCH: usize = 16;
 
 /// Channels that learn at once of the end of their connection: each is a task of
 /// the application's, which ends with it.
-pub(super) const ENDS: usize = 16;
+pub(super) const ENDS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Shared {

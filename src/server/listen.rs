@@ -54,8 +54,8 @@ impl Stream for Incoming {
 }
 
 /// Channels of a connection that are handed on before other connections have
-/// their turn.
-const TURN: u64 = 16;
+/// their turn: each becomes a task of the application's, with a request to serve.
+const TURN: u64 = 6;
 
 type Sender = mpsc::Sender<Accepted>;
 
