@@ -20,7 +20,7 @@ const BYTES: usize = 256;
 const WOKEN: usize = 4;
 
 /// Bytes of the first read, and the fewest of any.
-const FIRST_READ: usize = 4 * 1024;
+const FIRST_READ: usize = 2 * 1024;
 const LEAST_READ: usize = 512;
 
 pub(super) struct Turn {

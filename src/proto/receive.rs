@@ -15,6 +15,9 @@ use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 /// of the application's ends.
 const GIVEN_UP: u64 = 64;
 
+/// Frames that cost as much as a channel that begins.
+const OPENED: u64 = 4;
+
 impl Connection {
     /// Takes bytes that the transport received at `now`: all of them, in any
     /// pieces. After the end of the connection they are dropped.
@@ -80,7 +83,10 @@ impl Connection {
             self.counters.work += 1;
             match decoded {
                 Decoded::Payload(bytes) => self.on_payload(bytes, block),
-                Decoded::Data { channel, len } => self.on_data(channel, len)?,
+                Decoded::Data { channel, len } => {
+                    self.counters.work += 1;
+                    self.on_data(channel, len)?;
+                }
                 Decoded::Unknown { .. } => {
                     self.check_order(None)?;
                     self.guards.idle.take()?;
@@ -231,6 +237,7 @@ impl Connection {
         self.remote.next += 2;
         self.remote.opened += 1;
         self.counters.accepted += 1;
+        self.counters.work += OPENED;
         self.owe_max_channels();
         let initial = self.config.settings.initial_window.into();
         let credit = Credit::new(initial, self.ahead.for_open(id, initial));

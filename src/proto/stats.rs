@@ -111,8 +111,8 @@ impl State {
 
 impl Connection {
     /// The work that what was received came to, in frames: each frame or piece of
-    /// a body is one, and a RESET 64 more. So a driver knows when others should
-    /// have their turn.
+    /// a body is one, a DATA one more, an OPEN four more, and a RESET 64 more. So
+    /// a driver knows when others should have their turn.
     pub fn work_received(&self) -> u64 {
         self.counters.work
     }
