@@ -192,7 +192,7 @@ impl Connection {
             return Ok(Read::Bytes(n)); // no credit to give
         }
         let rtt = self.liveness.min_rtt(); // without queues, which windows make
-        let at = now.saturating_duration_since(self.since);
+        let at = || now.saturating_duration_since(self.since);
         let credit = &mut state.recv.credit;
         let more = credit.on_read(n as u64, drained, at, rtt, &mut self.budget);
         if more {

@@ -124,7 +124,7 @@ impl Credit {
         &mut self,
         n: u64,
         drained: bool,
-        at: Duration,
+        at: impl FnOnce() -> Duration,
         rtt: Option<Duration>,
         budget: &mut Budget,
     ) -> bool {
@@ -140,7 +140,7 @@ impl Credit {
             return false;
         }
         self.blocked = false;
-        let at = (at.as_micros() as u32).max(1);
+        let at = (at().as_micros() as u32).max(1);
         let took = Duration::from_micros(at.wrapping_sub(self.granted).into());
         match rtt {
             _ if first => self.learn(budget),

@@ -20,7 +20,8 @@ pub(super) struct Guards {
     pub pings: Bucket,
     /// Frames that change nothing.
     pub idle: Bucket,
-    refilled: Instant,
+    /// When more comes in: a tick after the last did.
+    due: Instant,
 }
 
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Bucket {
 }
 
 const TOKEN: u64 = 1000;
+
+const TICK: Duration = Duration::from_millis(1);
 
 /// Frames that may honestly come late for a channel that is over: a STOP and a
 /// WINDOW, which crossed its end.
@@ -51,18 +54,19 @@ impl Guards {
                 config.idle_frames_per_second,
                 0,
             ),
-            refilled: now,
+            due: now + TICK,
         }
     }
 
     /// Adds what has come in since the last call, in whole milliseconds.
     pub fn refill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.refilled).as_millis() as u64;
-        if passed > 0 {
-            self.refilled += Duration::from_millis(passed);
-            for bucket in [&mut self.cancels, &mut self.pings, &mut self.idle] {
-                bucket.refill(passed);
-            }
+        if now < self.due {
+            return; // nearly always, and cheaper than to see how long it was
+        }
+        let passed = (now - self.due + TICK).as_millis() as u64;
+        self.due += Duration::from_millis(passed);
+        for bucket in [&mut self.cancels, &mut self.pings, &mut self.idle] {
+            bucket.refill(passed);
         }
     }
 

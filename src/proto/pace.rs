@@ -26,6 +26,8 @@ pub(super) struct Pace {
     /// Of the last look: when it was, and how many bytes had passed.
     since: Instant,
     bytes: u64,
+    /// The next is not before that.
+    soonest: Instant,
     /// Since when the transport is waited for.
     waiting: Option<Instant>,
     /// How long it was waited for since the last look.
@@ -59,6 +61,7 @@ impl Pace {
         Pace {
             since: now,
             bytes: 0,
+            soonest: now + LEAST_ROUND * LOOK,
             waiting: None,
             waited: Duration::ZERO,
             before: None,
@@ -84,6 +87,9 @@ impl Pace {
             self.waited += now.saturating_duration_since(since);
         }
         self.waiting = waits.then_some(now);
+        if now < self.soonest {
+            return None;
+        }
         let elapsed = now.saturating_duration_since(self.since);
         let round = rtt?.max(LEAST_ROUND);
         if elapsed < round * LOOK {
@@ -95,6 +101,7 @@ impl Pace {
         self.full = waited && pace >= HEALTHY && rtt >= Some(LEAST_ROUND);
         let before = std::mem::replace(&mut self.before, waited.then_some(pace));
         (self.since, self.bytes) = (now, bytes);
+        self.soonest = now + LEAST_ROUND * LOOK;
         let before = before.filter(|_| waited)?;
         // One that carries nothing at all is late: that is for the liveness.
         let held_up = pace > 0 && pace < before + before / 2 && pace < HEALTHY;
