@@ -55,7 +55,7 @@ impl Stream for Incoming {
 
 /// Channels of a connection that are handed on before other connections have
 /// their turn: each becomes a task of the application's, with a request to serve.
-const TURN: u64 = 6;
+const TURN: u64 = 4;
 
 type Sender = mpsc::Sender<Accepted>;
 
