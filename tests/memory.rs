@@ -13,8 +13,8 @@ use tcpchan::proto::{Connection, ConnectionError, Event, Key, OpenError, Read, R
 use tcpchan::wire::{
     Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, MAX_DATA, Protocol, Settings, Version,
 };
-use tcpchan::{Config, Connection as Server};
-use tokio::io::AsyncWriteExt;
+use tcpchan::{Channel as Stream, Config, Connection as Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -649,4 +649,35 @@ fn words_of_pieces_that_were_read() {
     }
     assert_eq!(peer.core.error(), None);
     fits(&meter, bound, 0.5);
+}
+
+/// Two ends of a connection in this process, and of a channel on it.
+async fn pair() -> [(Server, Stream); 2] {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let client = Server::client(near, Config::default());
+    let server = Server::server(far, Config::default());
+    let mut near = client.open().await.unwrap();
+    near.write_all(b"x").await.unwrap();
+    let mut far = server.accept().await.unwrap();
+    far.read_u8().await.unwrap();
+    [(client, near), (server, far)]
+}
+
+/// What is sent is put together in a block that goes from connection to connection
+/// of a thread.
+#[tokio::test(start_paused = true)]
+async fn connections_that_rest_keep_no_block_to_send_from() {
+    const CONNECTIONS: usize = 64;
+    let meter = Meter::new();
+    let mut pairs = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let [(client, mut near), (server, mut far)] = pair().await;
+        let much = vec![7; 300_000];
+        let sent = tokio::spawn(async move { far.write_all(&much).await.map(|()| far) });
+        near.read_exact(&mut [0; 300_000]).await.unwrap();
+        pairs.push((client, near, server, sent.await.unwrap().unwrap()));
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await; // spare buffers go, too
+    let each = meter.held() / CONNECTIONS as u64;
+    assert!(each < 16 << 10, "{each} bytes");
 }

@@ -170,24 +170,23 @@ impl Shared {
         (inner.core.work_received() - before) as usize
     }
 
-    /// Wakes what `dispatch` found and tells what it noted; returns the empty
-    /// collection.
-    pub fn wake(&self, mut wake: Wake) -> Wake {
-        if wake.acceptable {
+    /// Wakes what `dispatch` found and tells what it noted, of which nothing is
+    /// left.
+    pub fn wake(&self, wake: &mut Wake) {
+        if std::mem::take(&mut wake.acceptable) {
             self.acceptable.notify_waiters();
         }
-        if wake.openable {
+        if std::mem::take(&mut wake.openable) {
             self.openable.notify_waiters();
         }
         for waker in wake.wakers.drain(..) {
             waker.wake();
         }
-        (wake.acceptable, wake.openable, wake.readable) = (false, false, 0);
+        wake.readable = 0;
         self.observer.tell(&mut wake.noted, || {
             let inner = self.lock();
             (inner.core.stats(), inner.core.error().cloned())
         });
-        wake
     }
 
     /// Notes for how many channels the last input was: up to two (one that
@@ -249,7 +248,7 @@ impl Sender<'_> {
             self.transport.gather.begin(now);
         }
         drop(self.transport);
-        self.shared.wake(wake);
+        self.shared.wake(&mut wake);
         if failed || more {
             task.wake();
         }

@@ -118,7 +118,7 @@ impl Task {
             return false;
         }
         shared.note_busy(&self.wake);
-        self.wake = shared.wake(std::mem::take(&mut self.wake));
+        self.shared.wake(&mut self.wake);
         more
     }
 
@@ -164,7 +164,7 @@ impl Task {
         };
         transport.note_waiting(self.spaced.is_some(), now.into());
         drop(transport);
-        self.wake = self.shared.wake(std::mem::take(&mut self.wake));
+        self.shared.wake(&mut self.wake);
         sent
     }
 
@@ -235,7 +235,7 @@ impl Task {
         inner.dispatch(&mut self.wake);
         let more = inner.dispatch_ends(&mut self.wake);
         drop(inner);
-        self.wake = self.shared.wake(std::mem::take(&mut self.wake));
+        self.shared.wake(&mut self.wake);
         let over = self.farewell.poll(cx, &self.shared, self.sleep.as_mut());
         if more {
             yields(cx);
@@ -283,7 +283,7 @@ impl Drop for Task {
         inner.dispatch(&mut self.wake);
         while inner.dispatch_ends(&mut self.wake) {}
         drop(inner);
-        self.shared.wake(std::mem::take(&mut self.wake));
+        self.shared.wake(&mut self.wake);
         self.meter.finish(|| self.shared.lock().core.stats());
         let io = self.shared.transport().take();
         drop(io);

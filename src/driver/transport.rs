@@ -170,12 +170,11 @@ impl Transport {
 
     /// Takes from the core what it owes, up to a piece for one system call.
     pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
-        if self.output.capacity() == 0 {
-            self.output = OUTPUT.take();
-        }
         let room = self.room(now);
         // Of what waits for its time a ping, its answer and the like need not.
-        if self.written == 0 && (room > 0 || self.output.is_empty()) {
+        let takes = self.written == 0 && (room > 0 || self.output.is_empty());
+        if takes && core.wants_transmit() {
+            self.borrow_output();
             let before = core.data_sent();
             core.poll_transmit(&mut self.output, room, now);
             self.has_data |= core.data_sent() > before;
@@ -208,10 +207,18 @@ impl Transport {
         most.saturating_sub(self.output.len())
     }
 
+    /// Takes the thread's output, which goes back when it was written.
+    fn borrow_output(&mut self) {
+        if self.output.capacity() == 0 {
+            self.output = OUTPUT.take();
+        }
+    }
+
     /// Where frames may be appended behind those that [`fill`](Self::fill) took,
     /// and up to which length.
     pub fn output(&mut self, now: Instant) -> (&mut Vec<u8>, usize) {
         let most = self.output.len() + self.room(now);
+        self.borrow_output();
         (&mut self.output, most.min(LEAST_WRITE))
     }
 
