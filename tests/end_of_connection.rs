@@ -359,24 +359,83 @@ async fn of_a_peer_that_broke_the_protocol_little_more_is_read() {
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
-/// Its socket is closed with bytes unread, which is a TCP reset.
+/// One that answers pings may be honest and behind in reading: what was written to
+/// it may still be on its way, and a close with bytes unread would be a TCP reset.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_peer_that_floods_on_behind_a_violation_is_told_all_the_same() {
+async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_it() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = listener.local_addr().unwrap();
-    let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
+    let mut far = socket.connect(to).await.unwrap();
     let (near, _) = listener.accept().await.unwrap();
     let server = Connection::server(near, Config::default());
-    let hello = hello(Control::Hello { magic: MAGIC });
-    far.write_all(&hello).await.unwrap();
+    let asks = [
+        hello(Control::Hello { magic: MAGIC }),
+        v1(Control::Open { channel: 1 }),
+        v1(Control::Fin { channel: 1 }),
+        v1(Control::Window {
+            channel: 1,
+            limit: 1 << 20,
+        }),
+    ];
+    far.write_all(&asks.concat()).await.unwrap();
+    let mut channel = server.accept().await.unwrap();
+    let mut first = Vec::with_capacity(4096);
+    far.read_buf(&mut first).await.unwrap(); // with a ping
+    let pong = v1(Control::Pong { token: 1 });
+    far.write_all(&pong).await.unwrap();
+    channel.write_all(&[7; 300_000]).await.unwrap();
+    channel.shutdown().await.unwrap();
+    sleep(Duration::from_millis(100)).await; // until the kernel has it
+    let floods = [&[1, 0x70][..], &[7; 512 << 10]].concat();
+    let _ = timeout(Duration::from_millis(200), far.write_all(&floods)).await;
+    sleep(Duration::from_millis(200)).await; // it reads late
+    assert!(server.rtt().is_some());
+    let (controls, payload) = hear((&first[..]).chain(far)).await;
+    let last = controls.last();
+    assert!(matches!(last, Some(Control::GoAway { .. })), "{controls:?}");
+    assert_eq!(payload, 300_000);
+}
+
+/// It waits for a second, and takes no more meanwhile.
+#[tokio::test(start_paused = true)]
+async fn of_one_that_has_answered_a_ping_little_more_is_read_either() {
+    let (near, mut far) = duplex(1 << 10);
+    let server = Connection::server(near, Config::default());
+    far.write_all(&hello(Control::Hello { magic: MAGIC }))
+        .await
+        .unwrap();
+    sleep(Duration::from_millis(1)).await; // until it was asked
+    far.write_all(&v1(Control::Pong { token: 1 }))
+        .await
+        .unwrap();
     far.write_all(&[1, 0x70]).await.unwrap();
-    let cut_off = async { while far.write_all(&[7; 1 << 20]).await.is_ok() {} };
-    timeout(Duration::from_secs(10), cut_off).await.unwrap();
+    assert!(server.accept().await.is_none());
+    let start = Instant::now();
+    let mut taken = 0;
+    while let Ok(n @ 1..) = far.write(&[7; 1 << 10]).await {
+        taken += n;
+        assert!(taken <= 300 << 10);
+    }
+    assert_eq!(start.elapsed().as_millis() / 10, 100, "a second");
+}
+
+/// A close is no violation: what the peer has under way is read to its end.
+#[tokio::test(start_paused = true)]
+async fn an_orderly_end_reads_whatever_the_peer_still_sends() {
+    let (near, mut far) = duplex(1 << 10);
+    let server = Connection::server(near, Config::default());
+    far.write_all(&hello(Control::Hello { magic: MAGIC }))
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    server.close("bye");
+    far.write_all(&[7; 1 << 20]).await.unwrap();
     let (controls, _) = hear(far).await;
     let last = controls.last();
     assert!(matches!(last, Some(Control::GoAway { .. })), "{controls:?}");
-    drop(server);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,9 +17,8 @@ use crate::proto::ConnectionError;
 /// Bytes to read at once of those that nobody wants any more.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes that are read at most of a peer that broke the protocol. An honest one
-/// has little more under way; a flood comes with megabytes, and others would wait
-/// while they are copied.
+/// Bytes that are read at most of a peer that broke the protocol: a flood comes with
+/// megabytes, and others would wait while they are copied.
 const CURT_BYTES: usize = 256 * 1024;
 
 /// How long the end takes at most with a peer that broke the protocol.
@@ -34,6 +33,8 @@ pub(super) struct Farewell {
     /// How long a peer may be silent at an orderly end.
     patience: Duration,
     orderly: bool,
+    /// The peer has answered a ping, as an honest one does.
+    answered: bool,
     /// Bytes read since it began.
     read: usize,
     /// When it is over whatever the peer does.
@@ -45,6 +46,8 @@ enum Stage {
     Writing,
     ShuttingDown,
     Reading,
+    /// No more is read, but what was written may still be on its way.
+    Waiting,
     Over,
 }
 
@@ -54,6 +57,7 @@ impl Farewell {
             stage: Stage::Start,
             patience,
             orderly: false,
+            answered: false,
             read: 0,
             last: Instant::now(),
         }
@@ -100,6 +104,7 @@ impl Farewell {
         let inner = shared.lock();
         let error = inner.core.error().cloned();
         let silent = !inner.core.wants_transmit();
+        self.answered = inner.core.rtt().is_some();
         drop(inner);
         self.stage = Stage::Writing;
         match error {
@@ -130,6 +135,7 @@ impl Farewell {
     ) -> Poll<()> {
         match self.stage {
             Stage::Start | Stage::Over => return Poll::Ready(()),
+            Stage::Waiting => return Poll::Pending,
             Stage::Writing => {
                 transport.fill(&mut shared.lock().core, Instant::now().into());
                 if transport.is_idle() {
@@ -155,8 +161,13 @@ impl Farewell {
                     over |= bytes == 0;
                     self.read += bytes;
                 });
-                if over || (self.read >= CURT_BYTES && !self.orderly) {
+                if over {
                     self.stage = Stage::Over;
+                } else if self.read >= CURT_BYTES && !self.orderly {
+                    self.stage = match self.answered {
+                        true => Stage::Waiting,
+                        false => Stage::Over,
+                    };
                 } else if read.is_pending() {
                     return Poll::Pending;
                 }

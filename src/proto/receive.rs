@@ -16,7 +16,7 @@ use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 const GIVEN_UP: u64 = 64;
 
 /// Frames that cost as much as a channel that begins.
-const OPENED: u64 = 4;
+pub(super) const OPENED: u64 = 4;
 
 impl Connection {
     /// Takes bytes that the transport received at `now`: all of them, in any

@@ -8,6 +8,7 @@
 use super::channel::{Cause, Half, State};
 use super::error::code;
 use super::flow::Credit;
+use super::receive::OPENED;
 use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
 
@@ -92,6 +93,7 @@ impl Connection {
         }
         self.remote.opened += 1;
         self.counters.accepted += 1;
+        self.counters.work += OPENED;
         let window = self.config.settings.initial_window.into();
         let state = State::new(id, false, u64::MAX, Credit::new(window, window));
         let key = self.channels.insert(state);

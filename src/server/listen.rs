@@ -11,6 +11,7 @@ use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, error::SendError};
+use tokio::time::Instant;
 
 use super::acceptor::{Accepted, Peer};
 use super::drain::{Mark, Membership, Token};
@@ -53,9 +54,13 @@ impl Stream for Incoming {
     }
 }
 
-/// Channels of a connection that are handed on before other connections have
-/// their turn: each becomes a task of the application's, with a request to serve.
-const TURN: u64 = 4;
+/// Channels of a connection that are handed on before others have their turn, since
+/// each becomes a task of the application's with a request to serve; and how many
+/// where a turn of the others is long, so that a burst doesn't wait for many of
+/// those.
+const TURN: u32 = 4;
+const TURN_OF_MANY: u32 = 16;
+const LONG: Duration = Duration::from_micros(500);
 
 type Sender = mpsc::Sender<Accepted>;
 
@@ -177,10 +182,12 @@ impl Feed<'_> {
     /// long as a channel can come, and goes along with each.
     async fn run(self, open: Token) {
         let mut open = Some(open);
-        for nth in 1u64.. {
-            if nth.is_multiple_of(TURN) {
-                tokio::task::yield_now().await;
+        let mut left = TURN;
+        loop {
+            if left == 0 {
+                left = turn_of_others().await;
             }
+            left -= 1;
             let channel = tokio::select! {
                 biased;
                 () = self.to.closed() => break,
@@ -207,6 +214,16 @@ impl Feed<'_> {
             channel,
             _open: open.clone(),
         }
+    }
+}
+
+/// Lets others run; how many channels are handed on then.
+async fn turn_of_others() -> u32 {
+    let start = Instant::now();
+    tokio::task::yield_now().await;
+    match start.elapsed() < LONG {
+        true => TURN,
+        false => TURN_OF_MANY,
     }
 }
 
