@@ -1,7 +1,8 @@
 //! The end of a connection: its last bytes, the shutdown, the peer's last bytes.
 //!
 //! A socket that is closed with bytes unread is a TCP reset, which takes with it
-//! what the peer has not read yet. So it is read until the peer closes.
+//! what the peer has not read yet. So it is read until the peer closes; of a peer that
+//! broke the protocol a little, after which it is left open for the rest of a second.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

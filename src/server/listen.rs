@@ -55,11 +55,12 @@ impl Stream for Incoming {
 }
 
 /// Channels of a connection that are handed on before others have their turn, since
-/// each becomes a task of the application's with a request to serve; and how many
-/// where a turn of the others is long, so that a burst doesn't wait for many of
-/// those.
+/// each becomes a task of the application's with a request to serve.
 const TURN: u32 = 4;
-const TURN_OF_MANY: u32 = 16;
+
+/// How many where a turn of the others takes so long: a burst is not to wait for
+/// many of those.
+const TURN_AMONG_MANY: u32 = 16;
 const LONG: Duration = Duration::from_micros(500);
 
 type Sender = mpsc::Sender<Accepted>;
@@ -223,7 +224,7 @@ async fn turn_of_others() -> u32 {
     tokio::task::yield_now().await;
     match start.elapsed() < LONG {
         true => TURN,
-        false => TURN_OF_MANY,
+        false => TURN_AMONG_MANY,
     }
 }
 
