@@ -54,12 +54,11 @@ impl PoolConfig {
     /// it has something to do; and several when the link loses packets. TCP does
     /// not tell that, so the sign of it is a transfer of eight round trips or more
     /// that carries less than 512 KiB a round trip and no longer grows, while the
-    /// sender has more. Then
-    /// as many are dialled as would carry those 512 KiB together; new channels go
-    /// to all of them. If most are held up and carry together no more than the
-    /// one did, they share a slow link: all but the first drain, and the next
-    /// try comes after a minute, then two, up to an hour. Without a new sign for
-    /// a minute the loss is over, and all but the first drain.
+    /// sender has more. Then as many are dialled as would carry those 512 KiB
+    /// together; new channels go to all of them. If most are held up and carry
+    /// together no more than the one did, they share a slow link: all but the first
+    /// drain, and the next try comes after a minute, then two, up to an hour.
+    /// Without a new sign for a minute the loss is over, and all but the first drain.
     /// [`Stats::held_up`](crate::proto::Stats::held_up) tells the sign.
     ///
     /// While one of them is suspect, or has reached its age, its replacement

@@ -89,8 +89,8 @@ impl Connection {
         }
     }
 
-    /// For [`Stats::pace`](super::Stats::pace): at how many bytes a second the driver hands over what
-    /// is sent, if it spaces that.
+    /// For [`Stats::pace`](super::Stats::pace): at how many bytes a second the
+    /// driver hands over what is sent, if it spaces that.
     pub fn note_pace(&mut self, pace: Option<u64>) {
         self.pace = pace;
     }

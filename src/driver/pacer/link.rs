@@ -3,11 +3,11 @@
 //! While more is to be sent than leaves, a ping goes along in each round trip. Its
 //! answer tells what the link delivered, and how long things wait on it. Once they
 //! wait for an eighth of a round trip, and no more than a quarter more arrives than
-//! in the round before, bytes are spaced: at what was delivered, a little faster while they wait for less
-//! than a sixteenth, and slower while they wait for more. Where that is in vain,
-//! others fill the link, or it got longer, or it loses packets, and nothing is
-//! spaced for a while: things wait as long though less is sent, or they wait
-//! suddenly, as they do behind a packet that is sent again.
+//! in the round before, bytes are spaced: at what was delivered, a little faster
+//! while they wait for less than a sixteenth, and slower while they wait for more.
+//! Where that is in vain, others fill the link, or it got longer, or it loses
+//! packets, and nothing is spaced for a while: things wait as long though less is
+//! sent, or they wait suddenly, as they do behind a packet that is sent again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
