@@ -62,6 +62,16 @@ fn both(buffer: usize) -> (Connection, Connection) {
     )
 }
 
+/// A server that has asked for an answer, and the peer's end, which has said its hello.
+async fn greeted() -> (Connection, DuplexStream) {
+    let (near, mut far) = duplex(1 << 10);
+    let server = Connection::server(near, Config::default());
+    let hello = hello(Control::Hello { magic: MAGIC });
+    far.write_all(&hello).await.unwrap();
+    sleep(Duration::from_millis(1)).await; // until its ping has left
+    (server, far)
+}
+
 /// A peer over a link of 10 kB/s.
 async fn slowly(mut io: DuplexStream) -> usize {
     let (mut bytes, mut piece) = (Vec::new(), [0; 1000]);
@@ -390,8 +400,8 @@ async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_i
     channel.shutdown().await.unwrap();
     sleep(Duration::from_millis(100)).await; // until the kernel has it
     let floods = [&[1, 0x70][..], &[7; 512 << 10]].concat();
-    let _ = timeout(Duration::from_millis(200), far.write_all(&floods)).await;
-    sleep(Duration::from_millis(200)).await; // it reads late
+    let _ = timeout(Duration::from_millis(100), far.write_all(&floods)).await;
+    sleep(Duration::from_millis(100)).await; // it reads late
     assert!(server.rtt().is_some());
     let (controls, payload) = hear((&first[..]).chain(far)).await;
     let last = controls.last();
@@ -402,12 +412,7 @@ async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_i
 /// It waits for a second, and takes no more meanwhile.
 #[tokio::test(start_paused = true)]
 async fn of_one_that_has_answered_a_ping_little_more_is_read_either() {
-    let (near, mut far) = duplex(1 << 10);
-    let server = Connection::server(near, Config::default());
-    far.write_all(&hello(Control::Hello { magic: MAGIC }))
-        .await
-        .unwrap();
-    sleep(Duration::from_millis(1)).await; // until it was asked
+    let (server, mut far) = greeted().await;
     far.write_all(&v1(Control::Pong { token: 1 }))
         .await
         .unwrap();
@@ -425,12 +430,7 @@ async fn of_one_that_has_answered_a_ping_little_more_is_read_either() {
 /// A close is no violation: what the peer has under way is read to its end.
 #[tokio::test(start_paused = true)]
 async fn an_orderly_end_reads_whatever_the_peer_still_sends() {
-    let (near, mut far) = duplex(1 << 10);
-    let server = Connection::server(near, Config::default());
-    far.write_all(&hello(Control::Hello { magic: MAGIC }))
-        .await
-        .unwrap();
-    sleep(Duration::from_secs(1)).await;
+    let (server, mut far) = greeted().await;
     server.close("bye");
     far.write_all(&[7; 1 << 20]).await.unwrap();
     let (controls, _) = hear(far).await;
@@ -440,12 +440,7 @@ async fn an_orderly_end_reads_whatever_the_peer_still_sends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_dribbles_does_not_hold_up_an_orderly_end_for_ever() {
-    let (near, mut far) = duplex(1 << 10);
-    let server = Connection::server(near, Config::default());
-    far.write_all(&hello(Control::Hello { magic: MAGIC }))
-        .await
-        .unwrap();
-    sleep(Duration::from_secs(1)).await;
+    let (server, mut far) = greeted().await;
     server.close("bye");
     let start = Instant::now();
     while far.write_u8(7).await.is_ok() {

@@ -209,6 +209,17 @@ impl Peer {
         }
     }
 
+    /// Each channel's window is used up and read so often.
+    fn grows(&mut self, times: usize) {
+        for _ in 0..times {
+            for at in 0..self.channels.len() {
+                self.sends(at, u64::MAX);
+                self.is_read(at, usize::MAX);
+                self.hear();
+            }
+        }
+    }
+
     /// The application writes what it can.
     fn is_written(&mut self, key: Key) {
         while self.core.write(key, &[7; MAX_DATA]).unwrap() > 0 {}
@@ -238,13 +249,7 @@ fn all_channels_full_both_ways_with_all_windows_grown() {
     for id in ids(256) {
         peer.opens(id);
     }
-    for _ in 0..8 {
-        for at in 0..256 {
-            peer.sends(at, u64::MAX);
-            peer.is_read(at, usize::MAX);
-            peer.hear();
-        }
-    }
+    peer.grows(8);
     let grown: u64 = peer.channels.iter().map(|one| one.limit - one.sent).sum();
     assert!(grown > 26 * MIB, "windows of {grown} bytes");
     for at in 0..256 {
@@ -611,13 +616,7 @@ fn words_of_pieces_that_were_read() {
     for id in ids(8) {
         peer.opens(id);
     }
-    for _ in 0..32 {
-        for at in 0..8 {
-            peer.sends(at, u64::MAX);
-            peer.is_read(at, usize::MAX);
-            peer.hear();
-        }
-    }
+    peer.grows(32);
     for at in 0..8 {
         let one = &peer.channels[at];
         let (key, window) = (one.key, (one.limit - one.sent) as usize);
