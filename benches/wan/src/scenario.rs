@@ -45,6 +45,17 @@ pub const SMALL: u64 = 256;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// And what shows how many connections tell.
+const LOSSY: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanSystem,
+    Kind::TcpchanOne,
+    Kind::H1Pool,
+    Kind::H1Sixteen,
+    Kind::H2Large,
+    Kind::Quic,
+];
+
 /// What a user may choose between.
 const MAIN: &[Kind] = &[
     Kind::Tcpchan,
@@ -117,6 +128,7 @@ pub const SCENARIOS: &[Scenario] = &[
         1,
     ),
     Scenario {
+        ways: Some(LOSSY),
         losses: &[0.0, 0.01],
         ..scenario("50x64k", "50 GETs of 64 KiB at once", gets(50, 64 * KIB), 3)
     },

@@ -10,6 +10,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tcpchan::client::PoolConfig;
 use tcpchan::{Config, ConfigError, SocketProfile};
+use tokio::sync::Semaphore;
 
 use crate::conditions::Congestion;
 use crate::link::SERVER;
@@ -42,6 +43,8 @@ pub enum Kind {
     H1New,
     /// HTTP/1, hyper's keep-alive pool
     H1Pool,
+    /// HTTP/1, the same with 16 requests at once, so at most 16 connections
+    H1Sixteen,
     /// HTTP/2 as hyper sets it up
     H2,
     /// HTTP/2 with large windows
@@ -65,7 +68,7 @@ impl Kind {
         match self {
             Kind::TcpchanPooled => Kind::Tcpchan,
             Kind::TcpchanOne | Kind::TcpchanFour | Kind::TcpchanEight => Kind::TcpchanSystem,
-            Kind::H1New => Kind::H1Pool,
+            Kind::H1New | Kind::H1Sixteen => Kind::H1Pool,
             kind => kind,
         }
     }
@@ -96,6 +99,14 @@ impl Kind {
             Kind::TcpchanFour => pool.connections(4..=16),
             Kind::TcpchanEight => pool.connections(8..=16),
             _ => Ok(pool),
+        }
+    }
+
+    /// How many requests are under way at most; the others wait for one to end.
+    pub fn at_once(self) -> usize {
+        match self {
+            Kind::H1Sixteen => 16,
+            _ => Semaphore::MAX_PERMITS,
         }
     }
 

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tcpchan::client::{Multiplex, TlsConnector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::quic::QuicConnector;
 use crate::conditions::Congestion;
@@ -26,7 +26,7 @@ use crate::way::{Kind, LARGE_WINDOW, Way};
 /// Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub enum Peer {
-    Http(Arc<dyn Requests>, Way),
+    Http(Arc<dyn Requests>, Arc<Semaphore>, Way),
     Tcp(Arc<Mutex<Option<BufReader<TcpStream>>>>, Way),
 }
 
@@ -50,13 +50,17 @@ impl Peer {
             (_, false) => Arc::new(builder.build(tcp())),
             (_, true) => Arc::new(builder.build(tls(way, identity)?)),
         };
-        Ok(Peer::Http(client, way))
+        let limit = Semaphore::new(way.kind.at_once());
+        Ok(Peer::Http(client, Arc::new(limit), way))
     }
 
     /// Fetches a body of this length, and checks it.
     pub async fn get(&self, length: u64) -> Result<()> {
         match self {
-            Peer::Http(client, way) => get(&**client, *way, length).await,
+            Peer::Http(client, limit, way) => {
+                let _permit = limit.acquire().await?;
+                get(&**client, *way, length).await
+            }
             Peer::Tcp(stream, way) => {
                 let mut stream = stream.lock().await;
                 let stream = connected(&mut stream, *way).await?;
@@ -69,7 +73,10 @@ impl Peer {
     /// Sends a body of this length, and checks that the server had it all.
     pub async fn put(&self, length: u64) -> Result<()> {
         match self {
-            Peer::Http(client, way) => put(&**client, *way, length).await,
+            Peer::Http(client, limit, way) => {
+                let _permit = limit.acquire().await?;
+                put(&**client, *way, length).await
+            }
             Peer::Tcp(stream, way) => {
                 let mut stream = stream.lock().await;
                 let stream = connected(&mut stream, *way).await?;
@@ -133,7 +140,7 @@ fn builder(kind: Kind) -> Builder {
             .http2_only(true)
             .http2_initial_stream_window_size(LARGE_WINDOW)
             .http2_initial_connection_window_size(LARGE_WINDOW),
-        Kind::TcpchanPooled | Kind::H1Pool | Kind::Tcp => &mut builder,
+        Kind::TcpchanPooled | Kind::H1Pool | Kind::H1Sixteen | Kind::Tcp => &mut builder,
         Kind::Tcpchan
         | Kind::TcpchanSystem
         | Kind::TcpchanOne
