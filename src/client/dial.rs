@@ -1,6 +1,5 @@
 //! One dial, made by a task of its own so that no caller takes it from others.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Weak;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -18,6 +16,7 @@ use super::target::Target;
 use crate::config::Config;
 use crate::driver::Connection;
 use crate::observability;
+use crate::socket;
 
 pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
@@ -44,10 +43,11 @@ where
         let mut config = self.config.clone();
         // Nobody accepts channels of the server's here, so none may wait.
         config.max_waiting = Some(0);
+        config.socket = config.socket.late();
         Box::pin(async move {
             let dial = observability::Dial::begin(uri.host(), uri.port_u16());
             match connect(&mut connector, uri, &config).await {
-                Ok(io) => Ok(dial.succeeds(|| Connection::client(TokioIo::new(io), config))),
+                Ok(io) => Ok(dial.succeeds(|| Connection::client(io, config))),
                 Err(error) => {
                     dial.fails(&error);
                     Err(error)
@@ -61,7 +61,7 @@ async fn connect<C>(
     connector: &mut C,
     uri: Uri,
     config: &Config,
-) -> Result<C::Response, ConnectError>
+) -> Result<TokioIo<C::Response>, ConnectError>
 where
     C: Service<Uri>,
     C::Response: 'static,
@@ -71,26 +71,11 @@ where
         .await
         .map_err(ConnectError::dial)?;
     let io = connector.call(uri).await.map_err(ConnectError::dial)?;
-    set_up(&io, config)?;
+    let io = TokioIo::new(io);
+    if let Some(tcp) = socket::tcp(&io) {
+        config.socket.apply(tcp).map_err(ConnectError::dial)?;
+    }
     Ok(io)
-}
-
-/// Gives a TCP socket the options of its profile, if it isn't hidden in
-/// another type.
-fn set_up(io: &dyn Any, config: &Config) -> Result<(), ConnectError> {
-    match tcp(io) {
-        Some(tcp) => config.socket.apply(tcp).map_err(ConnectError::dial),
-        None => Ok(()),
-    }
-}
-
-fn tcp(io: &dyn Any) -> Option<&TcpStream> {
-    #[cfg(feature = "tls")]
-    if let Some(tls) = io.downcast_ref::<super::TlsIo<TokioIo<TcpStream>>>() {
-        let (tcp, _) = tls.inner().get_ref();
-        return Some(tcp.inner().inner());
-    }
-    Some(io.downcast_ref::<TokioIo<TcpStream>>()?.inner())
 }
 
 /// The place of a dial at its target, which learns of its end however it ends.

@@ -97,6 +97,8 @@ impl Connection {
         let observer = Observer::new(role);
         let pacer = Pacer::new(config.pacing, now());
         let transport = Transport::new(io, observer.tap(config.protocol), pacer);
+        #[cfg(feature = "net")]
+        let transport = transport.for_socket(&config.socket, now());
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
         let task = Task::new(shared.clone(), patience, Meter::new(role, now()));

@@ -1,5 +1,6 @@
 //! The I/O object of one connection and the bytes on their way to it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,13 +16,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::gather::Gather;
 use super::pacer::Pacer;
+#[cfg(feature = "net")]
+use super::shared::now;
 use crate::observability::Tap;
 use crate::proto;
+#[cfg(feature = "net")]
+use crate::{SocketProfile, socket::Late};
 
 /// What carries a connection.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Any {}
 
-impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Any> Io for T {}
 
 /// Bytes that one read may take at most: many frames per system call, and few
 /// enough to be in the processor's cache when they are copied to their channels.
@@ -95,6 +100,9 @@ pub(super) struct Transport {
     /// What waits has data of channels.
     has_data: bool,
     tap: Tap,
+    /// Its socket is to get another congestion control.
+    #[cfg(feature = "net")]
+    late: Option<Late>,
 }
 
 impl fmt::Debug for Transport {
@@ -107,7 +115,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    pub fn new(io: impl Io + 'static, tap: Tap, pacer: Pacer) -> Self {
+    pub fn new(io: impl Io, tap: Tap, pacer: Pacer) -> Self {
         Transport {
             io: Some(Box::pin(io)),
             output: Vec::new(),
@@ -121,7 +129,17 @@ impl Transport {
             pacer,
             has_data: false,
             tap,
+            #[cfg(feature = "net")]
+            late: None,
         }
+    }
+
+    /// Has its socket, if it is one, get what the profile keeps for later.
+    #[cfg(feature = "net")]
+    pub fn for_socket(mut self, profile: &SocketProfile, now: Instant) -> Self {
+        let io = self.io.as_ref().filter(|_| profile.is_late());
+        self.late = io.and_then(|io| Late::new(io.as_ref().get_ref(), now));
+        self
     }
 
     /// Whether the transport took bytes after it had been full; told once.
@@ -266,6 +284,8 @@ impl Transport {
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
     /// woken when more can go.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        #[cfg(feature = "net")]
+        self.choose_congestion();
         let Some(io) = &mut self.io else {
             return Err(io::ErrorKind::NotConnected.into());
         };
@@ -277,6 +297,10 @@ impl Transport {
                     self.tap.sent(&bytes[..n]);
                     self.written += n;
                     self.pacer.spend(n);
+                    #[cfg(feature = "net")]
+                    if let Some(late) = &mut self.late {
+                        late.on_written(n);
+                    }
                     self.unflushed = true;
                     self.resumed |= std::mem::take(&mut self.full);
                 }
@@ -300,6 +324,19 @@ impl Transport {
             self.unflushed = false;
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// Has the socket get what it is to have, if it is time before what waits is
+    /// written.
+    #[cfg(feature = "net")]
+    fn choose_congestion(&mut self) {
+        let waiting = self.output.len() - self.written;
+        if let (Some(late), Some(io)) = (&mut self.late, &self.io)
+            && late.is_due(waiting, self.pacer.rtt(), now())
+        {
+            Late::choose(io.as_ref().get_ref());
+            self.late = None;
+        }
     }
 
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

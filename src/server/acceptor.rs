@@ -124,7 +124,8 @@ impl Acceptor {
     /// # Panics
     ///
     /// Outside a tokio runtime with time and I/O enabled.
-    pub fn new(listener: TcpListener, config: Config) -> Self {
+    pub fn new(listener: TcpListener, mut config: Config) -> Self {
+        config.socket = config.socket.late();
         let local_addr = listener.local_addr().ok();
         Acceptor::start(Incoming::new(listener, &config), config, local_addr)
     }

@@ -113,7 +113,8 @@ impl Acceptor {
     /// # Panics
     ///
     /// Outside a tokio runtime with time and I/O enabled.
-    pub fn tls(listener: TcpListener, tls: Tls, config: Config) -> Self {
+    pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
+        config.socket = config.socket.late();
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &config);
         let limits = tls.limits;

@@ -25,8 +25,12 @@ pub enum Work {
     Gets { count: usize, bytes: u64 },
     /// The same with uploads.
     Puts { count: usize, bytes: u64 },
-    /// A GET after so many seconds in which the open connections were idle.
-    Idle { bytes: u64, seconds: u64 },
+    /// GETs after so many seconds in which the open connections were idle.
+    Idle {
+        count: usize,
+        bytes: u64,
+        seconds: u64,
+    },
     /// Small GETs while a transfer runs, and the transfer alone.
     Beside { bytes: u64 },
     /// The same with a download and an upload at once.
@@ -120,12 +124,23 @@ pub const SCENARIOS: &[Scenario] = &[
         tls: WITH_TLS,
         ..scenario("1mib", "a GET of 1 MiB", gets(1, MIB), 4)
     },
-    scenario("1mib-idle-2s", "a GET of 1 MiB after 2 s idle", idle(2), 3),
+    scenario(
+        "1mib-idle-2s",
+        "a GET of 1 MiB after 2 s idle",
+        idle(1, MIB, 2),
+        3,
+    ),
     scenario(
         "1mib-idle-30s",
         "a GET of 1 MiB after 30 s idle",
-        idle(30),
+        idle(1, MIB, 30),
         1,
+    ),
+    scenario(
+        "burst-50-idle",
+        "50 small GETs at once after 2 s idle",
+        idle(50, SMALL, 2),
+        5,
     ),
     Scenario {
         ways: Some(LOSSY),
@@ -216,9 +231,10 @@ const fn puts(count: usize, bytes: u64) -> Work {
     Work::Puts { count, bytes }
 }
 
-const fn idle(seconds: u64) -> Work {
+const fn idle(count: usize, bytes: u64, seconds: u64) -> Work {
     Work::Idle {
-        bytes: MIB,
+        count,
+        bytes,
         seconds,
     }
 }
@@ -240,7 +256,7 @@ impl Scenario {
             Work::Gets { count: 1, bytes } | Work::Puts { count: 1, bytes } => {
                 way.kind != Kind::Tcp || bytes > SMALL
             }
-            Work::Idle { .. } => true,
+            Work::Idle { count, .. } => way.kind != Kind::Tcp || count == 1,
             Work::Link | Work::Datagrams => way.kind == Kind::Tcp,
             _ => way.kind != Kind::Tcp,
         }

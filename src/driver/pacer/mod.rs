@@ -74,6 +74,11 @@ impl Pacer {
         self.pace.is_some()
     }
 
+    /// The shortest round trip; zero until it is known.
+    pub fn rtt(&self) -> Duration {
+        self.rtt
+    }
+
     /// Bytes a second, if they are.
     pub fn pace(&self) -> Option<u64> {
         self.pace.map(|pace| pace as u64)

@@ -20,7 +20,11 @@ pub async fn round(work: Work, peer: Peer) -> Result<()> {
     match work {
         Work::Gets { count, bytes } => cold_and_warm(count, bytes, || get(&peer, bytes)).await,
         Work::Puts { count, bytes } => cold_and_warm(count, bytes, || put(&peer, bytes)).await,
-        Work::Idle { bytes, seconds } => idle(&peer, bytes, seconds).await,
+        Work::Idle {
+            count,
+            bytes,
+            seconds,
+        } => idle(&peer, count, bytes, seconds).await,
         Work::Beside { bytes } => beside(&peer, bytes).await,
         Work::BothWays { bytes } => both_ways(&peer, bytes).await,
         Work::Recovers { loss } => recovers(&peer, loss).await,
@@ -54,11 +58,12 @@ where
     sample(phase, latencies, start, count as u64 * bytes)
 }
 
-async fn idle(peer: &Peer, bytes: u64, seconds: u64) -> Result<()> {
-    burst("cold", 1, bytes, || get(peer, bytes)).await?;
-    burst("warm", 1, bytes, || get(peer, bytes)).await?;
+async fn idle(peer: &Peer, count: usize, bytes: u64, seconds: u64) -> Result<()> {
+    let work = || get(peer, bytes);
+    burst("cold", count, bytes, work).await?;
+    burst("warm", count, bytes, work).await?;
     sleep(Duration::from_secs(seconds)).await;
-    burst(&format!("after {seconds} s"), 1, bytes, || get(peer, bytes)).await
+    burst(&format!("after {seconds} s"), count, bytes, work).await
 }
 
 async fn beside(peer: &Peer, bytes: u64) -> Result<()> {

@@ -1,11 +1,15 @@
 //! TCP sockets set up for long links.
 
+mod congestion;
+
 use std::io;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
+use self::congestion::Congestion;
+pub(crate) use self::congestion::{Late, tcp};
 use crate::config::{ConfigError, DAY, MOST, check, check_time};
 use crate::observability;
 
@@ -37,28 +41,13 @@ pub struct SocketProfile {
     congestion: Congestion,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Congestion {
-    /// [`PREFERRED`], where the socket has one of [`LOSS_BASED`] and may choose.
-    Preferred,
-    System,
-    Named(String),
-}
-
-/// It neither takes a lost packet for a full link nor forgets, while a
-/// connection is idle, what the link carries.
-const PREFERRED: &str = "bbr";
-
-/// What systems have when nobody chose.
-const LOSS_BASED: [&[u8]; 2] = [b"cubic", b"reno"];
-
 impl Default for SocketProfile {
     fn default() -> Self {
         SocketProfile {
             unsent: Some(128 << 10),
             user_timeout: Some(Duration::from_secs(30)),
             keep_alive: Some(Duration::from_secs(30)),
-            congestion: Congestion::Preferred,
+            congestion: Congestion::Preferred { late: false },
         }
     }
 }
@@ -121,6 +110,13 @@ impl SocketProfile {
     /// slowly and a lossy one crawls; BBR does neither. The side that sends
     /// chooses, so both sides should have it.
     ///
+    /// [`apply`](Self::apply) chooses BBR at once. Connections that
+    /// `client::Multiplex` dials and `server::Acceptor` accepts, alone or over this
+    /// crate's TLS, begin with the system's, since BBR spaces even the first
+    /// packets: they choose BBR when 64 KiB are to be written at once or 128 KiB
+    /// without a gap of 25 ms; between bursts, once 128 KiB were sent; and after a
+    /// pause of a round trip and 200 ms, if more than ten packets were sent.
+    ///
     /// # Errors
     ///
     /// The system's, if it has no such congestion control or does not let this
@@ -128,7 +124,7 @@ impl SocketProfile {
     /// socket that refuses it later fails its dial.
     pub fn congestion(mut self, name: &str) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        set_congestion(&socket, name).map_err(|error| {
+        congestion::set(&socket, name).map_err(|error| {
             let text =
                 format!("the system lets no socket have congestion control {name:?}: {error}");
             io::Error::new(error.kind(), text)
@@ -141,6 +137,18 @@ impl SocketProfile {
     pub fn system_congestion(mut self) -> Self {
         self.congestion = Congestion::System;
         self
+    }
+
+    /// The same for connections that choose BBR themselves, once it pays.
+    pub(crate) fn late(mut self) -> Self {
+        if let Congestion::Preferred { late } = &mut self.congestion {
+            *late = true;
+        }
+        self
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.congestion == Congestion::Preferred { late: true }
     }
 
     /// Sets the options, and always `TCP_NODELAY`: without it a small frame
@@ -161,7 +169,7 @@ impl SocketProfile {
             ("TCP_NOTSENT_LOWAT", self.set_unsent(&socket)),
             ("TCP_USER_TIMEOUT", self.set_user_timeout(&socket)),
         ];
-        let mut result = self.choose_congestion(stream, &socket);
+        let mut result = self.congestion.apply(stream, &socket);
         for (name, set) in options {
             match set {
                 Some(Err(error)) if is_missing(&error) => observability::left_out(name, &error),
@@ -170,21 +178,6 @@ impl SocketProfile {
             }
         }
         result
-    }
-
-    fn choose_congestion(&self, stream: &TcpStream, socket: &Socket) -> io::Result<()> {
-        match &self.congestion {
-            Congestion::Named(name) => {
-                let option = format!("congestion control {name:?}");
-                return set_congestion(socket, name).map_err(|error| explain(&option, error));
-            }
-            // On the same host pacing costs and nothing is gained.
-            Congestion::Preferred if is_remote(stream) && is_loss_based(socket) => {
-                let _ = set_congestion(socket, PREFERRED);
-            }
-            Congestion::Preferred | Congestion::System => {}
-        }
-        Ok(())
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -224,32 +217,4 @@ fn explain(option: &str, error: io::Error) -> io::Error {
         error.kind(),
         format!("the socket takes no {option}: {error}"),
     )
-}
-
-fn is_remote(stream: &TcpStream) -> bool {
-    stream
-        .peer_addr()
-        .is_ok_and(|peer| !peer.ip().is_loopback())
-}
-
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
-fn is_loss_based(socket: &Socket) -> bool {
-    let name = socket.tcp_congestion().unwrap_or_default();
-    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    LOSS_BASED.contains(&name)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-fn is_loss_based(_: &Socket) -> bool {
-    false
-}
-
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
-fn set_congestion(socket: &Socket, name: &str) -> io::Result<()> {
-    socket.set_tcp_congestion(name.as_bytes())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-fn set_congestion(_: &Socket, _: &str) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

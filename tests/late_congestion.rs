@@ -1,0 +1,128 @@
+//! A connection's socket begins with the system's congestion control, and gets BBR
+//! when it has something large to send.
+#![cfg(all(
+    target_os = "linux",
+    feature = "client",
+    feature = "server",
+    feature = "tls"
+))]
+
+#[path = "support/certs.rs"]
+mod certs;
+#[path = "support/guard.rs"]
+mod guard;
+
+use std::net::{SocketAddr, UdpSocket};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use socket2::SockRef;
+use tcpchan::client::{Multiplex, TlsConnector};
+use tcpchan::server::{Acceptor, Tls};
+use tcpchan::{Channel, Config, SocketProfile};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tower::{Service, ServiceExt, service_fn};
+
+use certs::Authority;
+use guard::within;
+
+const LARGE: usize = 256 << 10;
+
+/// At an address of this host that is not a loopback one, whose sockets have Reno;
+/// none where there is no such address or no BBR.
+async fn listener() -> Option<TcpListener> {
+    let _ = SocketProfile::default().congestion("bbr").ok()?;
+    let probe = UdpSocket::bind("0.0.0.0:0").ok()?;
+    probe.connect("192.0.2.1:9").ok()?; // sends nothing
+    let listener = TcpListener::bind((probe.local_addr().ok()?.ip(), 0)).await;
+    let listener = listener.ok()?;
+    SockRef::from(&listener)
+        .set_tcp_congestion(b"reno")
+        .unwrap();
+    Some(listener)
+}
+
+async fn connect(uri: Uri) -> Result<TokioIo<TcpStream>, tower::BoxError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let io = http.oneshot(uri).await?;
+    SockRef::from(io.inner()).set_tcp_congestion(b"reno")?;
+    Ok(io)
+}
+
+/// The congestion control of this process's socket between the two.
+fn congestion(local: SocketAddr, peer: SocketAddr) -> String {
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let found = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .find_map(|entry| {
+            let number = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let file = pidfd_getfd(&this, number, PidfdGetfdFlags::empty()).ok()?;
+            let stream = std::net::TcpStream::from(file);
+            let is_it = stream.local_addr().ok()? == local && stream.peer_addr().ok()? == peer;
+            is_it.then_some(stream)
+        });
+    let name = SockRef::from(&found.unwrap()).tcp_congestion().unwrap();
+    String::from_utf8(name)
+        .unwrap()
+        .trim_end_matches('\0')
+        .into()
+}
+
+/// The congestion control of the socket from which so many bytes went.
+async fn after(
+    bytes: usize,
+    (from, from_addr): (&mut Channel, SocketAddr),
+    (to, to_addr): (&mut Channel, SocketAddr),
+) -> String {
+    let mut read = vec![0; bytes];
+    let write = async { from.write_all(&vec![0; bytes]).await };
+    let (written, read) = within(async { tokio::join!(write, to.read_exact(&mut read)) }).await;
+    written.and(read.map(drop)).unwrap();
+    congestion(from_addr, to_addr)
+}
+
+/// On a connection between these.
+async fn each_side_chooses_by_what_it_sends<C>(mut acceptor: Acceptor, connector: Multiplex<C>)
+where
+    Multiplex<C>: Service<Uri, Response = Channel, Error: std::fmt::Debug>,
+{
+    let server = acceptor.local_addr().unwrap();
+    let uri = format!("https://{server}").parse().unwrap();
+    let mut near = within(connector.oneshot(uri)).await.unwrap();
+    near.write_all(b"a").await.unwrap();
+    let (mut far, peer) = within(acceptor.accept()).await;
+    let client = peer.addr;
+    assert_eq!(far.read_u8().await.unwrap(), b'a');
+    for (bytes, expected) in [(1000, "reno"), (LARGE, "bbr")] {
+        let (from, to) = ((&mut far, server), (&mut near, client));
+        assert_eq!(after(bytes, from, to).await, expected);
+    }
+    for (bytes, expected) in [(1000, "reno"), (LARGE, "bbr")] {
+        let (from, to) = ((&mut near, client), (&mut far, server));
+        assert_eq!(after(bytes, from, to).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn over_tcp() {
+    if let Some(listener) = listener().await {
+        let acceptor = Acceptor::new(listener, Config::default());
+        each_side_chooses_by_what_it_sends(acceptor, Multiplex::new(service_fn(connect))).await;
+    }
+}
+
+#[tokio::test]
+async fn over_tls() {
+    if let Some(listener) = listener().await {
+        let authority = Authority::new();
+        let acceptor = Acceptor::tls(listener, Tls::new(authority.server()), Config::default());
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let tls = TlsConnector::over(service_fn(connect), authority.client()).server_name(name);
+        each_side_chooses_by_what_it_sends(acceptor, Multiplex::new(tls)).await;
+    }
+}
