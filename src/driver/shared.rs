@@ -173,6 +173,9 @@ impl Shared {
     /// Wakes what `dispatch` found and tells what it noted, of which nothing is
     /// left.
     pub fn wake(&self, wake: &mut Wake) {
+        if wake.is_empty() {
+            return;
+        }
         if std::mem::take(&mut wake.acceptable) {
             self.acceptable.notify_waiters();
         }
@@ -197,6 +200,11 @@ impl Shared {
 }
 
 impl Wake {
+    fn is_empty(&self) -> bool {
+        let nobody = self.wakers.is_empty() && !self.acceptable && !self.openable;
+        nobody && self.readable == 0 && self.noted.is_empty()
+    }
+
     /// Channels whose readers and writers are to be woken.
     pub fn count(&self) -> usize {
         self.wakers.len()

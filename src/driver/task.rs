@@ -13,6 +13,7 @@ use super::farewell::Farewell;
 use super::shared::{Inner, Shared, Wake};
 use super::turn::{Turn, yields};
 use crate::observability::Meter;
+use crate::proto::Round;
 
 /// How often others are let run before a write, so that theirs goes with it:
 /// once if somebody waits for it, and otherwise until a channel that has just
@@ -25,6 +26,15 @@ const ROUNDS: usize = 16;
 
 /// How long a transport that takes no more is still read.
 const LAST_READ: Duration = Duration::from_secs(1);
+
+/// What follows a read.
+enum Next {
+    /// Others, before what is owed is written.
+    OthersRun,
+    Write,
+    /// Nothing is owed, and nothing waits to be written.
+    Nothing,
+}
 
 pub(super) struct Task {
     shared: Arc<Shared>,
@@ -41,6 +51,8 @@ pub(super) struct Task {
     gathers: Option<std::time::Instant>,
     /// Until when it waits so that the link is not overfilled.
     spaced: Option<std::time::Instant>,
+    /// The last round trip that the transport was told of.
+    round: Option<Round>,
     farewell: Farewell,
     meter: Meter,
 }
@@ -58,6 +70,7 @@ impl Task {
             yields: 0,
             gathers: None,
             spaced: None,
+            round: None,
             farewell: Farewell::new(patience),
             meter,
         }
@@ -70,33 +83,53 @@ impl Task {
         if self.gathers.is_some_and(|until| until <= now.into()) {
             self.write(cx, now); // it has waited enough
         }
-        let more = wants_input && self.read(cx, now);
-        if self.lets_others_run() {
-            if !self.turn.ends(cx) {
-                cx.waker().wake_by_ref();
+        let (more, at_rest) = match wants_input {
+            true => self.read(cx, now),
+            false => (false, false),
+        };
+        let sent = match self.next(at_rest) {
+            Next::OthersRun => {
+                if !self.turn.ends(cx) {
+                    cx.waker().wake_by_ref();
+                }
+                return false;
             }
-            return false;
-        }
-        let sent = self.write(cx, now);
+            Next::Write => self.write(cx, now),
+            Next::Nothing => true,
+        };
         let acted = self.poll_time(cx, now, sent);
         more || acted
     }
 
-    /// Whether others should run before what is owed is written.
-    fn lets_others_run(&mut self) -> bool {
-        let inner = self.shared.lock();
-        let most = match inner.core.is_urgent() {
+    /// What follows a read, or nothing to read: whether that left the transport at
+    /// rest. Wakes whom anything has happened to.
+    fn next(&mut self, at_rest: bool) -> Next {
+        let mut inner = self.shared.lock();
+        inner.dispatch(&mut self.wake);
+        let owes = inner.core.wants_transmit();
+        let most = match owes && inner.core.is_urgent() {
             true => YIELDS,
             false => LAZY_YIELDS,
         };
-        let wait = inner.core.wants_transmit() && self.yields < most;
+        let round = inner.core.round();
         drop(inner);
-        self.yields = if wait { self.yields + 1 } else { 0 };
-        wait
+        self.shared.wake(&mut self.wake);
+        if owes && self.yields < most {
+            self.yields += 1;
+            return Next::OthersRun;
+        }
+        self.yields = 0;
+        let waits = self.gathers.is_some() || self.spaced.is_some() || self.broken.is_some();
+        let measured = std::mem::replace(&mut self.round, round) != round;
+        match at_rest && !owes && !waits && !measured {
+            true => Next::Nothing,
+            false => Next::Write,
+        }
     }
 
-    /// Reads; whether more may be there at once.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Reads; whether more may be there at once, and whether the transport is at
+    /// rest.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
         let (shared, wake, turn) = (&self.shared, &mut self.wake, &mut self.turn);
         let mut transport = shared.transport();
         let piece = turn.piece();
@@ -109,17 +142,17 @@ impl Task {
         if wake.is_for_many() && self.gathers.is_none() {
             transport.gather.begin(now.into());
         }
+        let at_rest = transport.is_at_rest();
         drop(transport);
         let more = matches!(read, Poll::Ready(true));
         if !more {
             self.turn.on_idle();
         }
-        if read.is_pending() {
-            return false;
+        if read.is_ready() {
+            shared.note_busy(&self.wake);
+            self.shared.wake(&mut self.wake);
         }
-        shared.note_busy(&self.wake);
-        self.shared.wake(&mut self.wake);
-        more
+        (more, at_rest)
     }
 
     /// Sends until nothing is owed or the transport is full; whether nothing is
@@ -250,13 +283,13 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let old = this.shared.lock().register_task(cx.waker());
-        this.waits &= old.is_none(); // the timer knows who waits
-        drop(old);
         for _ in 0..ROUNDS {
-            let inner = this.shared.lock();
+            let mut inner = this.shared.lock();
+            let old = inner.register_task(cx.waker());
             let (ended, wants_input) = (inner.core.error().is_some(), inner.core.wants_input());
             drop(inner);
+            this.waits &= old.is_none(); // the timer knows who waits
+            drop(old);
             if ended {
                 return this.poll_end(cx);
             }

@@ -152,6 +152,11 @@ impl Transport {
         self.written == self.output.len() && !self.unflushed && self.io.is_some()
     }
 
+    /// Whether nothing is to be written or told.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_idle() && !self.resumed
+    }
+
     /// Whether a handle should write at once. Not what comes in a burst: small
     /// writes that leave by themselves are packets of their own, and an idle
     /// connection may send ten at once.

@@ -35,6 +35,13 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
+    pub fn is_empty(&self) -> bool {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        return self.events.is_empty();
+        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+        true
+    }
+
     /// Notes an event of the connection; those of channels are not told.
     pub fn note(&mut self, event: Event) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
