@@ -2,10 +2,12 @@
 
 use std::thread::available_parallelism;
 
-/// Cores, kernel and versions, in a line.
+/// Cores, kernel, congestion control and versions, in a line.
 pub fn describe() -> String {
     let cores = available_parallelism().map_or(0, usize::from);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}"));
+    let kernel = setting("kernel/osrelease").unwrap_or_default();
+    let congestion = setting("net/ipv4/tcp_congestion_control").unwrap_or_default();
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("unknown");
@@ -13,9 +15,10 @@ pub fn describe() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name\t: "));
     format!(
-        "{cores} cores ({}), Linux {}, loopback; load average {load} before the run. {}.",
+        "{cores} cores ({}), Linux {}, loopback, {}; load average {load} before the run. {}.",
         model.unwrap_or("unknown"),
         kernel.trim(),
+        congestion.trim(),
         versions()
     )
 }
