@@ -12,7 +12,7 @@ mod certs;
 #[path = "support/guard.rs"]
 mod guard;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::SockRef;
 use tcpchan::client::{Multiplex, TlsConnector};
-use tcpchan::server::{Acceptor, Tls};
+use tcpchan::server::{Acceptor, SharedIo, SharedPort, Tls};
 use tcpchan::{Channel, Config, SocketProfile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,14 +35,27 @@ const LARGE: usize = 256 << 10;
 /// At an address of this host that is not a loopback one, whose sockets have Reno;
 /// none where there is no such address or no BBR.
 async fn listener() -> Option<TcpListener> {
-    let _ = SocketProfile::default().congestion("bbr").ok()?;
-    let probe = UdpSocket::bind("0.0.0.0:0").ok()?;
-    probe.connect("192.0.2.1:9").ok()?; // sends nothing
-    let listener = TcpListener::bind((probe.local_addr().ok()?.ip(), 0)).await;
-    let listener = listener.ok()?;
-    SockRef::from(&listener)
-        .set_tcp_congestion(b"reno")
-        .unwrap();
+    listener_with(b"reno").await
+}
+
+async fn listener_with(congestion: &[u8]) -> Option<TcpListener> {
+    let listens = async {
+        let _ = SocketProfile::default().congestion("bbr").ok()?;
+        let probe = UdpSocket::bind("0.0.0.0:0").ok()?;
+        probe.connect("192.0.2.1:9").ok()?; // sends nothing
+        listener_at(probe.local_addr().ok()?.ip(), congestion).await
+    };
+    let listener = listens.await;
+    if listener.is_none() {
+        println!("not tested: this system has no BBR or no address");
+    }
+    listener
+}
+
+async fn listener_at(address: IpAddr, congestion: &[u8]) -> Option<TcpListener> {
+    let listener = TcpListener::bind((address, 0)).await.ok()?;
+    let socket = SockRef::from(&listener);
+    socket.set_tcp_congestion(congestion).unwrap();
     Some(listener)
 }
 
@@ -125,4 +138,65 @@ async fn over_tls() {
         let tls = TlsConnector::over(service_fn(connect), authority.client()).server_name(name);
         each_side_chooses_by_what_it_sends(acceptor, Multiplex::new(tls)).await;
     }
+}
+
+#[tokio::test]
+async fn on_one_port_with_http() {
+    if let Some(listener) = listener().await {
+        let mut port = SharedPort::plain(listener, Config::default());
+        let server = port.local_addr().unwrap();
+        let uri: Uri = format!("http://{server}").parse().unwrap();
+        let multiplex = Multiplex::new(service_fn(connect));
+        let mut near = within(multiplex.oneshot(uri)).await.unwrap();
+        near.write_all(b"a").await.unwrap();
+        let (SharedIo::Channel(mut far), peer) = within(port.accept()).await else {
+            panic!("that is no channel");
+        };
+        assert_eq!(far.read_u8().await.unwrap(), b'a');
+        for (bytes, expected) in [(1000, "reno"), (LARGE, "bbr")] {
+            let (from, to) = ((&mut far, server), (&mut near, peer.addr));
+            assert_eq!(after(bytes, from, to).await, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_http_connection_on_one_port_has_it_at_once() {
+    if let Some(listener) = listener().await {
+        let mut port = SharedPort::plain(listener, Config::default());
+        let server = port.local_addr().unwrap();
+        let mut client = TcpStream::connect(server).await.unwrap();
+        client.write_all(b"GET").await.unwrap();
+        let (_io, peer) = within(port.accept()).await;
+        assert_eq!(congestion(server, peer.addr), "bbr");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_would_give_it_at_once_is_told_not_to() {
+    if let Some(listener) = listener_with(b"bbr").await {
+        let mut acceptor = Acceptor::new(listener, Config::default());
+        let server = acceptor.local_addr().unwrap();
+        let uri: Uri = format!("http://{server}").parse().unwrap();
+        let multiplex = Multiplex::new(service_fn(connect));
+        let mut near = within(multiplex.oneshot(uri)).await.unwrap();
+        near.write_all(b"a").await.unwrap();
+        let (_far, peer) = within(acceptor.accept()).await;
+        assert_ne!(congestion(server, peer.addr), "bbr");
+    }
+}
+
+#[tokio::test]
+async fn on_the_same_host_none_is_chosen() {
+    let listener = listener_at(Ipv4Addr::LOCALHOST.into(), b"reno").await;
+    let mut acceptor = Acceptor::new(listener.unwrap(), Config::default());
+    let server = acceptor.local_addr().unwrap();
+    let uri: Uri = format!("http://{server}").parse().unwrap();
+    let multiplex = Multiplex::new(service_fn(connect));
+    let mut near = within(multiplex.oneshot(uri)).await.unwrap();
+    near.write_all(b"a").await.unwrap();
+    let (mut far, peer) = within(acceptor.accept()).await;
+    assert_eq!(far.read_u8().await.unwrap(), b'a');
+    let (from, to) = ((&mut far, server), (&mut near, peer.addr));
+    assert_eq!(after(LARGE, from, to).await, "reno");
 }

@@ -23,11 +23,13 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, PeerInfo, Tls};
-use tcpchan::{ALPN, Config};
-use tokio::io::AsyncReadExt;
+use tcpchan::{ALPN, Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tower::Service;
@@ -253,4 +255,28 @@ async fn no_more_handshakes_run_than_there_may() {
     assert!(tokio::time::timeout(short, &mut waiting).await.is_err());
     drop(stuck);
     assert!(waiting.await.is_ok());
+}
+
+/// TLS takes all that is written, and shows that its socket is full when it is
+/// flushed.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_was_slow_once_is_not_one_that_reads_nothing() {
+    let authority = Authority::new();
+    let (near, far) = tokio::io::duplex(8 << 10);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(authority.client()));
+    let acceptor = TlsAcceptor::from(Arc::new(authority.server()));
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let client = Connection::client(near.unwrap(), Config::default());
+    let server = Connection::server(far.unwrap(), Config::default());
+    let mut sender = client.open().await.unwrap();
+    let mut all = vec![0; 40_000];
+    sender.write_all(&all).await.unwrap();
+    let mut reader = server.accept().await.unwrap();
+    reader.read_exact(&mut all).await.unwrap();
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        sender.write_all(b"x").await.unwrap();
+        assert_eq!(reader.read_u8().await.unwrap(), b'x');
+    }
 }

@@ -97,7 +97,7 @@ impl Connection {
         let observer = Observer::new(role);
         let pacer = Pacer::new(config.pacing, now());
         let transport = Transport::new(io, observer.tap(config.protocol), pacer);
-        #[cfg(feature = "net")]
+        #[cfg(any(feature = "client", feature = "server"))]
         let transport = transport.for_socket(&config.socket, now());
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));

@@ -27,6 +27,16 @@ const ROUNDS: usize = 16;
 /// How long a transport that takes no more is still read.
 const LAST_READ: Duration = Duration::from_secs(1);
 
+/// What a read came to.
+#[derive(Default)]
+struct Read {
+    /// More may be there at once.
+    more: bool,
+    /// The transport was at rest after it. A handle may have written since: if that
+    /// was not all taken, the transport wakes the task.
+    at_rest: bool,
+}
+
 /// What follows a read.
 enum Next {
     /// Others, before what is owed is written.
@@ -83,11 +93,11 @@ impl Task {
         if self.gathers.is_some_and(|until| until <= now.into()) {
             self.write(cx, now); // it has waited enough
         }
-        let (more, at_rest) = match wants_input {
+        let read = match wants_input {
             true => self.read(cx, now),
-            false => (false, false),
+            false => Read::default(),
         };
-        let sent = match self.next(at_rest) {
+        let sent = match self.next(read.at_rest) {
             Next::OthersRun => {
                 if !self.turn.ends(cx) {
                     cx.waker().wake_by_ref();
@@ -98,7 +108,7 @@ impl Task {
             Next::Nothing => true,
         };
         let acted = self.poll_time(cx, now, sent);
-        more || acted
+        read.more || acted
     }
 
     /// What follows a read, or nothing to read: whether that left the transport at
@@ -127,9 +137,8 @@ impl Task {
         }
     }
 
-    /// Reads; whether more may be there at once, and whether the transport is at
-    /// rest.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
+    /// Reads, and wakes whom that is for.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Read {
         let (shared, wake, turn) = (&self.shared, &mut self.wake, &mut self.turn);
         let mut transport = shared.transport();
         let piece = turn.piece();
@@ -152,7 +161,7 @@ impl Task {
             shared.note_busy(&self.wake);
             self.shared.wake(&mut self.wake);
         }
-        (more, at_rest)
+        Read { more, at_rest }
     }
 
     /// Sends until nothing is owed or the transport is full; whether nothing is

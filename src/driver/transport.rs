@@ -16,11 +16,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::gather::Gather;
 use super::pacer::Pacer;
-#[cfg(feature = "net")]
+#[cfg(any(feature = "client", feature = "server"))]
 use super::shared::now;
 use crate::observability::Tap;
 use crate::proto;
-#[cfg(feature = "net")]
+#[cfg(any(feature = "client", feature = "server"))]
 use crate::{SocketProfile, socket::Late};
 
 /// What carries a connection.
@@ -91,7 +91,7 @@ pub(super) struct Transport {
     unflushed: bool,
     /// Writes at once since the last read that filled no segment.
     small: u8,
-    /// A write found the transport full.
+    /// A write or a flush found the transport full.
     full: bool,
     /// It took bytes after that.
     resumed: bool,
@@ -101,7 +101,7 @@ pub(super) struct Transport {
     has_data: bool,
     tap: Tap,
     /// Its socket is to get another congestion control.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "client", feature = "server"))]
     late: Option<Late>,
 }
 
@@ -129,16 +129,16 @@ impl Transport {
             pacer,
             has_data: false,
             tap,
-            #[cfg(feature = "net")]
+            #[cfg(any(feature = "client", feature = "server"))]
             late: None,
         }
     }
 
     /// Has its socket, if it is one, get what the profile keeps for later.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "client", feature = "server"))]
     pub fn for_socket(mut self, profile: &SocketProfile, now: Instant) -> Self {
-        let io = self.io.as_ref().filter(|_| profile.is_late());
-        self.late = io.and_then(|io| Late::new(io.as_ref().get_ref(), now));
+        let io = self.io.as_ref();
+        self.late = io.and_then(|io| profile.for_connection(io.as_ref().get_ref(), now));
         self
     }
 
@@ -220,8 +220,7 @@ impl Transport {
 
     /// Notes whether something waits for the link.
     pub fn note_waiting(&mut self, spaced: bool, now: Instant) {
-        let full = self.full && self.written < self.output.len();
-        self.pacer.note(spaced || full, now);
+        self.pacer.note(spaced || self.full, now);
     }
 
     /// Bytes that may be taken from the core.
@@ -289,7 +288,7 @@ impl Transport {
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
     /// woken when more can go.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        #[cfg(feature = "net")]
+        #[cfg(any(feature = "client", feature = "server"))]
         self.choose_congestion();
         let Some(io) = &mut self.io else {
             return Err(io::ErrorKind::NotConnected.into());
@@ -302,7 +301,7 @@ impl Transport {
                     self.tap.sent(&bytes[..n]);
                     self.written += n;
                     self.pacer.spend(n);
-                    #[cfg(feature = "net")]
+                    #[cfg(any(feature = "client", feature = "server"))]
                     if let Some(late) = &mut self.late {
                         late.on_written(n);
                     }
@@ -324,22 +323,24 @@ impl Transport {
         OUTPUT.set(std::mem::take(&mut self.output));
         if self.unflushed {
             if io.as_mut().poll_flush(cx)?.is_pending() {
+                self.full = true; // TLS takes bytes that its socket does not
                 return Ok(Poll::Pending);
             }
             self.unflushed = false;
+            self.resumed |= std::mem::take(&mut self.full);
         }
         Ok(Poll::Ready(()))
     }
 
     /// Has the socket get what it is to have, if it is time before what waits is
     /// written.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "client", feature = "server"))]
     fn choose_congestion(&mut self) {
         let waiting = self.output.len() - self.written;
         if let (Some(late), Some(io)) = (&mut self.late, &self.io)
-            && late.is_due(waiting, self.pacer.rtt(), now())
+            && late.is_due(waiting, self.full, self.pacer.rtt(), now())
         {
-            Late::choose(io.as_ref().get_ref());
+            late.choose(io.as_ref().get_ref());
             self.late = None;
         }
     }

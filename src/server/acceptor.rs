@@ -125,7 +125,7 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, mut config: Config) -> Self {
-        config.socket = config.socket.late();
+        config.socket = config.socket.late(|io| io.downcast_ref());
         let local_addr = listener.local_addr().ok();
         Acceptor::start(Incoming::new(listener, &config), config, local_addr)
     }

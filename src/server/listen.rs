@@ -37,6 +37,7 @@ pub(super) struct Incoming {
 impl Incoming {
     pub fn new(listener: TcpListener, config: &Config) -> Self {
         let profile = config.socket.clone();
+        profile.prepare(&listener);
         Incoming { listener, profile }
     }
 }

@@ -109,20 +109,27 @@ impl SharedPort {
     }
 
     /// `sort` tells whether a connection is tcpchan's.
-    fn start<F, S>(listener: TcpListener, config: Config, limits: Limits, sort: F) -> Self
+    fn start<F, S>(listener: TcpListener, mut config: Config, limits: Limits, sort: F) -> Self
     where
         F: Fn(TcpStream, SocketAddr) -> S + Send + 'static,
         S: Future<Output = io::Result<(bool, SharedIo, Peer)>> + Send + 'static,
     {
         let (sender, http) = mpsc::channel(BACKLOG);
         let local_addr = listener.local_addr().ok();
+        let profile = config.socket.clone();
+        config.socket = config
+            .socket
+            .late(|io| io.downcast_ref::<SharedIo>()?.tcp());
         let incoming = Incoming::new(listener, &config);
         let sorted = Handshakes::new(incoming, limits, move |tcp, addr| {
-            let (sorted, sender) = (sort(tcp, addr), sender.clone());
+            let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
             async move {
                 let (is_tcpchan, io, peer) = sorted.await?;
                 if is_tcpchan {
                     return Ok(Some((io, peer)));
+                }
+                if let Some(tcp) = io.tcp() {
+                    let _ = profile.apply(tcp); // HTTP chooses nothing later
                 }
                 // If it fails, nobody serves HTTP any more.
                 let _ = sender.send((io, peer.info(0, 0))).await;
@@ -158,6 +165,17 @@ impl SharedPort {
     /// are for their server to end.
     pub fn drain_handle(&self) -> DrainHandle {
         self.acceptor.drain_handle()
+    }
+}
+
+impl SharedIo {
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            SharedIo::Channel(_) => None,
+            SharedIo::Tcp(tcp) => Some(tcp),
+            #[cfg(feature = "tls")]
+            SharedIo::Tls(tls) => Some(tls.get_ref().0),
+        }
     }
 }
 

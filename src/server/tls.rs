@@ -1,5 +1,6 @@
 //! TLS in front of an acceptor.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -94,6 +95,11 @@ pub(super) async fn shake(
     Ok((stream, Peer { addr, identity }))
 }
 
+fn tcp(io: &dyn Any) -> Option<&TcpStream> {
+    let (tcp, _) = io.downcast_ref::<TlsStream<TcpStream>>()?.get_ref();
+    Some(tcp)
+}
+
 impl Acceptor {
     /// An acceptor of the listener's connections, over TLS. One handshake
     /// carries all channels of a connection; handshakes run in tasks of their
@@ -114,7 +120,7 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
-        config.socket = config.socket.late();
+        config.socket = config.socket.late(tcp);
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &config);
         let limits = tls.limits;

@@ -1,15 +1,22 @@
 //! TCP sockets set up for long links.
 
 mod congestion;
+#[cfg(any(feature = "client", feature = "server"))]
+mod late;
 
+#[cfg(any(feature = "client", feature = "server"))]
+use std::any::Any;
 use std::io;
 use std::time::Duration;
+#[cfg(any(feature = "client", feature = "server"))]
+use std::time::Instant;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
 use self::congestion::Congestion;
-pub(crate) use self::congestion::{Late, tcp};
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) use self::late::{FindSocket, Late};
 use crate::config::{ConfigError, DAY, MOST, check, check_time};
 use crate::observability;
 
@@ -47,7 +54,7 @@ impl Default for SocketProfile {
             unsent: Some(128 << 10),
             user_timeout: Some(Duration::from_secs(30)),
             keep_alive: Some(Duration::from_secs(30)),
-            congestion: Congestion::Preferred { late: false },
+            congestion: Congestion::Preferred,
         }
     }
 }
@@ -111,11 +118,12 @@ impl SocketProfile {
     /// chooses, so both sides should have it.
     ///
     /// [`apply`](Self::apply) chooses BBR at once. Connections that
-    /// `client::Multiplex` dials and `server::Acceptor` accepts, alone or over this
-    /// crate's TLS, begin with the system's, since BBR spaces even the first
-    /// packets: they choose BBR when 64 KiB are to be written at once or 128 KiB
+    /// `client::Multiplex` dials and those that `server::Acceptor` and `SharedPort`
+    /// accept, alone or over this crate's TLS, begin with the system's, since BBR
+    /// spaces even the first packets: they choose BBR when 64 KiB are to be written at once or 128 KiB
     /// without a gap of 25 ms; between bursts, once 128 KiB were sent; and after a
-    /// pause of a round trip and 200 ms, if more than ten packets were sent.
+    /// pause of a round trip and 200 ms, if more than ten packets were sent. Where
+    /// the system's is BBR, what a listener accepts begins with cubic or Reno.
     ///
     /// # Errors
     ///
@@ -137,18 +145,6 @@ impl SocketProfile {
     pub fn system_congestion(mut self) -> Self {
         self.congestion = Congestion::System;
         self
-    }
-
-    /// The same for connections that choose BBR themselves, once it pays.
-    pub(crate) fn late(mut self) -> Self {
-        if let Congestion::Preferred { late } = &mut self.congestion {
-            *late = true;
-        }
-        self
-    }
-
-    pub(crate) fn is_late(&self) -> bool {
-        self.congestion == Congestion::Preferred { late: true }
     }
 
     /// Sets the options, and always `TCP_NODELAY`: without it a small frame
@@ -199,6 +195,31 @@ impl SocketProfile {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn set_user_timeout(&self, _: &Socket) -> Option<io::Result<()>> {
         None
+    }
+}
+
+#[cfg(any(feature = "client", feature = "server"))]
+impl SocketProfile {
+    /// The same for connections that choose BBR themselves, once it pays.
+    pub(crate) fn late(mut self, find: FindSocket) -> Self {
+        if self.congestion == Congestion::Preferred {
+            self.congestion = Congestion::Late(late::Found(find));
+        }
+        self
+    }
+
+    /// What chooses BBR for a connection, if its socket is one that is to get it.
+    pub(crate) fn for_connection(&self, io: &dyn Any, now: Instant) -> Option<Late> {
+        match self.congestion {
+            Congestion::Late(late::Found(find)) => Late::new(find, io, now),
+            _ => None,
+        }
+    }
+
+    /// Sets what a listener's sockets begin with.
+    #[cfg(feature = "server")]
+    pub(crate) fn prepare(&self, listener: &tokio::net::TcpListener) {
+        late::prepare(&self.congestion, &SockRef::from(listener));
     }
 }
 

@@ -42,9 +42,10 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         .unwrap_or_else(|_| Err(anyhow!("a thread in a namespace panicked")))
 }
 
-/// Sets what this kernel has; older ones and builds without IPv6 lack some.
-fn sysctl(name: &str, value: &str) {
-    let _ = fs::write(format!("/proc/sys/{name}"), value);
+/// Sets what this kernel has and allows; older ones and builds without IPv6 lack
+/// some. Whether it is set.
+pub fn sysctl(name: &str, value: &str) -> bool {
+    fs::write(format!("/proc/sys/{name}"), value).is_ok()
 }
 
 /// Runs iproute2 in the calling thread's namespace.

@@ -75,6 +75,7 @@ impl Pacer {
     }
 
     /// The shortest round trip; zero until it is known.
+    #[cfg(any(feature = "client", feature = "server"))]
     pub fn rtt(&self) -> Duration {
         self.rtt
     }
@@ -150,10 +151,10 @@ impl Pacer {
         let (Some(round), Some(rtt)) = (round, rtt) else {
             return;
         };
+        self.rtt = rtt;
         if self.last == Some(round) || !self.on {
             return;
         }
-        self.rtt = rtt;
         self.note(self.waiting.is_some(), now);
         let waited = std::mem::take(&mut self.waited);
         let Some(before) = self.last.replace(round) else {
@@ -277,6 +278,21 @@ mod tests {
         pacer.pace = Some(1000.0);
         pacer.spend(64 * 1024);
         assert_eq!(pacer.until(start), Some(start + MEMORY + TICK));
+    }
+
+    #[test]
+    #[cfg(any(feature = "client", feature = "server"))]
+    fn the_round_trip_is_known_though_nothing_is_spaced() {
+        let left = Instant::now();
+        let mut pacer = Pacer::new(false, left);
+        let answered = left + RTT;
+        let round = Round {
+            sent: 0,
+            left,
+            answered,
+        };
+        pacer.on_round(Some(round), Some(RTT), answered);
+        assert_eq!(pacer.rtt(), RTT);
     }
 
     #[test]

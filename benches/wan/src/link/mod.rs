@@ -18,7 +18,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 pub use self::accuracy::{Accuracy, Direction};
 use self::line::Line;
 use crate::conditions::Conditions;
-use crate::netns::{Namespace, ip};
+use crate::netns::{Namespace, ip, sysctl};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 2);
@@ -112,11 +112,14 @@ fn device(address: Ipv4Addr, conditions: &Conditions) -> Result<SyncDevice> {
     device.set_nonblocking(true)?;
     // It is also the size of the queue in which packets wait for the thread.
     ip(&format!("link set {DEVICE} txqueuelen 20000"))?;
-    // A route can choose any congestion control; a namespace's sysctl can't.
+    // A namespace may not have every congestion control as its default; a route can
+    // choose any, but then sockets have no choice before they are connected.
     let congestion = conditions.congestion.name();
-    ip(&format!(
-        "route replace 10.88.0.0/24 dev {DEVICE} src {address} congctl {congestion}"
-    ))?;
+    if !sysctl("net/ipv4/tcp_congestion_control", &congestion) {
+        ip(&format!(
+            "route replace 10.88.0.0/24 dev {DEVICE} src {address} congctl {congestion}"
+        ))?;
+    }
     Ok(device)
 }
 
