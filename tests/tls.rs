@@ -26,6 +26,7 @@ use tcpchan::server::{Acceptor, PeerInfo, Tls};
 use tcpchan::{ALPN, Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -257,18 +258,35 @@ async fn no_more_handshakes_run_than_there_may() {
     assert!(waiting.await.is_ok());
 }
 
-/// TLS takes all that is written, and shows that its socket is full when it is
-/// flushed.
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_was_slow_once_is_not_one_that_reads_nothing() {
+/// Two ends over TLS, which takes all that is written, and shows that its socket is
+/// full when it is flushed; and what has the network between them carry nothing more.
+async fn over_a_small_pipe() -> (Connection, Connection, Arc<Notify>) {
     let authority = Authority::new();
-    let (near, far) = tokio::io::duplex(8 << 10);
+    let (near, mut here) = tokio::io::duplex(8 << 10);
+    let (mut there, far) = tokio::io::duplex(8 << 10);
+    let cut = Arc::new(Notify::new());
+    let cuts = cut.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+            () = cuts.notified() => std::future::pending().await,
+        }
+    });
     let connector = tokio_rustls::TlsConnector::from(Arc::new(authority.client()));
     let acceptor = TlsAcceptor::from(Arc::new(authority.server()));
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
     let client = Connection::client(near.unwrap(), Config::default());
-    let server = Connection::server(far.unwrap(), Config::default());
+    (
+        client,
+        Connection::server(far.unwrap(), Config::default()),
+        cut,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_was_slow_once_is_not_one_that_reads_nothing() {
+    let (client, server, _cut) = over_a_small_pipe().await;
     let mut sender = client.open().await.unwrap();
     let mut all = vec![0; 40_000];
     sender.write_all(&all).await.unwrap();
@@ -278,5 +296,22 @@ async fn a_peer_that_was_slow_once_is_not_one_that_reads_nothing() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         sender.write_all(b"x").await.unwrap();
         assert_eq!(reader.read_u8().await.unwrap(), b'x');
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_connection_is_noticed_though_tls_takes_what_is_written() {
+    let (client, server, cut) = over_a_small_pipe().await;
+    let mut sender = client.open().await.unwrap();
+    sender.write_all(b"x").await.unwrap();
+    let mut reader = server.accept().await.unwrap();
+    assert_eq!(reader.read_u8().await.unwrap(), b'x');
+    cut.notify_one();
+    tokio::task::yield_now().await;
+    sender.write_all(&[0; 20_000]).await.unwrap();
+    let start = tokio::time::Instant::now();
+    while sender.write_all(b"x").await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(start.elapsed() < Duration::from_secs(60), "nobody noticed");
     }
 }

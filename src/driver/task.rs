@@ -29,7 +29,7 @@ const LAST_READ: Duration = Duration::from_secs(1);
 
 /// What a read came to.
 #[derive(Default)]
-struct Read {
+struct AfterRead {
     /// More may be there at once.
     more: bool,
     /// The transport was at rest after it. A handle may have written since: if that
@@ -42,7 +42,7 @@ enum Next {
     /// Others, before what is owed is written.
     OthersRun,
     Write,
-    /// Nothing is owed, and nothing waits to be written.
+    /// Nothing is owed, and nothing of the task's waits to be written.
     Nothing,
 }
 
@@ -95,9 +95,9 @@ impl Task {
         }
         let read = match wants_input {
             true => self.read(cx, now),
-            false => Read::default(),
+            false => AfterRead::default(),
         };
-        let sent = match self.next(read.at_rest) {
+        let sent = match self.what_follows(read.at_rest) {
             Next::OthersRun => {
                 if !self.turn.ends(cx) {
                     cx.waker().wake_by_ref();
@@ -113,7 +113,7 @@ impl Task {
 
     /// What follows a read, or nothing to read: whether that left the transport at
     /// rest. Wakes whom anything has happened to.
-    fn next(&mut self, at_rest: bool) -> Next {
+    fn what_follows(&mut self, at_rest: bool) -> Next {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let owes = inner.core.wants_transmit();
@@ -138,7 +138,7 @@ impl Task {
     }
 
     /// Reads, and wakes whom that is for.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Read {
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> AfterRead {
         let (shared, wake, turn) = (&self.shared, &mut self.wake, &mut self.turn);
         let mut transport = shared.transport();
         let piece = turn.piece();
@@ -161,7 +161,7 @@ impl Task {
             shared.note_busy(&self.wake);
             self.shared.wake(&mut self.wake);
         }
-        Read { more, at_rest }
+        AfterRead { more, at_rest }
     }
 
     /// Sends until nothing is owed or the transport is full; whether nothing is
@@ -194,7 +194,11 @@ impl Task {
             match transport.poll_write(cx) {
                 Ok(Poll::Ready(())) => transport.note_written(now.into()),
                 Ok(Poll::Pending) => {
-                    self.shared.lock().core.handle_blocked(now.into());
+                    let mut inner = self.shared.lock();
+                    if transport.resumed() {
+                        inner.core.handle_progress(now.into()); // it took a part
+                    }
+                    inner.core.handle_blocked(now.into());
                     break false;
                 }
                 Err(error) => {

@@ -80,6 +80,15 @@ impl Deref for Input<'_> {
     }
 }
 
+/// What found the transport full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Full {
+    No,
+    Write,
+    /// Only that: TLS takes bytes for a while that its socket does not.
+    Flush,
+}
+
 pub(super) struct Transport {
     /// None once the connection is over, so that whoever still holds a handle
     /// holds no socket.
@@ -91,8 +100,7 @@ pub(super) struct Transport {
     unflushed: bool,
     /// Writes at once since the last read that filled no segment.
     small: u8,
-    /// A write or a flush found the transport full.
-    full: bool,
+    full: Full,
     /// It took bytes after that.
     resumed: bool,
     pub gather: Gather,
@@ -123,7 +131,7 @@ impl Transport {
             piece: LEAST_WRITE,
             unflushed: false,
             small: 0,
-            full: false,
+            full: Full::No,
             resumed: false,
             gather: Gather::new(),
             pacer,
@@ -220,7 +228,7 @@ impl Transport {
 
     /// Notes whether something waits for the link.
     pub fn note_waiting(&mut self, spaced: bool, now: Instant) {
-        self.pacer.note(spaced || self.full, now);
+        self.pacer.note(spaced || self.full != Full::No, now);
     }
 
     /// Bytes that may be taken from the core.
@@ -306,11 +314,12 @@ impl Transport {
                         late.on_written(n);
                     }
                     self.unflushed = true;
-                    self.resumed |= std::mem::take(&mut self.full);
+                    if self.full == Full::Write {
+                        (self.full, self.resumed) = (Full::No, true);
+                    }
                 }
                 Poll::Pending => {
-                    self.full = true;
-                    self.piece = LEAST_WRITE;
+                    (self.full, self.piece) = (Full::Write, LEAST_WRITE);
                     return Ok(Poll::Pending);
                 }
             }
@@ -323,11 +332,11 @@ impl Transport {
         OUTPUT.set(std::mem::take(&mut self.output));
         if self.unflushed {
             if io.as_mut().poll_flush(cx)?.is_pending() {
-                self.full = true; // TLS takes bytes that its socket does not
+                (self.full, self.piece) = (Full::Flush, LEAST_WRITE);
                 return Ok(Poll::Pending);
             }
             self.unflushed = false;
-            self.resumed |= std::mem::take(&mut self.full);
+            self.resumed |= std::mem::replace(&mut self.full, Full::No) != Full::No;
         }
         Ok(Poll::Ready(()))
     }
@@ -338,7 +347,7 @@ impl Transport {
     fn choose_congestion(&mut self) {
         let waiting = self.output.len() - self.written;
         if let (Some(late), Some(io)) = (&mut self.late, &self.io)
-            && late.is_due(waiting, self.full, self.pacer.rtt(), now())
+            && late.is_due(waiting, self.full != Full::No, self.pacer.rtt(), now())
         {
             late.choose(io.as_ref().get_ref());
             self.late = None;

@@ -49,18 +49,33 @@ pub(super) fn is_to_choose(stream: &TcpStream) -> bool {
         .peer_addr()
         .is_ok_and(|peer| !peer.ip().to_canonical().is_loopback());
     let name = name(&SockRef::from(stream)).unwrap_or_default();
-    is_remote && LOSS_BASED.contains(&name.as_str()) && is_available()
+    is_remote && LOSS_BASED.contains(&name.as_str()) && offer() != Offer::Missing
 }
 
-/// Whether the system lets this process choose [`PREFERRED`]. That is tried once:
-/// where it is missing the kernel may look for a module each time.
-fn is_available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    if let Some(available) = AVAILABLE.get() {
-        return *available;
+/// Whether sockets can have [`PREFERRED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    Missing,
+    Choosable,
+    /// They have it unless they choose.
+    Default,
+}
+
+/// What the system lets this process have. It is asked once: where there is none,
+/// the kernel may look for a module each time.
+pub(super) fn offer() -> Offer {
+    static OFFER: OnceLock<Offer> = OnceLock::new();
+    if let Some(offer) = OFFER.get() {
+        return *offer;
     }
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
-    socket.is_ok_and(|socket| *AVAILABLE.get_or_init(|| set(&socket, PREFERRED).is_ok()))
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else {
+        return Offer::Missing; // for now
+    };
+    *OFFER.get_or_init(|| match name(&socket).as_deref() {
+        Some(PREFERRED) => Offer::Default,
+        _ if set(&socket, PREFERRED).is_ok() => Offer::Choosable,
+        _ => Offer::Missing,
+    })
 }
 
 pub(super) fn choose(socket: &Socket) {

@@ -9,7 +9,7 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 
 #[cfg(feature = "server")]
-use super::congestion::{Congestion, LOSS_BASED, PREFERRED, name, set};
+use super::congestion::{Congestion, LOSS_BASED, Offer, PREFERRED, name, offer, set};
 use super::congestion::{choose, is_to_choose};
 
 /// Finds the TCP socket in the I/O object of a connection, if it is one that is
@@ -71,8 +71,9 @@ impl Late {
         is_to_choose(find(io)?).then_some(late)
     }
 
-    /// Whether it is time, before so many bytes are written, which the transport took
-    /// no earlier if it was `full`; with the shortest round trip, if it is known.
+    /// Whether it is time, before so many bytes are written. If they waited for the
+    /// transport, which was `full`, the time since the last write is no gap. `rtt` is
+    /// the shortest round trip, if it is known.
     pub fn is_due(&mut self, bytes: usize, full: bool, rtt: Duration, now: Instant) -> bool {
         let idle = match full {
             true => Duration::ZERO,
@@ -89,8 +90,8 @@ impl Late {
 
     /// So many were written.
     pub fn on_written(&mut self, bytes: usize) {
-        self.sent += bytes;
-        self.run += bytes;
+        self.sent = self.sent.saturating_add(bytes);
+        self.run = self.run.saturating_add(bytes);
         self.largest = self.largest.max(self.run);
     }
 
@@ -101,11 +102,11 @@ impl Late {
     }
 }
 
-/// Has the sockets that a listener accepts not begin with [`PREFERRED`], if they are
-/// to get it later.
+/// Has the sockets that a listener accepts not begin with the system's [`PREFERRED`],
+/// if they are to get it later.
 #[cfg(feature = "server")]
 pub(super) fn prepare(congestion: &Congestion, listener: &Socket) {
-    let is_late = matches!(congestion, Congestion::Late(_));
+    let is_late = matches!(congestion, Congestion::Late(_)) && offer() == Offer::Default;
     if is_late && name(listener).as_deref() == Some(PREFERRED) {
         let _ = LOSS_BASED.iter().any(|name| set(listener, name).is_ok());
     }

@@ -120,10 +120,12 @@ impl SocketProfile {
     /// [`apply`](Self::apply) chooses BBR at once. Connections that
     /// `client::Multiplex` dials and those that `server::Acceptor` and `SharedPort`
     /// accept, alone or over this crate's TLS, begin with the system's, since BBR
-    /// spaces even the first packets: they choose BBR when 64 KiB are to be written at once or 128 KiB
-    /// without a gap of 25 ms; between bursts, once 128 KiB were sent; and after a
-    /// pause of a round trip and 200 ms, if more than ten packets were sent. Where
-    /// the system's is BBR, what a listener accepts begins with cubic or Reno.
+    /// spaces even the first packets. They choose it when 64 KiB are to be written at
+    /// once or 128 KiB without a gap of 25 ms. After a burst of more than ten packets,
+    /// which makes TCP's window grow, they also choose it between bursts: once 128 KiB
+    /// were sent, or after a pause of a round trip and 200 ms. Where the system's is
+    /// BBR, what a listener accepts begins with cubic or Reno. Whether there is BBR is
+    /// asked once in a process.
     ///
     /// # Errors
     ///
