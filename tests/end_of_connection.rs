@@ -72,6 +72,16 @@ async fn greeted() -> (Connection, DuplexStream) {
     (server, far)
 }
 
+/// Bytes that are taken of a peer that sends for as long as it may: little more.
+async fn floods(mut far: DuplexStream) -> usize {
+    let mut taken = 0;
+    while let Ok(n @ 1..) = far.write(&[7; 1 << 10]).await {
+        taken += n;
+        assert!(taken <= 300 << 10);
+    }
+    taken
+}
+
 /// A peer over a link of 10 kB/s.
 async fn slowly(mut io: DuplexStream) -> usize {
     let (mut bytes, mut piece) = (Vec::new(), [0; 1000]);
@@ -360,11 +370,7 @@ async fn of_a_peer_that_broke_the_protocol_little_more_is_read() {
     far.write_all(&[1, 0x70]).await.unwrap();
     assert!(server.accept().await.is_none());
     let start = Instant::now();
-    let mut taken = 0;
-    while let Ok(n @ 1..) = far.write(&[7; 1 << 10]).await {
-        taken += n;
-        assert!(taken <= 300 << 10);
-    }
+    let taken = floods(far).await;
     assert!(taken >= 200 << 10, "{taken} bytes"); // what an honest one has under way
     assert!(start.elapsed() < Duration::from_secs(1));
 }
@@ -419,11 +425,7 @@ async fn of_one_that_has_answered_a_ping_little_more_is_read_either() {
     far.write_all(&[1, 0x70]).await.unwrap();
     assert!(server.accept().await.is_none());
     let start = Instant::now();
-    let mut taken = 0;
-    while let Ok(n @ 1..) = far.write(&[7; 1 << 10]).await {
-        taken += n;
-        assert!(taken <= 300 << 10);
-    }
+    floods(far).await;
     assert_eq!(start.elapsed().as_millis() / 10, 100, "a second");
 }
 
@@ -447,4 +449,32 @@ async fn a_peer_that_dribbles_does_not_hold_up_an_orderly_end_for_ever() {
         assert!(start.elapsed() < Duration::from_secs(3600), "still open");
         sleep(Duration::from_secs(10)).await;
     }
+}
+
+/// As after a process was suspended: the time is up and the transport takes a part at
+/// the same moment.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_taken_late_is_no_stall() {
+    let stall = Duration::from_secs(1);
+    let (near, mut far) = duplex(1 << 10);
+    let config = Config::default().write_stall(stall).unwrap();
+    let server = Connection::server(near, config);
+    let limit = 1 << 20;
+    let asks = [
+        hello(Control::Hello { magic: MAGIC }),
+        v1(Control::Open { channel: 1 }),
+        v1(Control::Window { channel: 1, limit }),
+    ];
+    far.write_all(&asks.concat()).await.unwrap();
+    let mut channel = server.accept().await.unwrap();
+    for _ in 0..2 {
+        channel.write_all(&[7; 16 << 10]).await.unwrap(); // by itself, then by the task
+    }
+    sleep(stall / 2).await;
+    far.read_exact(&mut [0; 512]).await.unwrap();
+    tokio::time::advance(stall).await;
+    sleep(stall / 4).await;
+    assert!(server.error().is_none(), "{:?}", server.error());
+    sleep(stall).await;
+    assert!(server.error().is_some());
 }

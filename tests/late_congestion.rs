@@ -30,6 +30,7 @@ use tower::{Service, ServiceExt, service_fn};
 use certs::Authority;
 use guard::within;
 
+const SMALL: usize = 1000;
 const LARGE: usize = 256 << 10;
 
 /// At an address of this host that is not a loopback one, whose sockets have Reno;
@@ -87,45 +88,77 @@ fn congestion(local: SocketAddr, peer: SocketAddr) -> String {
 }
 
 /// The congestion control of the socket from which so many bytes went.
-async fn after(
+async fn sent(
     bytes: usize,
-    (from, from_addr): (&mut Channel, SocketAddr),
-    (to, to_addr): (&mut Channel, SocketAddr),
+    (from, local): &mut (Channel, SocketAddr),
+    (to, peer): &mut (Channel, SocketAddr),
 ) -> String {
     let mut read = vec![0; bytes];
     let write = async { from.write_all(&vec![0; bytes]).await };
     let (written, read) = within(async { tokio::join!(write, to.read_exact(&mut read)) }).await;
     written.and(read.map(drop)).unwrap();
-    congestion(from_addr, to_addr)
+    congestion(*local, *peer)
 }
 
-/// On a connection between these.
-async fn each_side_chooses_by_what_it_sends<C>(mut acceptor: Acceptor, connector: Multiplex<C>)
+/// Both ends of a channel, and where the socket of each is.
+struct Ends {
+    near: (Channel, SocketAddr),
+    far: (Channel, SocketAddr),
+}
+
+impl Ends {
+    async fn between<C>(mut acceptor: Acceptor, connector: Multiplex<C>) -> Self
+    where
+        Multiplex<C>: Service<Uri, Response = Channel, Error: std::fmt::Debug>,
+    {
+        let server = acceptor.local_addr().unwrap();
+        let near = opened(server, connector).await;
+        let (far, peer) = within(acceptor.accept()).await;
+        Ends::new(near, peer.addr, far, server).await
+    }
+
+    async fn new(near: Channel, client: SocketAddr, far: Channel, server: SocketAddr) -> Self {
+        let (near, far) = ((near, client), (far, server));
+        let mut ends = Ends { near, far };
+        assert_eq!(ends.far.0.read_u8().await.unwrap(), b'a');
+        ends
+    }
+
+    /// The server's congestion control once it has sent so much.
+    async fn served(&mut self, bytes: usize) -> String {
+        sent(bytes, &mut self.far, &mut self.near).await
+    }
+
+    /// The client's.
+    async fn uploaded(&mut self, bytes: usize) -> String {
+        sent(bytes, &mut self.near, &mut self.far).await
+    }
+}
+
+/// A channel on which one byte was written.
+async fn opened<C>(server: SocketAddr, connector: Multiplex<C>) -> Channel
 where
     Multiplex<C>: Service<Uri, Response = Channel, Error: std::fmt::Debug>,
 {
-    let server = acceptor.local_addr().unwrap();
     let uri = format!("https://{server}").parse().unwrap();
     let mut near = within(connector.oneshot(uri)).await.unwrap();
     near.write_all(b"a").await.unwrap();
-    let (mut far, peer) = within(acceptor.accept()).await;
-    let client = peer.addr;
-    assert_eq!(far.read_u8().await.unwrap(), b'a');
-    for (bytes, expected) in [(1000, "reno"), (LARGE, "bbr")] {
-        let (from, to) = ((&mut far, server), (&mut near, client));
-        assert_eq!(after(bytes, from, to).await, expected);
-    }
-    for (bytes, expected) in [(1000, "reno"), (LARGE, "bbr")] {
-        let (from, to) = ((&mut near, client), (&mut far, server));
-        assert_eq!(after(bytes, from, to).await, expected);
-    }
+    near
+}
+
+async fn each_side_chooses_by_what_it_sends(mut ends: Ends) {
+    assert_eq!(ends.served(SMALL).await, "reno");
+    assert_eq!(ends.served(LARGE).await, "bbr");
+    assert_eq!(ends.uploaded(SMALL).await, "reno");
+    assert_eq!(ends.uploaded(LARGE).await, "bbr");
 }
 
 #[tokio::test]
 async fn over_tcp() {
     if let Some(listener) = listener().await {
         let acceptor = Acceptor::new(listener, Config::default());
-        each_side_chooses_by_what_it_sends(acceptor, Multiplex::new(service_fn(connect))).await;
+        let multiplex = Multiplex::new(service_fn(connect));
+        each_side_chooses_by_what_it_sends(Ends::between(acceptor, multiplex).await).await;
     }
 }
 
@@ -136,7 +169,8 @@ async fn over_tls() {
         let acceptor = Acceptor::tls(listener, Tls::new(authority.server()), Config::default());
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let tls = TlsConnector::over(service_fn(connect), authority.client()).server_name(name);
-        each_side_chooses_by_what_it_sends(acceptor, Multiplex::new(tls)).await;
+        let ends = Ends::between(acceptor, Multiplex::new(tls)).await;
+        each_side_chooses_by_what_it_sends(ends).await;
     }
 }
 
@@ -145,18 +179,12 @@ async fn on_one_port_with_http() {
     if let Some(listener) = listener().await {
         let mut port = SharedPort::plain(listener, Config::default());
         let server = port.local_addr().unwrap();
-        let uri: Uri = format!("http://{server}").parse().unwrap();
-        let multiplex = Multiplex::new(service_fn(connect));
-        let mut near = within(multiplex.oneshot(uri)).await.unwrap();
-        near.write_all(b"a").await.unwrap();
-        let (SharedIo::Channel(mut far), peer) = within(port.accept()).await else {
+        let near = opened(server, Multiplex::new(service_fn(connect))).await;
+        let (SharedIo::Channel(far), peer) = within(port.accept()).await else {
             panic!("that is no channel");
         };
-        assert_eq!(far.read_u8().await.unwrap(), b'a');
-        for (bytes, expected) in [(1000, "reno"), (LARGE, "bbr")] {
-            let (from, to) = ((&mut far, server), (&mut near, peer.addr));
-            assert_eq!(after(bytes, from, to).await, expected);
-        }
+        let ends = Ends::new(near, peer.addr, far, server).await;
+        each_side_chooses_by_what_it_sends(ends).await;
     }
 }
 
@@ -175,39 +203,26 @@ async fn an_http_connection_on_one_port_has_it_at_once() {
 /// On this system's default.
 #[tokio::test]
 async fn what_a_listener_accepts_begins_without_it_where_it_is_the_default() {
-    let name = SockRef::from(&std::net::TcpListener::bind("127.0.0.1:0").unwrap())
-        .tcp_congestion()
-        .unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = SockRef::from(&socket).tcp_congestion().unwrap();
     if !name.starts_with(b"bbr") {
         return println!("not tested: BBR is not this system's default");
     }
-    let Some(listener) = listener_with(b"bbr").await else {
-        return;
-    };
-    let mut acceptor = Acceptor::new(listener, Config::default());
-    let server = acceptor.local_addr().unwrap();
-    let uri: Uri = format!("http://{server}").parse().unwrap();
-    let multiplex = Multiplex::new(service_fn(connect));
-    let mut near = within(multiplex.oneshot(uri)).await.unwrap();
-    near.write_all(b"a").await.unwrap();
-    let (mut far, peer) = within(acceptor.accept()).await;
-    assert_eq!(far.read_u8().await.unwrap(), b'a');
-    assert_ne!(congestion(server, peer.addr), "bbr");
-    let (from, to) = ((&mut far, server), (&mut near, peer.addr));
-    assert_eq!(after(LARGE, from, to).await, "bbr");
+    if let Some(listener) = listener_with(b"bbr").await {
+        let acceptor = Acceptor::new(listener, Config::default());
+        let multiplex = Multiplex::new(service_fn(connect));
+        let mut ends = Ends::between(acceptor, multiplex).await;
+        assert_ne!(ends.served(SMALL).await, "bbr");
+        assert_eq!(ends.served(LARGE).await, "bbr");
+    }
 }
 
 #[tokio::test]
 async fn on_the_same_host_none_is_chosen() {
     let listener = listener_at(Ipv4Addr::LOCALHOST.into(), b"reno").await;
-    let mut acceptor = Acceptor::new(listener.unwrap(), Config::default());
-    let server = acceptor.local_addr().unwrap();
-    let uri: Uri = format!("http://{server}").parse().unwrap();
+    let acceptor = Acceptor::new(listener.unwrap(), Config::default());
     let multiplex = Multiplex::new(service_fn(connect));
-    let mut near = within(multiplex.oneshot(uri)).await.unwrap();
-    near.write_all(b"a").await.unwrap();
-    let (mut far, peer) = within(acceptor.accept()).await;
-    assert_eq!(far.read_u8().await.unwrap(), b'a');
-    let (from, to) = ((&mut far, server), (&mut near, peer.addr));
-    assert_eq!(after(LARGE, from, to).await, "reno");
+    let mut ends = Ends::between(acceptor, multiplex).await;
+    assert_eq!(ends.served(LARGE).await, "reno");
+    assert_eq!(ends.uploaded(LARGE).await, "reno");
 }

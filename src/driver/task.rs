@@ -194,11 +194,7 @@ impl Task {
             match transport.poll_write(cx) {
                 Ok(Poll::Ready(())) => transport.note_written(now.into()),
                 Ok(Poll::Pending) => {
-                    let mut inner = self.shared.lock();
-                    if transport.resumed() {
-                        inner.core.handle_progress(now.into()); // it took a part
-                    }
-                    inner.core.handle_blocked(now.into());
+                    self.shared.lock().core.handle_blocked(now.into());
                     break false;
                 }
                 Err(error) => {
