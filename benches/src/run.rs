@@ -181,6 +181,7 @@ fn run(mut program: Command, row: &Row, way: Way, seconds: f64) -> Outcome {
     let Ok(Some(status)) = child.wait_timeout(patience) else {
         let _ = child.kill();
         let _ = child.wait();
+        eprintln!("{} {way}: not done after {patience:?}", row.name);
         return Outcome::Hung;
     };
     let mut text = String::new();
@@ -189,7 +190,11 @@ fn run(mut program: Command, row: &Row, way: Way, seconds: f64) -> Outcome {
         .take()
         .map(|mut out| out.read_to_string(&mut text));
     match serde_json::from_str::<Measured>(&text) {
-        Ok(measured) if measured.hung => Outcome::Hung,
+        Ok(measured) if measured.hung => {
+            let done = measured.total;
+            eprintln!("{} {way}: nothing more after {done} operations", row.name);
+            Outcome::Hung
+        }
         Ok(measured) if status.success() && read.is_some() => Outcome::Measured(measured),
         _ => Outcome::Failed,
     }

@@ -36,12 +36,19 @@ pub(super) struct View {
     pub is_new: bool,
     /// Channels that are not over.
     pub channels: usize,
+    /// Those of them that don't stay.
+    pub at_work: usize,
     /// Channels that came to their end.
     pub served: u64,
+    /// Bytes of channels that were over lately, and how many those were.
+    pub carried: (u64, u64),
+    /// It has its share of what connections that lose packets carry.
+    pub sated: bool,
     /// Channels that the peer takes beside those.
     pub room: u32,
-    /// The smoothed round-trip time, once it was measured.
+    /// The smoothed and the shortest round-trip time, once it was measured.
     pub rtt: Option<Duration>,
+    pub min_rtt: Option<Duration>,
     /// When the peer was last heard.
     pub heard: Instant,
     /// How long the peer has said nothing since it got a channel.
@@ -56,6 +63,11 @@ impl View {
     /// Whether it counts among the connections that there should be.
     pub fn is_fresh(&self) -> bool {
         self.well && !self.retiring
+    }
+
+    /// Whether it is one of the best to take a channel.
+    pub fn serves(&self) -> bool {
+        self.is_fresh() && self.answered && self.room > 0
     }
 
     fn takes_channels(&self) -> bool {
@@ -83,8 +95,9 @@ impl View {
 /// Those that can take a channel, the best first: the least loaded and
 /// quickest, and of those alike the one that was heard last. Looking at all of
 /// them is better than at two by chance, and as cheap with so few. What may
-/// never answer, is to be replaced, is filled by a transfer, is busy, or is new and
-/// has enough for a start, comes after the others, in this order.
+/// never answer, is to be replaced, has its share, is filled by a transfer, is
+/// busy, or is new and has enough for a start, comes after the others, in this
+/// order.
 pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
@@ -94,7 +107,7 @@ pub(super) fn best_first(views: &[View], pool: &PoolConfig) -> Vec<usize> {
     order.sort_by_key(|i| {
         let view = &views[*i];
         let full = view.fullness(pool.busy_at);
-        let last = (!view.answered, view.retiring, view.filled, full);
+        let last = (!view.answered, view.retiring, view.sated, view.filled, full);
         (last, view.load(quickest), Reverse(view.heard))
     });
     order
@@ -149,35 +162,45 @@ fn wanted_by_load(views: &[View], fresh: usize, pool: &PoolConfig) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
+impl View {
     /// A connection that is well and has nothing to do.
-    fn idle() -> View {
+    pub fn idle() -> View {
         View {
             well: true,
             answered: true,
             retiring: false,
             is_new: false,
             channels: 0,
+            at_work: 0,
             served: 0,
+            carried: (0, 0),
+            sated: false,
             room: 100,
-            rtt: Some(10 * MS),
+            rtt: Some(Duration::from_millis(10)),
+            min_rtt: Some(Duration::from_millis(40)),
             heard: Instant::now(),
             owes: Duration::ZERO,
             filled: false,
             held_up: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
 
     fn best_first(views: &[View]) -> Vec<usize> {
         super::best_first(views, &PoolConfig::default())
     }
 
     fn with(channels: usize) -> View {
-        View { channels, ..idle() }
+        View {
+            channels,
+            ..View::idle()
+        }
     }
 
     fn pool(connections: std::ops::RangeInclusive<usize>) -> PoolConfig {
@@ -193,7 +216,7 @@ mod tests {
     fn the_least_loaded_comes_first_and_a_slow_one_counts_as_loaded() {
         let slow = View {
             rtt: Some(50 * MS),
-            ..idle()
+            ..View::idle()
         };
         assert_eq!(best_first(&[with(3), slow, with(1)]), [2, 0, 1]);
     }
@@ -201,7 +224,10 @@ mod tests {
     #[test]
     fn of_those_alike_the_one_heard_last_comes_first() {
         let now = Instant::now();
-        let heard = |heard| View { heard, ..idle() };
+        let heard = |heard| View {
+            heard,
+            ..View::idle()
+        };
         assert_eq!(best_first(&[heard(now), heard(now + MS)]), [1, 0]);
     }
 
@@ -227,7 +253,7 @@ mod tests {
     fn one_that_owes_an_answer_counts_as_that_slow() {
         let owes = View {
             owes: 40 * MS,
-            ..idle()
+            ..View::idle()
         };
         assert_eq!(best_first(&[owes, with(2)]), [1, 0]);
     }
@@ -236,11 +262,11 @@ mod tests {
     fn what_never_answered_or_is_to_be_replaced_comes_last() {
         let new = View {
             answered: false,
-            ..idle()
+            ..View::idle()
         };
         let old = View {
             retiring: true,
-            ..idle()
+            ..View::idle()
         };
         assert_eq!(best_first(&[new, old, with(99)]), [2, 1, 0]);
     }
@@ -249,11 +275,14 @@ mod tests {
     fn what_is_not_well_or_is_full_gets_nothing() {
         let late = View {
             well: false,
-            ..idle()
+            ..View::idle()
         };
-        let full = View { room: 0, ..idle() };
+        let full = View {
+            room: 0,
+            ..View::idle()
+        };
         assert!(best_first(&[late, full]).is_empty());
-        assert_eq!(room(&[late, full, idle()]), 100);
+        assert_eq!(room(&[late, full, View::idle()]), 100);
     }
 
     #[test]
@@ -320,11 +349,11 @@ mod tests {
     fn what_is_late_or_old_is_replaced_ahead_of_need() {
         let late = View {
             well: false,
-            ..idle()
+            ..View::idle()
         };
         let old = View {
             retiring: true,
-            ..idle()
+            ..View::idle()
         };
         for view in [late, old] {
             assert_eq!(missing_for(&[view], &pool(1..=1), Need::Ahead, false), 1);
@@ -341,7 +370,7 @@ mod tests {
 
     #[test]
     fn loss_asks_for_more_unless_the_target_fails() {
-        let count = |failing| missing(&[idle()], 0, &pool(1..=8), 4, Need::Caller, failing);
+        let count = |failing| missing(&[View::idle()], 0, &pool(1..=8), 4, Need::Caller, failing);
         assert_eq!((count(false), count(true)), (3, 0));
     }
 
@@ -349,7 +378,7 @@ mod tests {
     fn those_that_are_late_are_replaced_up_to_a_bound() {
         let late = View {
             well: false,
-            ..idle()
+            ..View::idle()
         };
         let pool = pool(1..=1);
         assert_eq!(missing_for(&[late; LATE], &pool, Need::Caller, false), 1);
@@ -367,13 +396,16 @@ mod tests {
         let mut views = vec![View {
             room,
             served,
-            ..idle()
+            ..View::idle()
         }];
         for _ in 0..1500 {
             let at = best_first(&views)[0];
             views[at].channels += 1;
             for _ in 0..missing_for(&views, &pool, Need::Caller, false) {
-                views.push(View { room, ..idle() });
+                views.push(View {
+                    room,
+                    ..View::idle()
+                });
             }
         }
         assert!(views.iter().all(|view| view.channels <= pool.busy_at));

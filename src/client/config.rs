@@ -61,6 +61,15 @@ impl PoolConfig {
     /// Without a new sign for a minute the loss is over, and all but the first drain.
     /// [`Stats::held_up`](crate::proto::Stats::held_up) tells the sign.
     ///
+    /// While there are several for loss, a connection has no more channels at a time
+    /// than it is expected to carry in four round trips, by its pace and the mean of
+    /// what the last channels carried; at least one, and any number where that is
+    /// eight or more. A caller waits until one is through, for eight round trips and
+    /// half of [`open_timeout`](Self::open_timeout) at most; nobody does while more
+    /// than 64 would, or where a round trip is below 20 ms. Channels that stay, such
+    /// as web sockets, do not count once their connection got no other for eight round
+    /// trips. [`max_waiting`](Self::max_waiting) is for other waits.
+    ///
     /// While one of them is suspect, or has reached its age, its replacement
     /// comes on top: as many more as the end allows, and up to 8 where that
     /// is less.

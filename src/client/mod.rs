@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod dial;
 mod error;
+mod hold;
 mod layer;
 mod multiplex;
 mod pool;

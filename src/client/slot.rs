@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::choice::View;
 use super::config::PoolConfig;
+use super::hold::Lately;
 use crate::backoff::SHORT;
 use crate::driver::{Channel, Connection};
 use crate::proto::{OpenError, Stats};
@@ -30,6 +31,7 @@ pub(super) struct Slot {
     asked: Option<Instant>,
     expires: Option<Instant>,
     most_opened: u64,
+    lately: Lately,
     /// Ends the slot's watcher when it is dropped.
     pub _watched: oneshot::Sender<()>,
 }
@@ -53,6 +55,7 @@ impl Slot {
             asked: None,
             expires: age.and_then(|age| now.checked_add(age)),
             most_opened: (f64::from(pool.max_opened) * some_chance()).max(1.0) as u64,
+            lately: Lately::new(now),
             _watched: watched,
         }
     }
@@ -66,6 +69,7 @@ impl Slot {
         }
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= stats.opened >= self.most_opened;
+        self.lately.look(&stats, over(&stats), now);
         let answered = has_answered(&stats);
         self.good |= answered && (!self.is_young(now) || served(&stats) > 0);
         let heard = stats.heard.into();
@@ -77,9 +81,13 @@ impl Slot {
             retiring: self.retiring,
             is_new: now < self.since + NEW,
             channels: stats.channels,
+            at_work: self.lately.at_work(stats.channels),
             served: served(&stats),
+            carried: self.lately.carried(),
+            sated: false,
             room: stats.room,
             rtt: stats.rtt,
+            min_rtt: stats.min_rtt,
             heard,
             filled: stats.filled,
             held_up: stats.held_up,
@@ -90,6 +98,7 @@ impl Slot {
     pub fn open(&mut self, now: Instant) -> Result<Channel, OpenError> {
         let channel = self.connection.try_open()?;
         self.asked.get_or_insert(now);
+        self.lately.on_open(now);
         Ok(channel)
     }
 
@@ -120,10 +129,14 @@ fn has_answered(stats: &Stats) -> bool {
     }
 }
 
-/// Channels of this side that came to their own end.
+/// Channels of this side that are over.
+fn over(stats: &Stats) -> u64 {
+    stats.opened.saturating_sub(stats.channels as u64)
+}
+
+/// Those that came to their own end.
 fn served(stats: &Stats) -> u64 {
-    let over = stats.opened.saturating_sub(stats.channels as u64);
-    over.saturating_sub(stats.refused + stats.reset)
+    over(stats).saturating_sub(stats.refused + stats.reset)
 }
 
 /// From 0.9 to 1.1, so that what began together does not end together.

@@ -60,7 +60,7 @@ impl Spread {
     /// Takes what was found of each connection. Whether it is one again from now
     /// on.
     pub fn look(&mut self, found: impl Iterator<Item = HeldUp>, most: usize, now: Instant) -> bool {
-        let recent = found.filter(|found| now.duration_since(found.at.into()) < RECENT);
+        let recent = found.filter(|found| is_recent(found, now));
         let paces: Vec<u64> = recent.map(|found| found.pace.max(1)).collect();
         if paces.is_empty() {
             let over = self.wanted > 1 && now >= self.until;
@@ -92,6 +92,11 @@ impl Spread {
         self.until = now + KEEP;
         false
     }
+}
+
+/// Whether what was found is how things are.
+pub(super) fn is_recent(found: &HeldUp, now: Instant) -> bool {
+    now.duration_since(found.at.into()) < RECENT
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::choice::{Need, View, best_first, missing, room};
 use super::dial::{Dial, Ticket, run};
 use super::error::ConnectError;
+use super::hold::{pause, sate};
 use super::pool::Settings;
 use super::queue::{Place, Queue};
 use super::slot::Slot;
@@ -99,6 +101,16 @@ impl State {
         Some(channel)
     }
 
+    /// When a caller is to look again who should wait for a connection that is
+    /// through with its share.
+    pub fn pause(&mut self, now: Instant) -> Option<Duration> {
+        if self.spread.wanted() == 1 {
+            return None;
+        }
+        self.used = now;
+        pause(&self.look(now))
+    }
+
     /// The dials that a caller needs who got no channel.
     pub fn ask(&mut self, now: Instant) {
         let views = self.look(now);
@@ -118,7 +130,8 @@ impl State {
         let late = self.settings.late;
         let was_good = self.slots.iter().filter(|slot| slot.good).count();
         let look = |slot: &mut Slot| slot.look(now, late);
-        let views = self.slots.iter_mut().map(look).collect();
+        let mut views: Vec<View> = self.slots.iter_mut().map(look).collect();
+        sate(&mut views, self.spread.wanted(), now);
         if self.slots.iter().filter(|slot| slot.good).count() > was_good {
             self.backoff.clear();
         }

@@ -1,16 +1,18 @@
 //! A target and those who wait for a channel to it.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::dial::{Dial, Dialling};
 use super::error::ConnectError;
+use super::hold::{LOOKS, PATIENCE, WAITING};
 use super::pool::{Key, Settings};
 use super::queue::Place;
 use super::state::State;
@@ -20,6 +22,10 @@ use crate::driver::{Channel, Connection};
 pub(super) struct Target {
     settings: Arc<Settings>,
     state: Mutex<State>,
+    /// Places of callers who wait for a connection that is through.
+    places: Semaphore,
+    /// There are too few of them.
+    crowded: Notify,
     /// Dials, watchers and drains: they end with the target.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -29,6 +35,8 @@ impl Target {
         Arc::new_cyclic(|target| Target {
             state: Mutex::new(State::new(target.clone(), settings.clone(), dialler)),
             settings,
+            places: Semaphore::new(WAITING),
+            crowded: Notify::new(),
             tasks: Mutex::new(JoinSet::new()),
         })
     }
@@ -57,13 +65,36 @@ impl Target {
     pub async fn open(self: Arc<Self>) -> Result<Channel, ConnectError> {
         let mut waiter = Waiter::new(&self);
         let within = self.settings.pool.open_timeout;
-        let wait = poll_fn(|cx| waiter.look(cx.waker()));
+        let wait = async {
+            self.hold().await;
+            poll_fn(|cx| waiter.look(cx.waker())).await
+        };
         match tokio::time::timeout(within, wait).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::timeout(
                 within,
                 self.with(|state| state.error()),
             )),
+        }
+    }
+
+    /// Waits while every connection has its share, though not long, nor where many
+    /// do: those who come after them would be served before.
+    async fn hold(&self) {
+        let pause = || self.with(|state| state.pause(Instant::now()));
+        let Some(each) = pause() else { return };
+        let Ok(_place) = self.places.try_acquire() else {
+            return self.crowded.notify_waiters();
+        };
+        let most = self.settings.pool.open_timeout / 2;
+        let until = Instant::now() + most.min(each * LOOKS * PATIENCE);
+        let mut crowded = pin!(self.crowded.notified());
+        loop {
+            let next = until.min(Instant::now() + each);
+            let over = tokio::time::timeout_at(next, crowded.as_mut()).await;
+            if over.is_ok() || Instant::now() >= until || pause().is_none() {
+                return;
+            }
         }
     }
 
@@ -94,7 +125,7 @@ impl Target {
             connections: state.slots.iter().map(|slot| slot.stats()).collect(),
             draining: state.draining.values().map(Connection::stats).collect(),
             dialling: state.dialling,
-            waiting: state.queue.len(),
+            waiting: state.queue.len() + WAITING - self.places.available_permits(),
             dials: state.dials,
             failed: state.failed,
         })

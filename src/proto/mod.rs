@@ -329,6 +329,7 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
+        self.counters.carried += state.send.sent + state.recv.received;
         self.ending -= usize::from(state.ours);
         self.guards.on_over();
         match (state.ours, self.is_v0()) {

@@ -46,6 +46,8 @@ pub struct Stats {
     pub refused: u64,
     /// Channels that either side reset.
     pub reset: u64,
+    /// Bytes of the channels that are over, both ways.
+    pub carried: u64,
     /// Bytes that were received, with the protocol's own.
     pub bytes_received: u64,
     /// Bytes that were sent, with the protocol's own.
@@ -64,6 +66,8 @@ pub(super) struct Counters {
     pub accepted: u64,
     pub refused: u64,
     pub reset: u64,
+    /// Of channels that are over.
+    pub carried: u64,
     pub received: u64,
     pub sent: u64,
     /// Of channels, as they left by their turns.
@@ -137,6 +141,7 @@ impl Connection {
             accepted: counters.accepted,
             refused: counters.refused,
             reset: counters.reset,
+            carried: counters.carried,
             bytes_received: counters.received,
             bytes_sent: counters.sent,
             buffered: self.buffered,

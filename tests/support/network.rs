@@ -1,5 +1,6 @@
 //! A virtual network to one server, on a paused clock: connections that are
 //! slow, split what they carry, stall and break.
+#![allow(dead_code)] // each test file uses a part
 
 use std::future::{Future, pending};
 use std::io;
