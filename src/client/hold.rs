@@ -6,9 +6,9 @@
 //! round trips, and at least one. A channel is expected to be the mean of the last,
 //! and a connection to have the pace at which it was lately found, or else the one
 //! that it was opened for. Callers wait until one is through, but not long: the
-//! mean says nothing about a single channel. Channels that were there when a connection
-//! had got no other for long, such as web sockets, say nothing about it and don't
-//! count.
+//! mean says nothing about a single channel. Channels that were there when a
+//! connection had got no other for long, such as web sockets, say nothing about it
+//! and don't count.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::choice::View;
 use super::spread::is_recent;
-use crate::proto::{HEALTHY, Stats};
+use crate::proto::{HEALTHY, LEAST_ROUND, Stats};
 
 /// Round trips of which a share is the work.
 const ROUNDS: u64 = 4;
@@ -40,9 +40,6 @@ const FEW: u64 = 32;
 /// Bytes of a channel that count: one of more is no different, and a single one of
 /// very many is to be forgotten soon.
 const COUNTED: u64 = 128 << 10;
-
-/// On shorter links nobody waits: a pace is found over that time at least.
-const LEAST_ROUND: Duration = Duration::from_millis(20);
 
 /// What the channels of a connection were like lately.
 #[derive(Debug)]
@@ -123,7 +120,8 @@ pub(super) fn sate(views: &mut [View], wanted: usize, now: Instant) {
     }
 }
 
-/// When a caller is to look again, if all who could serve it have their share.
+/// When a caller is to look again, if all who could serve it have their share. On
+/// short links, where a pace is that of a longer time, it is not to wait.
 pub(super) fn pause(views: &[View]) -> Option<Duration> {
     let mut there = views.iter().filter(|view| view.serves()).peekable();
     let rtt = there.peek()?.min_rtt.filter(|rtt| *rtt >= LEAST_ROUND)?;

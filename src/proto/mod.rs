@@ -25,9 +25,9 @@ pub use self::application::Read;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
 pub use self::liveness::Round;
-#[cfg(feature = "client")]
-pub(crate) use self::pace::HEALTHY;
 pub use self::pace::HeldUp;
+#[cfg(feature = "client")]
+pub(crate) use self::pace::{HEALTHY, LEAST_ROUND};
 pub use self::stats::Stats;
 pub use self::table::Key;
 

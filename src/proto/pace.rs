@@ -18,7 +18,7 @@ const LOOK: u32 = 4;
 pub(crate) const HEALTHY: u64 = 512 << 10;
 
 /// Loss on shorter links is repaired before it is noticed.
-const LEAST_ROUND: Duration = Duration::from_millis(20);
+pub(crate) const LEAST_ROUND: Duration = Duration::from_millis(20);
 
 /// One direction.
 #[derive(Debug)]
