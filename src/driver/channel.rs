@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Handle;
+#[cfg(feature = "server")]
+use super::shared::Token;
 use super::split::{ReadHalf, WriteHalf};
-use super::unseen::Unseen;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
@@ -40,49 +41,20 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// ```
 #[derive(Debug)]
 pub struct Channel {
-    handle: Arc<Handle>,
-    key: Key,
-    pub(super) unseen: Unseen,
-    /// See [`hyper_io`](super::hyper_io).
-    #[cfg(feature = "hyper")]
-    pub(super) held: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// When this side opened it.
-    #[cfg(feature = "hyper")]
-    pub(super) opened: Option<tokio::time::Instant>,
+    pub(super) handle: Arc<Handle>,
+    pub(super) key: Key,
 }
 
 impl Channel {
-    pub(super) fn accepted(handle: Arc<Handle>, key: Key) -> Self {
-        Channel::new(handle, key, Unseen::default())
+    pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
+        Channel { handle, key }
     }
 
-    pub(super) fn opened(handle: Arc<Handle>, key: Key) -> Self {
-        #[cfg_attr(not(feature = "hyper"), expect(unused_mut))]
-        let mut channel = Channel::new(handle, key, Unseen::fresh());
-        #[cfg(feature = "hyper")]
-        {
-            channel.opened = Some(tokio::time::Instant::now());
-        }
-        channel
-    }
-
-    fn new(handle: Arc<Handle>, key: Key, unseen: Unseen) -> Self {
-        Channel {
-            handle,
-            key,
-            unseen,
-            #[cfg(feature = "hyper")]
-            held: None,
-            #[cfg(feature = "hyper")]
-            opened: None,
-        }
-    }
-
-    /// Until its first byte is read or written, dropping the channel refuses
-    /// it, and the token is held.
+    /// Holds a token for the channel, which was accepted, until the application
+    /// begins with it. Dropping it refuses it until then.
     #[cfg(feature = "server")]
-    pub(crate) fn set_unseen(&self, token: tokio::sync::watch::Receiver<()>) {
-        self.unseen.set(token);
+    pub(crate) fn hold_unseen(&self, token: impl FnOnce() -> Token) {
+        self.handle.0.lock().hold_unseen(token);
     }
 
     /// The channel's number on its connection: odd if the client opened it,
@@ -147,16 +119,19 @@ impl Channel {
                 return Poll::Pending;
             }
             Ok(_) => {
-                self.unseen.seen();
+                let seen = inner.seen();
+                drop(inner);
+                drop(seen);
                 return Poll::Ready(Ok(()));
             }
             Err(error) => return Poll::Ready(Err(error.into())),
         }
-        self.unseen.seen();
+        let seen = inner.seen();
         let resumes = paused && inner.core.wants_input();
         let tell = resumes || inner.core.owes_window(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
         drop(inner);
+        drop(seen);
         if let Some(task) = task {
             task.wake();
         }
@@ -171,8 +146,7 @@ impl Channel {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.unseen.seen();
-        let (poll, old) = self.handle.0.write(|inner, mut out| {
+        let (poll, kept) = self.handle.0.write(|inner, mut out| {
             let mut total = 0;
             for slice in slices.iter().filter(|slice| !slice.is_empty()) {
                 let written = match &mut out {
@@ -186,25 +160,30 @@ impl Channel {
                     }
                     Ok(n) => total += n,
                     Err(error) if total == 0 => {
-                        return (Poll::Ready(Err(error.into())), None);
+                        return (Poll::Ready(Err(error.into())), (None, None));
                     }
                     Err(_) => break,
                 }
             }
             if total == 0 {
-                return (Poll::Pending, inner.register_writer(self.key, cx));
+                let old = inner.register_writer(self.key, cx);
+                return (Poll::Pending, (old, None));
             }
-            (Poll::Ready(Ok(total)), None)
+            (Poll::Ready(Ok(total)), (None, inner.seen()))
         });
-        drop(old);
+        drop(kept);
         poll
     }
 
     /// FIN follows what was written. Ending twice, or after the peer's STOP,
     /// is no error; on a connection that is gone it is.
     pub(super) fn finish(&self) -> io::Result<()> {
-        self.unseen.seen();
-        match self.handle.0.change(|inner| inner.core.finish(self.key)) {
+        let (finished, seen) = self.handle.0.change(|inner| {
+            let finished = inner.core.finish(self.key);
+            (finished, inner.seen())
+        });
+        drop(seen);
+        match finished {
             Err(error @ (ChannelError::Connection(_) | ChannelError::Refused(_))) => {
                 Err(error.into())
             }
@@ -257,14 +236,14 @@ impl AsyncWrite for Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        let wakers = self.handle.0.change(|inner| {
-            if self.unseen.is() {
+        let kept = self.handle.0.change(|inner| {
+            if inner.is_refusable(self.key) {
                 inner.core.reset(self.key, REFUSED);
                 inner.core.stop(self.key, REFUSED);
             }
             inner.core.release(self.key);
             inner.unregister(self.key)
         });
-        drop(wakers);
+        drop(kept);
     }
 }

@@ -127,8 +127,15 @@ impl Connection {
     /// Opens a channel or says why not. The open leaves with what is written
     /// next, or by itself.
     pub(crate) fn try_open(&self) -> Result<Channel, OpenError> {
-        let key = self.handle.0.change(|inner| inner.core.open())?;
-        Ok(Channel::opened(self.handle.clone(), key))
+        let key = self.handle.0.change(|inner| {
+            let opened = inner.core.open();
+            #[cfg(feature = "hyper")]
+            if let Ok(key) = opened {
+                inner.young.opened(key);
+            }
+            opened
+        })?;
+        Ok(Channel::new(self.handle.clone(), key))
     }
 
     /// Ready at what happens after this call: the peer takes channels again or
@@ -230,7 +237,7 @@ impl Connection {
     fn next_channel(&self) -> Option<Option<Channel>> {
         let mut inner = self.handle.0.lock();
         match inner.core.accept() {
-            Some(key) => Some(Some(Channel::accepted(self.handle.clone(), key))),
+            Some(key) => Some(Some(Channel::new(self.handle.clone(), key))),
             None => inner.core.error().map(|_| None),
         }
     }

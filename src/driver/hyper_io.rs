@@ -1,5 +1,6 @@
 //! hyper's I/O traits, so that a channel goes to hyper as it is.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::channel::Channel;
-use crate::proto::{ChannelError, OpenError};
+use crate::proto::{ChannelError, Key, OpenError};
 
 /// How long after a channel was opened hyper's reader learns at the earliest that
 /// it failed, while nothing was written on it. hyper may lose a request that it is
@@ -18,25 +19,93 @@ use crate::proto::{ChannelError, OpenError};
 /// asked for when there is a request. So that comes first, and fails at the writer.
 const HELD: Duration = Duration::from_secs(1);
 
+/// Which channels of a connection that is.
+#[derive(Debug)]
+pub(super) struct Young {
+    since: Instant,
+    /// When channels of this side were opened, in milliseconds, which wrap after
+    /// 49 days; by [`Key::index`].
+    opened: Vec<u32>,
+    /// Those of which hyper's reader has yet to learn that they failed.
+    held: HashMap<Key, Pin<Box<Sleep>>>,
+}
+
+impl Young {
+    pub fn new() -> Self {
+        Young {
+            since: Instant::now(),
+            opened: Vec::new(),
+            held: HashMap::new(),
+        }
+    }
+
+    fn now(&self) -> u32 {
+        self.since.elapsed().as_millis() as u32
+    }
+
+    /// Notes a channel that was opened.
+    pub fn opened(&mut self, key: Key) {
+        let now = self.now();
+        if key.index() >= self.opened.len() {
+            self.opened.resize(key.index() + 1, now);
+        }
+        self.opened[key.index()] = now;
+    }
+
+    /// How long the reader of a channel that failed is to be held.
+    fn left(&self, key: Key) -> Option<Duration> {
+        let age = self.now().wrapping_sub(*self.opened.get(key.index())?);
+        HELD.checked_sub(Duration::from_millis(age.into()))
+    }
+
+    /// Forgets a channel; the caller drops what it returns without the lock.
+    pub fn forget(&mut self, key: Key) -> impl Sized + use<> {
+        match self.held.is_empty() {
+            true => None,
+            false => self.held.remove(&key),
+        }
+    }
+}
+
+impl Channel {
+    /// Ready when the reader may learn of a failure.
+    fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.handle.0.lock();
+        let Some(left) = inner
+            .young
+            .left(self.key)
+            .filter(|_| inner.core.is_fresh(self.key))
+        else {
+            return Poll::Ready(());
+        };
+        let held = inner.young.held.remove(&self.key);
+        drop(inner);
+        if Handle::try_current().is_err() {
+            return Poll::Ready(());
+        }
+        let mut held = held.unwrap_or_else(|| Box::pin(sleep(left)));
+        let poll = held.as_mut().poll(cx); // without the lock: it drops a waker
+        self.handle.0.lock().young.held.insert(self.key, held);
+        poll
+    }
+
+    /// Whether this side opened it, and the application has neither read from it
+    /// nor written to it.
+    fn is_fresh(&self) -> bool {
+        self.handle.0.lock().core.is_fresh(self.key)
+    }
+}
+
 impl Read for Channel {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
         let most = cursor.remaining();
-        let result = ready!(this.poll_read_with(cx, most, |bytes| cursor.put_slice(bytes)));
-        if result.is_err()
-            && this.unseen.is_fresh()
-            && let Some(until) = this.opened.map(|opened| opened + HELD)
-            && until > Instant::now()
-            && Handle::try_current().is_ok()
-        {
-            let held = this
-                .held
-                .get_or_insert_with(|| Box::pin(sleep_until(until)));
-            ready!(held.as_mut().poll(cx));
+        let result = ready!(self.poll_read_with(cx, most, |bytes| cursor.put_slice(bytes)));
+        if result.is_err() {
+            ready!(self.poll_held(cx));
         }
         Poll::Ready(result)
     }
@@ -66,11 +135,10 @@ impl Write for Channel {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let fresh = self.unseen.is_fresh();
         let written = self.poll_write_slices(cx, slices);
-        match fresh {
-            true => written.map_err(nothing_sent),
-            false => written,
+        match written {
+            Poll::Ready(Err(error)) if self.is_fresh() => Poll::Ready(Err(nothing_sent(error))),
+            written => written,
         }
     }
 

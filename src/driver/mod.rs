@@ -16,7 +16,6 @@ mod sync;
 mod task;
 mod transport;
 mod turn;
-mod unseen;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;

@@ -8,6 +8,8 @@ use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+#[cfg(feature = "hyper")]
+use super::hyper_io::Young;
 use super::sync::{AtomicBool, Mutex, MutexGuard, Notify};
 use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
@@ -48,7 +50,15 @@ pub(super) struct Inner {
     wakers: Vec<Wakers>,
     /// How many of those have learned of the end.
     told: usize,
+    /// What is held while the application has yet to begin with a channel that it
+    /// accepted.
+    unseen: Option<Token>,
+    #[cfg(feature = "hyper")]
+    pub young: Young,
 }
+
+/// Says until when it is held to whoever made it.
+pub(super) type Token = tokio::sync::watch::Receiver<()>;
 
 #[derive(Debug, Default)]
 struct Wakers {
@@ -79,6 +89,9 @@ impl Shared {
                 woken: false,
                 wakers: Vec::new(),
                 told: 0,
+                unseen: None,
+                #[cfg(feature = "hyper")]
+                young: Young::new(),
             }),
             transport: Mutex::new(transport),
             alone: AtomicBool::new(true),
@@ -337,10 +350,34 @@ impl Inner {
         register(&mut self.slot(key).writer, cx.waker())
     }
 
-    /// Forgets who waits for a channel; the caller drops it without the lock.
+    /// Forgets who waits for a channel that was let go of; the caller drops it
+    /// without the lock.
     #[must_use]
     pub fn unregister(&mut self, key: Key) -> impl Sized + use<> {
-        std::mem::take(self.slot(key))
+        #[cfg(feature = "hyper")]
+        let held = self.young.forget(key);
+        #[cfg(not(feature = "hyper"))]
+        let held = ();
+        (std::mem::take(self.slot(key)), held, self.seen())
+    }
+
+    /// Holds a token until the application has begun with each channel that it has
+    /// accepted, of which one is new.
+    #[cfg(feature = "server")]
+    pub fn hold_unseen(&mut self, token: impl FnOnce() -> Token) {
+        self.unseen.get_or_insert_with(token);
+    }
+
+    /// Whether dropping the channel is to refuse it.
+    pub fn is_refusable(&self, key: Key) -> bool {
+        self.unseen.is_some() && self.core.is_unseen(key)
+    }
+
+    /// After the application did something with a channel: a token that is held no
+    /// more. The caller drops it without the lock.
+    #[must_use]
+    pub fn seen(&mut self) -> Option<Token> {
+        self.unseen.take_if(|_| self.core.has_seen_all())
     }
 
     /// Notes the task; what it returns is to be dropped without the lock. After

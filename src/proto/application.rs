@@ -78,6 +78,7 @@ impl Connection {
         while let Some(key) = self.incoming.pop_front() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.handed = true;
+                self.unseen += 1;
                 self.last_handed = state.id;
                 return Some(key);
             }
@@ -97,6 +98,26 @@ impl Connection {
         while let Some(key) = self.incoming.pop_front() {
             self.release_with(key, REFUSED);
         }
+    }
+
+    /// Whether the application has accepted the channel and not begun with it, by
+    /// reading, writing or finishing.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_unseen(&self, key: Key) -> bool {
+        self.channels.get(key).is_some_and(State::is_unseen)
+    }
+
+    /// Whether no channel is that.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_seen_all(&self) -> bool {
+        self.unseen == 0
+    }
+
+    /// Whether this side opened the channel and has not begun with it.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn is_fresh(&self, key: Key) -> bool {
+        let state = self.channels.get(key);
+        state.is_some_and(|state| state.ours && !state.begun)
     }
 
     /// Asks the peer to open no more channels. What it opened before it knew
@@ -181,11 +202,15 @@ impl Connection {
             let half = state.recv.half;
             return match half {
                 Half::Failed(cause) if state.recv.buffer.is_empty() => Err(self.error_of(cause)),
-                Half::Ending | Half::Done if most > 0 => Ok(Read::Finished),
+                Half::Ending | Half::Done if most > 0 => {
+                    state.begin(&mut self.unseen);
+                    Ok(Read::Finished)
+                }
                 _ => Ok(Read::Blocked),
             };
         }
-        let drained = state.recv.buffer.is_empty();
+        state.begin(&mut self.unseen);
+        let waits = state.peer_blocked && state.recv.buffer.is_empty();
         self.buffered -= n as u64;
         if self.version == Some(Version::V0) {
             state.recv.buffer.fit_content();
@@ -194,8 +219,9 @@ impl Connection {
         let rtt = self.liveness.min_rtt(); // without queues, which windows make
         let at = || now.saturating_duration_since(self.since);
         let credit = &mut state.recv.credit;
-        let more = credit.on_read(n as u64, drained, at, rtt, &mut self.budget);
+        let more = credit.on_read(n as u64, waits, at, rtt, &mut self.budget);
         if more {
+            state.peer_blocked = false;
             state.recv.buffer.fit(state.recv.credit.window());
         }
         if more && !state.peer_ended && self.end.is_none() {
@@ -216,9 +242,9 @@ impl Connection {
     pub fn write(&mut self, key: Key, bytes: &[u8]) -> Result<usize, ChannelError> {
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         match state.send.half {
-            Half::Open => {}
+            Half::Open => state.begin(&mut self.unseen),
             Half::Failed(cause) => return Err(self.error_of(cause)),
-            Half::Ending | Half::Done => return Err(ChannelError::Ended),
+            Half::Ending | Half::Cut(_) | Half::Done => return Err(ChannelError::Ended),
         }
         let most = self.config.send_buffer;
         let room = most.saturating_sub(state.send.buffer.len());
@@ -239,8 +265,9 @@ impl Connection {
         match state.send.half {
             Half::Open => state.send.half = Half::Ending,
             Half::Failed(cause) => return Err(self.error_of(cause)),
-            Half::Ending | Half::Done => return Ok(()),
+            Half::Ending | Half::Cut(_) | Half::Done => return Ok(()),
         }
+        state.begin(&mut self.unseen);
         self.close_if_done_v0(key);
         self.queue_data(key);
         Ok(())
@@ -251,7 +278,7 @@ impl Connection {
     /// may be tried again. Under version 0 the channel is closed in both
     /// directions, without a code.
     pub fn reset(&mut self, key: Key, code: u32) {
-        self.give_up(key, |state| state.fail_send(Cause::Ended, code));
+        self.give_up(key, |state| state.fail_send(Cause::Ended(code)));
     }
 
     /// Gives up the send half as [`reset`](Self::reset) does, but behind what
@@ -264,7 +291,7 @@ impl Connection {
         let Some(state) = self.living(key) else {
             return;
         };
-        if matches!(state.send.half, Half::Open | Half::Ending) {
+        if state.send.half.is_alive() {
             how(state);
             self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
             self.reset_v0(key);
@@ -297,6 +324,7 @@ impl Connection {
         let Some(state) = self.channels.held(key) else {
             return;
         };
+        self.unseen -= usize::from(state.is_unseen());
         self.buffered -= dropped(state);
         if self.end.is_some() {
             self.channels.remove(key);
@@ -333,7 +361,7 @@ impl Connection {
             (Cause::Stopped(code), _) => ChannelError::Stopped(code),
             (Cause::Refused, end) => ChannelError::Refused(end.clone()),
             (Cause::Connection, Some(error)) => ChannelError::Connection(error.clone()),
-            (Cause::Ended | Cause::Connection, _) => ChannelError::Ended,
+            (Cause::Ended(_) | Cause::Connection, _) => ChannelError::Ended,
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! send:  Open --finish--> Ending --FIN sent--> Done
-//!        Open --let go of--> Ending --RESET sent--> Failed
-//!        Open, Ending --reset, or STOP received--> Failed
+//!        Open --let go of--> Cut --RESET sent--> Done
+//!        Open, Ending, Cut --reset, or STOP received--> Failed
 //! recv:  Open --FIN received--> Ending
 //!        Open --RESET received, or stop--> Failed
 //! ```
@@ -17,9 +17,10 @@ use super::table::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
     Open,
-    /// Sending: FIN, or the RESET of [`Send::cut`], follows the bytes.
-    /// Receiving: FIN was received.
+    /// Sending: FIN follows the bytes. Receiving: FIN was received.
     Ending,
+    /// Sending: a RESET with this code follows the bytes.
+    Cut(u32),
     Done,
     Failed(Cause),
 }
@@ -33,17 +34,31 @@ pub(super) enum Cause {
     Stopped(u32),
     /// The peer never gave the channel to its application.
     Refused,
-    /// This side gave it up.
-    Ended,
+    /// This side gave it up, with this code.
+    Ended(u32),
     /// The connection ended.
     Connection,
+}
+
+impl Half {
+    /// Whether it has neither come to its end nor failed.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Half::Open | Half::Ending | Half::Cut(_))
+    }
+
+    /// What a frame says of its failure.
+    pub fn code(self) -> u32 {
+        match self {
+            Half::Failed(Cause::Reset(code) | Cause::Stopped(code) | Cause::Ended(code)) => code,
+            Half::Failed(Cause::Refused) => REFUSED,
+            _ => code::NONE,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Send {
     pub half: Half,
-    /// The code of the RESET that ends the half, where that isn't a FIN.
-    pub cut: Option<u32>,
     pub buffer: Buffer,
     /// Bytes sent so far, and how many may be.
     pub sent: u64,
@@ -58,12 +73,13 @@ pub(super) struct Recv {
     pub credit: Credit,
 }
 
-/// Control frames that a channel owes the peer: at most one of each.
+/// Control frames that a channel owes the peer: at most one of each. The halves
+/// know the codes.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
     pub window: bool,
-    pub stop: Option<u32>,
-    pub reset: Option<u32>,
+    pub stop: bool,
+    pub reset: bool,
     /// Version 0 only.
     pub close: bool,
 }
@@ -81,6 +97,8 @@ pub(super) struct State {
     pub opened: bool,
     /// The application has got it, by opening or accepting it.
     pub handed: bool,
+    /// The application has read from it, written to it or finished it.
+    pub begun: bool,
     /// The peer's RESET, FIN or CLOSE came, so it sends nothing more.
     pub peer_ended: bool,
     /// The application has let go of it.
@@ -92,6 +110,8 @@ pub(super) struct State {
     pub told_writable: bool,
     /// The peer was told that credit is lacking.
     pub told_blocked: bool,
+    /// The peer has used up its credit and has more.
+    pub peer_blocked: bool,
     /// Something was sent since the last WINDOW, so that another is news.
     pub sent_since_window: bool,
     /// Its reset or refusal was counted.
@@ -106,7 +126,6 @@ impl State {
             id,
             send: Send {
                 half: Half::Open,
-                cut: None,
                 buffer: Buffer::default(),
                 sent: 0,
                 limit: send_limit,
@@ -121,6 +140,7 @@ impl State {
             ours,
             opened: !ours,
             handed: ours,
+            begun: false,
             peer_ended: false,
             released: false,
             queued_control: false,
@@ -128,6 +148,7 @@ impl State {
             told_readable: false,
             told_writable: false,
             told_blocked: false,
+            peer_blocked: false,
             sent_since_window: true,
             counted: false,
             share: Share::default(),
@@ -136,19 +157,33 @@ impl State {
 
     /// Nothing more can happen on it, so it can be forgotten.
     pub fn is_over(&self) -> bool {
-        let owes = self.owed.stop.is_some() || self.owed.reset.is_some() || self.owed.close;
-        let sends = matches!(self.send.half, Half::Open | Half::Ending);
-        self.released && self.peer_ended && !owes && !sends
+        let owes = self.owed.stop || self.owed.reset || self.owed.close;
+        self.released && self.peer_ended && !owes && !self.send.half.is_alive()
+    }
+
+    /// The peer opened it, and the application has got it and not begun with it.
+    pub fn is_unseen(&self) -> bool {
+        self.handed && !self.ours && !self.begun
     }
 
     /// Whether a data frame or a FIN could be sent now.
     pub fn can_send(&self) -> bool {
         let credit = self.send.limit > self.send.sent;
-        match self.send.half {
-            Half::Open => credit && !self.send.buffer.is_empty(),
-            Half::Ending => credit || self.send.buffer.is_empty(),
-            _ => false,
+        match self.send.buffer.is_empty() {
+            true => self.ends(),
+            false => credit && self.send.half.is_alive(),
         }
+    }
+
+    /// The application begins with it; `unseen` counts those that are that.
+    pub fn begin(&mut self, unseen: &mut usize) {
+        *unseen -= usize::from(self.is_unseen());
+        self.begun = true;
+    }
+
+    /// Whether its end follows the bytes that are left to send.
+    pub fn ends(&self) -> bool {
+        matches!(self.send.half, Half::Ending | Half::Cut(_))
     }
 
     /// Whether the next bytes that are written could leave at once.
@@ -158,8 +193,8 @@ impl State {
 
     /// Bytes wait that the peer's window does not allow.
     pub fn is_blocked(&self) -> bool {
-        let sends = matches!(self.send.half, Half::Open | Half::Ending);
-        sends && self.send.sent >= self.send.limit && !self.send.buffer.is_empty()
+        let credit = self.send.limit > self.send.sent;
+        self.send.half.is_alive() && !credit && !self.send.buffer.is_empty()
     }
 
     /// Whether the application can still read.
@@ -198,7 +233,7 @@ impl State {
             self.recv.half = Half::Ending;
         }
         self.owed.window = false;
-        self.owed.stop = None;
+        self.owed.stop = false;
         Ok(())
     }
 
@@ -210,7 +245,7 @@ impl State {
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
         self.peer_ended = true;
-        if matches!(self.recv.half, Half::Open | Half::Ending) {
+        if self.recv.half.is_alive() {
             self.recv.half = Half::Failed(match code {
                 REFUSED if self.ours => Cause::Refused,
                 code => Cause::Reset(code),
@@ -220,13 +255,16 @@ impl State {
             self.recv.buffer.clear();
         }
         self.owed.window = false;
-        self.owed.stop = None;
+        self.owed.stop = false;
         Ok(())
     }
 
-    /// The peer says at which limit it waits. Whether that is news.
+    /// The peer says at which limit it waits. Whether that is news, and true: it
+    /// has sent as much.
     pub fn on_blocked(&mut self, limit: u64) -> bool {
-        self.recv.credit.on_blocked(limit, self.recv.received)
+        let waits = self.recv.credit.is_known(limit) && limit == self.recv.received;
+        let before = std::mem::replace(&mut self.peer_blocked, waits);
+        waits && !before
     }
 
     /// The peer gave up what it had opened before it got a byte.
@@ -236,33 +274,31 @@ impl State {
 
     /// The peer's STOP: this half ends with a RESET. Whether it had not ended.
     pub fn on_stop(&mut self, code: u32) -> bool {
-        let news = matches!(self.send.half, Half::Open | Half::Ending);
+        let news = self.send.half.is_alive();
         if news {
-            let cause = match code {
+            self.fail_send(match code {
                 REFUSED if self.ours => Cause::Refused,
                 code => Cause::Stopped(code),
-            };
-            self.fail_send(cause, code);
+            });
         }
         news
     }
 
-    pub fn fail_send(&mut self, cause: Cause, code: u32) {
+    /// Ends the send half; a RESET tells the peer.
+    pub fn fail_send(&mut self, cause: Cause) {
         self.send.half = Half::Failed(cause);
         self.send.buffer.clear();
-        self.owed.reset = Some(code);
+        self.owed.reset = true;
     }
 
     /// Reads no more; the peer is told to stop.
     pub fn stop(&mut self, code: u32) {
-        if matches!(self.recv.half, Half::Open | Half::Ending) {
-            self.recv.half = Half::Failed(Cause::Ended);
+        if self.recv.half.is_alive() {
+            self.recv.half = Half::Failed(Cause::Ended(code));
+            self.owed.stop = !self.peer_ended;
         }
         self.recv.buffer.clear();
         self.owed.window = false;
-        if !self.peer_ended {
-            self.owed.stop = Some(code);
-        }
     }
 
     /// Lets go of the send half: RESET follows what the peer's window has room
@@ -274,8 +310,8 @@ impl State {
         let credit = self.send.limit.saturating_sub(self.send.sent);
         self.send.buffer.truncate(credit);
         match self.send.buffer.is_empty() {
-            true => self.fail_send(Cause::Ended, code),
-            false => (self.send.half, self.send.cut) = (Half::Ending, Some(code)),
+            true => self.fail_send(Cause::Ended(code)),
+            false => self.send.half = Half::Cut(code),
         }
     }
 

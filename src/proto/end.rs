@@ -68,7 +68,7 @@ impl Connection {
             if state.recv.half == Half::Open {
                 state.recv.half = Half::Failed(cause);
             }
-            if matches!(state.send.half, Half::Open | Half::Ending) {
+            if state.send.half.is_alive() {
                 state.send.half = Half::Failed(cause);
             }
             state.send.buffer.clear();

@@ -25,8 +25,6 @@ pub(super) struct Credit {
     /// life, which wrap after 71 minutes; 0 for never. A wrong guess after so
     /// long a rest costs nothing but a window of another size.
     granted: u32,
-    /// The peer has used up the limit and has more.
-    blocked: bool,
 }
 
 /// What the windows of one connection may grow by in total.
@@ -82,16 +80,12 @@ impl Credit {
             limit,
             window: window as u32,
             granted: 0,
-            blocked: false,
         }
     }
 
-    /// The peer says that it has more than this limit allows. Whether that is
-    /// news, and true: it has sent as much.
-    pub fn on_blocked(&mut self, limit: u64, received: u64) -> bool {
-        let known = limit == self.limit || limit == self.allowed();
-        let before = std::mem::replace(&mut self.blocked, known && limit == received);
-        self.blocked && !before
+    /// Whether the peer can know of this limit and of no higher one.
+    pub fn is_known(&self, limit: u64) -> bool {
+        limit == self.limit || limit == self.allowed()
     }
 
     pub fn limit(&self) -> u64 {
@@ -110,10 +104,9 @@ impl Credit {
         self.window as usize
     }
 
-    /// Notes that the application read `n` bytes and whether it has now read
-    /// all that came. True when the peer should be told of a higher limit: half
-    /// of the window that it surely knows has been used, or it waits and
-    /// nothing else does.
+    /// Notes that the application read `n` bytes, and whether the peer `waits` for
+    /// it now. True when the peer should be told of a higher limit: half of the
+    /// window that it surely knows has been used, or it waits.
     ///
     /// The first time, the window becomes what the connection has learned. A
     /// window of which half was used up within two round trips is what held
@@ -123,13 +116,12 @@ impl Credit {
     pub fn on_read(
         &mut self,
         n: u64,
-        drained: bool,
+        waits: bool,
         at: impl FnOnce() -> Duration,
         rtt: Option<Duration>,
         budget: &mut Budget,
     ) -> bool {
         self.read += n;
-        let waits = self.blocked && drained;
         let first = self.granted == 0;
         let known = if first {
             self.limit
@@ -139,7 +131,6 @@ impl Credit {
         if !waits && self.limit.saturating_sub(self.read) > known / 2 {
             return false;
         }
-        self.blocked = false;
         let at = (at().as_micros() as u32).max(1);
         let took = Duration::from_micros(at.wrapping_sub(self.granted).into());
         match rtt {

@@ -102,6 +102,8 @@ pub struct Connection {
     local: Opener,
     remote: Opener,
     incoming: VecDeque<Key>,
+    /// Channels that are [`State::is_unseen`].
+    unseen: usize,
     /// Bytes that may still leave before the peer's version is known.
     first_flight: usize,
     /// The highest of the peer's ids that the application has got.
@@ -207,6 +209,7 @@ impl Connection {
             local: opener(mine, assumed.max_channels),
             remote: opener(theirs, config.settings.max_channels),
             incoming: VecDeque::new(),
+            unseen: 0,
             first_flight: FIRST_FLIGHT,
             last_handed: 0,
             owed: Owed::default(),

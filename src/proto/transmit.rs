@@ -112,6 +112,7 @@ impl Connection {
         if n == 0 || !self.hello.sent {
             return self.write(key, bytes);
         }
+        state.begin(&mut self.unseen);
         let start = out.len();
         for body in bytes[..n].chunks(MAX_DATA) {
             data_header(version, out, state.id, body.len());
@@ -270,7 +271,7 @@ impl Connection {
         let sent = next_frame(state, version, room, &mut self.spare, out);
         self.scheduler.spend(&mut state.share, sent);
         self.counters.data += sent as u64;
-        let finished = state.send.half == Half::Ending && state.send.buffer.is_empty();
+        let finished = state.ends() && state.send.buffer.is_empty();
         if finished && known {
             end(state, version, out);
         } else if !finished && state.can_send() {
@@ -301,10 +302,12 @@ fn owed_by(state: &mut State, version: Version, out: &mut Vec<u8>) {
         let limit = state.recv.credit.limit();
         put(Control::Window { channel, limit });
     }
-    if let Some(code) = state.owed.stop.take() {
+    if std::mem::take(&mut state.owed.stop) {
+        let code = state.recv.half.code();
         put(Control::Stop { channel, code });
     }
-    if let Some(code) = state.owed.reset.take() {
+    if std::mem::take(&mut state.owed.reset) {
+        let code = state.send.half.code();
         put(Control::Reset { channel, code });
     }
     close(state, version, out);
@@ -312,7 +315,7 @@ fn owed_by(state: &mut State, version: Version, out: &mut Vec<u8>) {
 
 /// Version 0: only once everything has left.
 fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
-    if state.owed.close && !matches!(state.send.half, Half::Open | Half::Ending) {
+    if state.owed.close && !state.send.half.is_alive() {
         state.owed.close = false;
         let channel = state.id;
         Frame::Control(Control::Close { channel }).encode(version, out);
@@ -345,14 +348,14 @@ fn next_frame(
 /// The end of the send half behind its bytes; version 0 says it by a CLOSE,
 /// once the receive half is over too.
 fn end(state: &mut State, version: Version, out: &mut Vec<u8>) {
-    state.send.half = Half::Done;
+    let half = std::mem::replace(&mut state.send.half, Half::Done);
     if version == Version::V0 {
         return close(state, version, out);
     }
     let channel = state.id;
-    let end = match state.send.cut {
-        None => Control::Fin { channel },
-        Some(code) => Control::Reset { channel, code },
+    let end = match half {
+        Half::Cut(code) => Control::Reset { channel, code },
+        _ => Control::Fin { channel },
     };
     Frame::Control(end).encode(version, out);
 }

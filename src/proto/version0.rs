@@ -53,7 +53,7 @@ impl Connection {
         state.owed.window = false;
         if state.released {
             self.release_v0(key);
-        } else if state.owed.reset.is_some() {
+        } else if state.owed.reset {
             self.reset_v0(key);
         } else {
             self.close_if_done_v0(key);
@@ -144,7 +144,7 @@ impl Connection {
             && let Some(state) = self.channels.get_mut(key)
         {
             if state.recv.half == Half::Open {
-                state.recv.half = Half::Failed(Cause::Ended);
+                state.recv.half = Half::Failed(Cause::Ended(code::NONE));
             }
             state.owe_close();
             self.notify_readable(key);
@@ -157,7 +157,7 @@ impl Connection {
         if self.is_v0()
             && let Some(state) = self.channels.get_mut(key)
         {
-            state.owed.stop = None;
+            state.owed.stop = false;
             if state.send.half != Half::Open && matches!(state.recv.half, Half::Failed(_)) {
                 state.owe_close();
                 self.queue_control(key);
@@ -179,15 +179,15 @@ impl Connection {
 impl State {
     /// What a channel owes at its end, unless the peer closed it.
     fn owe_close(&mut self) {
-        (self.owed.stop, self.owed.reset) = (None, None);
+        (self.owed.stop, self.owed.reset) = (false, false);
         self.owed.close |= !self.peer_ended;
         self.peer_ended = true;
     }
 
     fn fail_send_v0(&mut self, cause: Cause) {
-        if matches!(self.send.half, Half::Open | Half::Ending) {
-            self.fail_send(cause, code::NONE);
-            self.owed.reset = None;
+        if self.send.half.is_alive() {
+            self.fail_send(cause);
+            self.owed.reset = false;
         }
     }
 }

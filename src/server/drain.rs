@@ -135,7 +135,7 @@ impl DrainHandle {
 impl Mark {
     pub fn unseen(&self, channel: &Channel) {
         if let Some(control) = self.0.upgrade() {
-            channel.set_unseen(control.unseen.subscribe());
+            channel.hold_unseen(|| control.unseen.subscribe());
         }
     }
 }

@@ -13,52 +13,55 @@ pub const PAYLOAD: usize = 100;
 
 /// Sends back what comes, until the end.
 pub fn serve<S: ByteStream>(stream: S) -> Serve<S> {
-    Serve {
-        stream,
-        owed: Vec::new(),
-        flush: false,
-        ended: false,
-    }
+    Serve { stream, rest: None }
 }
 
-/// The future of [`serve`]. While it waits for bytes it keeps no buffer, so that
-/// the memory of an idle stream is the stream's.
+/// The future of [`serve`]. While it waits for bytes it keeps nothing but the
+/// stream, so that the memory of an idle stream is the stream's.
 pub struct Serve<S> {
     stream: S,
-    /// What was read and not taken yet.
+    rest: Option<Box<Rest>>,
+}
+
+/// What couldn't be done at once.
+struct Rest {
     owed: Vec<u8>,
-    flush: bool,
     ended: bool,
 }
 
 impl<S: ByteStream> Serve<S> {
     fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = Pin::new(&mut self.stream);
-        while !self.ended {
-            while !self.owed.is_empty() {
-                let n = ready!(stream.as_mut().poll_write(cx, &self.owed))?;
-                self.owed.drain(..n);
-            }
-            if self.flush {
+        loop {
+            if let Some(rest) = &mut self.rest {
+                while !rest.owed.is_empty() {
+                    let n = ready!(stream.as_mut().poll_write(cx, &rest.owed))?;
+                    rest.owed.drain(..n);
+                }
+                if rest.ended {
+                    return stream.poll_shutdown(cx);
+                }
                 ready!(stream.as_mut().poll_flush(cx))?;
-                self.flush = false;
+                self.rest = None;
             }
             let mut buf = [0; 2 * PAYLOAD];
             let mut buf = ReadBuf::new(&mut buf);
             ready!(stream.as_mut().poll_read(cx, &mut buf))?;
             let bytes = buf.filled();
             if bytes.is_empty() {
-                self.ended = true;
-                break;
+                let owed = Vec::new();
+                self.rest = Some(Box::new(Rest { owed, ended: true }));
+                continue;
             }
             let n = match stream.as_mut().poll_write(cx, bytes)? {
                 Poll::Ready(n) => n,
                 Poll::Pending => 0,
             };
-            self.owed = bytes[n..].to_vec();
-            self.flush = true;
+            if n < bytes.len() || stream.as_mut().poll_flush(cx)?.is_pending() {
+                let owed = bytes[n..].to_vec();
+                self.rest = Some(Box::new(Rest { owed, ended: false }));
+            }
         }
-        stream.poll_shutdown(cx)
     }
 }
 
