@@ -337,8 +337,12 @@ impl Connection {
         self.leaving += state.send.buffer.len();
         self.budget.release(&mut state.recv.credit);
         self.ending += usize::from(state.ours);
-        self.release_v0(key);
-        self.queue_control(key);
+        if state.parting && !self.is_v0() {
+            self.part(key);
+        } else {
+            self.release_v0(key);
+            self.queue_control(key);
+        }
         self.forget_if_over(key);
         if self.ending > MOST_ENDING + self.peer.max_channels.min(MOST_TAKEN) as usize {
             let text = "channels that were given up are not ended";

@@ -103,6 +103,8 @@ pub(super) struct State {
     pub peer_ended: bool,
     /// The application has let go of it.
     pub released: bool,
+    /// STOP is owed where the peer doesn't end it by itself.
+    pub parting: bool,
     pub queued_control: bool,
     pub queued_data: bool,
     /// Events that are not polled yet.
@@ -143,6 +145,7 @@ impl State {
             begun: false,
             peer_ended: false,
             released: false,
+            parting: false,
             queued_control: false,
             queued_data: false,
             told_readable: false,
@@ -157,8 +160,12 @@ impl State {
 
     /// Nothing more can happen on it, so it can be forgotten.
     pub fn is_over(&self) -> bool {
-        let owes = self.owed.stop || self.owed.reset || self.owed.close;
-        self.released && self.peer_ended && !owes && !self.send.half.is_alive()
+        self.released && self.peer_ended && !self.owes() && !self.send.half.is_alive()
+    }
+
+    /// Whether it owes the peer an end.
+    pub fn owes(&self) -> bool {
+        self.owed.stop || self.owed.reset || self.owed.close
     }
 
     /// The peer opened it, and the application has got it and not begun with it.
@@ -316,10 +323,12 @@ impl State {
     }
 
     /// Lets go: an unfinished send half is cut off, an unfinished receive half
-    /// stopped.
+    /// stopped, where that is needed.
     pub fn release(&mut self, code: u32) {
+        self.parting = self.may_end_by_itself();
         self.released = true;
         self.cut(code);
         self.stop(code);
+        self.owed.stop &= !self.parting;
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use super::channel::{Cause, Half};
 use super::error::code;
+use super::parting::Parting;
 use super::scheduler::Scheduler;
 use super::{Connection, ConnectionError, Event, Owed, Role};
 use crate::wire::Control;
@@ -80,6 +81,7 @@ impl Connection {
             ..Owed::default()
         };
         self.scheduler = Scheduler::default();
+        self.parting = Parting::default();
         self.events.push_back(Event::Closed);
         self.end = Some(error);
     }

@@ -11,6 +11,7 @@ mod flow;
 mod guard;
 mod liveness;
 mod pace;
+mod parting;
 mod receive;
 mod scheduler;
 mod stats;
@@ -37,6 +38,7 @@ use self::flow::{Ahead, Budget};
 use self::guard::Guards;
 use self::liveness::Liveness;
 use self::pace::Pace;
+use self::parting::Parting;
 use self::scheduler::Scheduler;
 use self::stats::Counters;
 use self::table::Table;
@@ -94,6 +96,7 @@ pub struct Connection {
     /// Channels of this side that the application let go of and that are not
     /// over. Of the peer's there are no more than it may open.
     ending: usize,
+    parting: Parting,
     /// Bytes that channels which were let go of still have to send.
     leaving: usize,
     /// Received bytes that wait to be read.
@@ -203,6 +206,7 @@ impl Connection {
             opened_at_ahead: 0,
             receiving: None,
             ending: 0,
+            parting: Parting::default(),
             leaving: 0,
             buffered: 0,
             guards: Guards::new(&config, now),

@@ -295,7 +295,11 @@ impl Connection {
         if !v0 {
             state.on_data(len)?;
         }
-        self.receiving = state.reads().then_some(state.key);
+        let (key, parting) = (state.key, state.parting);
+        self.receiving = state.reads().then_some(key);
+        if parting {
+            self.stop_parting(key);
+        }
         match len {
             0 => self.guards.idle.take(), // version 0 only (W7, W8)
             _ => Ok(()),

@@ -213,6 +213,7 @@ impl Connection {
         } else if self.liveness.owes_ping() {
             let token = self.liveness.ping(self.counters.sent, now);
             self.put(out, Control::Ping { token });
+            self.stop_all_parting();
         }
     }
 

@@ -1,0 +1,56 @@
+//! Channels that the application finished and let go of before the peer's end
+//! came. The peer has its FIN, so mostly ends them by itself: a STOP would only cost
+//! a RESET. It follows where the peer sends more, and at the latest with the next
+//! ping.
+
+use std::collections::VecDeque;
+
+use super::channel::{Half, State};
+use super::{Connection, Key};
+
+/// Channels that may wait for that at a time; the first gets its STOP for another.
+/// So many are under way at a thousand requests a second over a second's round trip.
+const MOST: usize = 1024;
+
+impl State {
+    /// Whether STOP is not needed yet, for a channel that is being let go of: the
+    /// peer has its FIN, and credit, so that it shows if it sends more.
+    pub fn may_end_by_itself(&self) -> bool {
+        let finished = matches!(self.send.half, Half::Ending | Half::Done);
+        let credit = self.recv.received < self.recv.credit.limit() && !self.owed.window;
+        finished && credit && !self.peer_ended && self.recv.half.is_alive()
+    }
+}
+
+impl Connection {
+    /// Waits for the peer's end of a channel.
+    pub(super) fn part(&mut self, key: Key) {
+        self.parting.push_back(key);
+        if self.parting.len() > MOST
+            && let Some(first) = self.parting.pop_front()
+        {
+            self.stop_parting(first);
+        }
+    }
+
+    /// Waits no more for the peer's end of a channel, if that is still to come.
+    pub(super) fn stop_parting(&mut self, key: Key) {
+        if let Some(state) = self.channels.get_mut(key)
+            && std::mem::take(&mut state.parting)
+            && !state.peer_ended
+        {
+            state.owed.stop = true;
+            self.queue_control(key);
+        }
+    }
+
+    /// Waits no more for any.
+    pub(super) fn stop_all_parting(&mut self) {
+        for key in std::mem::take(&mut self.parting) {
+            self.stop_parting(key);
+        }
+    }
+}
+
+/// The channels that wait, the first of them first. Some may be over.
+pub(super) type Parting = VecDeque<Key>;
