@@ -35,7 +35,7 @@ pub async fn drive(
         async move {
             loop {
                 sender.ready().await?;
-                finish(sender.send_request(request(upload)?).await?).await?;
+                finish(sender.send_request(request(upload)).await?).await?;
                 count(1);
             }
         }

@@ -15,8 +15,8 @@ use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
-/// Channels with something to send that whoever writes sends at once, though
-/// more will follow: so that the peer works on these meanwhile.
+/// Channels with bytes to send that whoever writes sends at once, though more will
+/// follow: so that the peer works on these meanwhile.
 pub(super) const BATCH: usize = 16;
 
 /// Channels that learn at once of the end of their connection: each is a task of
@@ -52,6 +52,7 @@ pub(super) struct Inner {
     told: usize,
     /// What is held while the application has yet to begin with a channel that it
     /// accepted.
+    #[cfg(feature = "server")]
     unseen: Option<Token>,
     #[cfg(feature = "hyper")]
     pub young: Young,
@@ -89,6 +90,7 @@ impl Shared {
                 woken: false,
                 wakers: Vec::new(),
                 told: 0,
+                #[cfg(feature = "server")]
                 unseen: None,
                 #[cfg(feature = "hyper")]
                 young: Young::new(),
@@ -369,15 +371,28 @@ impl Inner {
     }
 
     /// Whether dropping the channel is to refuse it.
+    #[cfg(feature = "server")]
     pub fn is_refusable(&self, key: Key) -> bool {
         self.unseen.is_some() && self.core.is_unseen(key)
     }
 
+    #[cfg(not(feature = "server"))]
+    pub fn is_refusable(&self, _: Key) -> bool {
+        false
+    }
+
     /// After the application did something with a channel: a token that is held no
     /// more. The caller drops it without the lock.
+    #[cfg(feature = "server")]
     #[must_use]
     pub fn seen(&mut self) -> Option<Token> {
         self.unseen.take_if(|_| self.core.has_seen_all())
+    }
+
+    #[cfg(not(feature = "server"))]
+    #[must_use]
+    pub fn seen(&mut self) -> Option<Token> {
+        None
     }
 
     /// Notes the task; what it returns is to be dropped without the lock. After

@@ -102,13 +102,13 @@ impl Connection {
 
     /// Whether the application has accepted the channel and not begun with it, by
     /// reading, writing or finishing.
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "server")]
     pub(crate) fn is_unseen(&self, key: Key) -> bool {
         self.channels.get(key).is_some_and(State::is_unseen)
     }
 
     /// Whether no channel is that.
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "server")]
     pub(crate) fn has_seen_all(&self) -> bool {
         self.unseen == 0
     }

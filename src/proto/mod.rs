@@ -309,14 +309,17 @@ impl Connection {
         }
     }
 
-    /// Queues a channel's data or FIN if any can go.
+    /// Queues a channel's data or its end, if any can go.
     fn queue_data(&mut self, key: Key) {
         if let Some(state) = self.channels.get_mut(key)
             && !state.queued_data
             && state.can_send()
         {
             state.queued_data = true;
-            self.scheduler.add(key, &mut state.share);
+            match state.send.buffer.is_empty() {
+                true => self.scheduler.add_end(key),
+                false => self.scheduler.add(key, &mut state.share),
+            }
         }
     }
 

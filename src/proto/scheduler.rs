@@ -53,6 +53,8 @@ impl Share {
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
+    /// Channels that have nothing left to send but their end.
+    ends: VecDeque<Key>,
     quiet: VecDeque<Key>,
     begun: VecDeque<Key>,
     streaming: VecDeque<Key>,
@@ -78,12 +80,17 @@ impl Scheduler {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Adds a channel that has only its end to send and is in no queue.
+    pub fn add_end(&mut self, key: Key) {
+        self.ends.push_back(key);
     }
 
-    /// How many channels have something to send.
-    pub fn len(&self) -> usize {
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.with_bytes() == 0
+    }
+
+    /// How many channels have bytes to send.
+    pub fn with_bytes(&self) -> usize {
         self.quiet.len() + self.others()
     }
 
@@ -93,6 +100,10 @@ impl Scheduler {
 
     /// The next channel; it is in no queue after that.
     pub fn next(&mut self) -> Option<Key> {
+        if let Some(key) = self.ends.pop_front() {
+            self.class = 0;
+            return Some(key);
+        }
         if self.ahead[0] < AHEAD || self.others() == 0 {
             self.class = 0;
             if let Some(key) = self.quiet.pop_front() {
@@ -206,6 +217,22 @@ mod tests {
         let sent: usize = order[..=first.unwrap()].iter().map(|(_, sent)| sent).sum();
         assert_eq!(sent, (64 + 3 * 4) * KIB);
         assert_eq!(ends(&[64 * KIB; 4]), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn an_end_alone_leaves_first_and_counts_for_no_bytes() {
+        let mut scheduler = Scheduler::default();
+        let mut table = Table::default();
+        let [sends, ends] =
+            [1, 2].map(|id| table.insert(State::new(id, true, 0, Credit::new(0, 0))));
+        scheduler.add(sends, &mut Share::default());
+        scheduler.add_end(ends);
+        assert_eq!(scheduler.with_bytes(), 1);
+        assert_eq!(
+            (scheduler.next(), scheduler.next()),
+            (Some(ends), Some(sends))
+        );
+        assert!(scheduler.is_empty());
     }
 
     #[test]

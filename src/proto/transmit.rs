@@ -76,9 +76,9 @@ impl Connection {
         self.counters.data
     }
 
-    /// How many channels have bytes or a FIN that can leave.
+    /// How many channels have bytes that can leave.
     pub fn sending(&self) -> usize {
-        self.scheduler.len()
+        self.scheduler.with_bytes()
     }
 
     /// Takes bytes to send as [`write`](Self::write) does, but appends them to

@@ -1,8 +1,9 @@
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{HOST, HeaderValue};
+use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -15,6 +16,7 @@ use crate::way::Way;
 
 pub type Body = Full<Bytes>;
 
+static URI: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://localhost/answer"));
 static ANSWER: [u8; 200] = [b'a'; 200];
 static UPLOAD: [u8; UPLOAD_BYTES] = [b'u'; UPLOAD_BYTES];
 const UPLOAD_BYTES: usize = 256 << 10;
@@ -26,16 +28,17 @@ pub async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infall
     Ok(Response::new(Full::new(Bytes::from_static(&ANSWER))))
 }
 
-pub fn request(upload: bool) -> anyhow::Result<Request<Body>> {
+pub fn request(upload: bool) -> Request<Body> {
     let (method, body) = match upload {
-        true => ("POST", Bytes::from_static(&UPLOAD)),
-        false => ("GET", Bytes::new()),
+        true => (Method::POST, Bytes::from_static(&UPLOAD)),
+        false => (Method::GET, Bytes::new()),
     };
-    Ok(Request::builder()
-        .method(method)
-        .uri("http://localhost/answer")
-        .header("host", "localhost")
-        .body(Full::new(body))?)
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = URI.clone();
+    let host = HeaderValue::from_static("localhost");
+    request.headers_mut().insert(HOST, host);
+    request
 }
 
 /// Reads a response to its end.
@@ -67,8 +70,7 @@ async fn sender<W: Way>(client: &W::Client) -> anyhow::Result<SendRequest<Body>>
 }
 
 async fn exchange(sender: &mut SendRequest<Body>, upload: bool) -> anyhow::Result<()> {
-    sender.ready().await?;
-    finish(sender.send_request(request(upload)?).await?).await
+    finish(sender.send_request(request(upload)).await?).await
 }
 
 /// Requests on `at_once` streams that are kept.
@@ -81,6 +83,7 @@ pub async fn kept<W: Way>(client: W::Client, at_once: usize, upload: bool) -> an
         async move {
             let mut sender = sender::<W>(&client).await?;
             loop {
+                sender.ready().await?;
                 exchange(&mut sender, upload).await?;
                 count(1);
             }
