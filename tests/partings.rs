@@ -12,6 +12,9 @@ use pair::Pair;
 use raw::Raw;
 use tcpchan::proto::Role;
 use tcpchan::wire::Control;
+use tcpchan::{Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 /// Channels that are left for the peer to end at a time.
 const MOST: usize = 1024;
@@ -99,6 +102,22 @@ fn a_peer_that_does_nothing_is_stopped_with_the_next_ping() {
         matches!(heard[..], [Control::Ping { .. }, STOP]),
         "{heard:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_waits_for_no_ping() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let client = Connection::client(near, Config::default());
+    let server = Connection::server(far, Config::default());
+    let mut channel = client.open().await.unwrap();
+    channel.write_all(b"done").await.unwrap();
+    channel.shutdown().await.unwrap();
+    let mut kept = server.accept().await.unwrap();
+    kept.read_to_end(&mut Vec::new()).await.unwrap();
+    let since = Instant::now();
+    drop((channel, client));
+    assert!(server.accept().await.is_none());
+    assert!(since.elapsed() < Duration::from_millis(100));
 }
 
 #[test]

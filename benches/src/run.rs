@@ -48,6 +48,10 @@ pub struct Plan {
     pub repeats: usize,
 }
 
+/// The same program with the system's allocator, which counts: for memory, too, as
+/// what is resident depends on the allocator.
+const SYSTEM_ALLOCATOR: &str = "tcpchan-bench-allocations";
+
 /// Cores in use by other programs from which on a measurement is disturbed: on
 /// a busy machine both ends wait for a core, and what batches looks better.
 const DISTURBED: f64 = 0.15;
@@ -74,12 +78,17 @@ impl Plan {
     pub fn measure(&self) -> anyhow::Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
         let program = this_program();
+        let of_system = match self.rows.iter().any(|row| row.is_memory()) {
+            true => Some(build(SYSTEM_ALLOCATOR)?),
+            false => None,
+        };
         for rows in self.rows.chunk_by(|a, b| a.is_scale() && b.is_scale()) {
             let mut pairs = self.pairs(rows);
             for round in 0..self.rounds {
                 eprintln!("round {} of {}: {}", round + 1, self.rounds, names(rows));
                 pairs.retain(|&(row, way)| {
-                    let outcome = self.quietly(&program, row, way);
+                    let of_system = of_system.as_ref().filter(|_| row.is_memory());
+                    let outcome = self.quietly(of_system.unwrap_or(&program), row, way);
                     let good = matches!(outcome, Outcome::Measured(_));
                     let row = row.name.to_owned();
                     entries.push(Entry {
@@ -119,7 +128,7 @@ impl Plan {
             .filter(|row| row.is_counted())
             .collect();
         let program = this_program();
-        let counting = build("tcpchan-bench-allocations")?;
+        let counting = build(SYSTEM_ALLOCATOR)?;
         let count = |(row, way): (&'static Row, Way)| {
             eprintln!("counting {} {}", row.name, way);
             let allocations = match run(Command::new(&counting), row, way, self.seconds) {

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Handle;
-#[cfg(feature = "server")]
-use super::shared::Token;
 use super::split::{ReadHalf, WriteHalf};
+#[cfg(feature = "server")]
+use super::unseen::Token;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.

@@ -50,7 +50,10 @@ pub(super) struct Handle(pub Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.change(|inner| inner.closing = true);
+        self.0.change(|inner| {
+            inner.closing = true;
+            inner.core.stop_all_parting();
+        });
     }
 }
 

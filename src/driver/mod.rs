@@ -16,6 +16,7 @@ mod sync;
 mod task;
 mod transport;
 mod turn;
+mod unseen;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;

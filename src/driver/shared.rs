@@ -53,13 +53,10 @@ pub(super) struct Inner {
     /// What is held while the application has yet to begin with a channel that it
     /// accepted.
     #[cfg(feature = "server")]
-    unseen: Option<Token>,
+    pub unseen: Option<super::unseen::Token>,
     #[cfg(feature = "hyper")]
     pub young: Young,
 }
-
-/// Says until when it is held to whoever made it.
-pub(super) type Token = tokio::sync::watch::Receiver<()>;
 
 #[derive(Debug, Default)]
 struct Wakers {
@@ -361,38 +358,6 @@ impl Inner {
         #[cfg(not(feature = "hyper"))]
         let held = ();
         (std::mem::take(self.slot(key)), held, self.seen())
-    }
-
-    /// Holds a token until the application has begun with each channel that it has
-    /// accepted, of which one is new.
-    #[cfg(feature = "server")]
-    pub fn hold_unseen(&mut self, token: impl FnOnce() -> Token) {
-        self.unseen.get_or_insert_with(token);
-    }
-
-    /// Whether dropping the channel is to refuse it.
-    #[cfg(feature = "server")]
-    pub fn is_refusable(&self, key: Key) -> bool {
-        self.unseen.is_some() && self.core.is_unseen(key)
-    }
-
-    #[cfg(not(feature = "server"))]
-    pub fn is_refusable(&self, _: Key) -> bool {
-        false
-    }
-
-    /// After the application did something with a channel: a token that is held no
-    /// more. The caller drops it without the lock.
-    #[cfg(feature = "server")]
-    #[must_use]
-    pub fn seen(&mut self) -> Option<Token> {
-        self.unseen.take_if(|_| self.core.has_seen_all())
-    }
-
-    #[cfg(not(feature = "server"))]
-    #[must_use]
-    pub fn seen(&mut self) -> Option<Token> {
-        None
     }
 
     /// Notes the task; what it returns is to be dropped without the lock. After

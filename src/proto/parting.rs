@@ -1,7 +1,7 @@
 //! Channels that the application finished and let go of before the peer's end
 //! came. The peer has its FIN, so mostly ends them by itself: a STOP would only cost
 //! a RESET. It follows where the peer sends more, and at the latest with the next
-//! ping.
+//! ping, or when the connection is to close.
 
 use std::collections::VecDeque;
 
@@ -45,7 +45,7 @@ impl Connection {
     }
 
     /// Waits no more for any.
-    pub(super) fn stop_all_parting(&mut self) {
+    pub(crate) fn stop_all_parting(&mut self) {
         for key in std::mem::take(&mut self.parting) {
             self.stop_parting(key);
         }

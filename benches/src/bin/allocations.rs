@@ -1,5 +1,5 @@
-//! The same program with an allocator that counts, in a binary of its own so
-//! that the counting slows down no other measurement.
+//! The same program with the system's allocator, which counts, in a binary of its
+//! own so that the counting slows down no other measurement.
 
 use std::alloc::System;
 
