@@ -117,3 +117,47 @@ async fn a_channel_that_comes_as_the_acceptor_goes_is_refused() {
         }
     }
 }
+
+/// It may have done what the channel was for.
+#[tokio::test(start_paused = true)]
+async fn one_that_tried_to_answer_does_not_refuse() {
+    for finishes in [false, true] {
+        let (to, mut acceptor) = acceptor();
+        let client = connect(&to);
+        let (reader, mut writer) = client.open().await.unwrap().into_split();
+        writer.write_all(b"question").await.unwrap();
+        drop(reader);
+        let (mut channel, _) = acceptor.accept().await;
+        sleep(Duration::from_millis(1)).await;
+        match finishes {
+            true => channel.shutdown().await.unwrap(),
+            false => drop(channel.write_all(b"answer").await.unwrap_err()),
+        }
+        drop(channel);
+        sleep(Duration::from_millis(1)).await;
+        let error = writer.write_all(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{error:?}");
+    }
+}
+
+/// One that was neither read from nor written to is refused, whatever is done with
+/// others of its connection.
+#[tokio::test(start_paused = true)]
+async fn of_several_channels_the_one_that_was_not_read_is_refused() {
+    let (to, mut acceptor) = acceptor();
+    let client = connect(&to);
+    let mut kinds = Vec::new();
+    for reads in [true, false, true] {
+        let mut near = client.open().await.unwrap();
+        near.write_all(b"question").await.unwrap();
+        let (mut far, _) = acceptor.accept().await;
+        if reads {
+            far.read_u8().await.unwrap();
+        }
+        drop(far);
+        sleep(Duration::from_millis(1)).await;
+        kinds.push(near.read_u8().await.unwrap_err().kind());
+    }
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset};
+    assert_eq!(kinds, [ConnectionReset, ConnectionRefused, ConnectionReset]);
+}

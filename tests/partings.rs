@@ -121,6 +121,60 @@ async fn a_client_that_goes_waits_for_no_ping() {
 }
 
 #[test]
+fn on_a_quiet_connection_there_is_a_ping_at_once() {
+    let mut raw = Raw::server().opened();
+    raw.core.finish(raw.key()).unwrap();
+    assert_eq!(raw.hear(), [FIN]);
+    raw = raw
+        .say(Control::Pong { token: 1 })
+        .wait(Duration::from_secs(1));
+    raw = raw.say(Control::Pong { token: 2 });
+    raw.now += Duration::from_secs(5);
+    raw.core.release(raw.key());
+    assert!(raw.core.poll_timeout().unwrap() <= raw.now);
+    raw.core.handle_timeout(raw.now);
+    assert_eq!(stops(&raw.hear()), [&STOP]);
+}
+
+#[test]
+fn a_side_that_drains_waits_for_no_end() {
+    let mut raw = Raw::client().accepted(1).accepted(3).released(0..1);
+    raw.core.drain();
+    assert_eq!(stops(&raw.hear()), [&STOP]);
+    raw = raw.released(0..1);
+    assert_eq!(stops(&raw.hear()), [&stop(3)]);
+}
+
+#[test]
+fn nobody_waits_for_the_end_of_a_peer_that_drains() {
+    let mut raw = Raw::client().accepted(1).accepted(3).released(0..1);
+    raw = raw.say(Control::Drain);
+    assert_eq!(stops(&raw.hear()), [&STOP]);
+    raw = raw.released(0..1);
+    assert_eq!(stops(&raw.hear()), [&stop(3)]);
+}
+
+#[test]
+fn a_peer_that_may_soon_open_no_more_is_stopped_at_once() {
+    let config = Config::default().max_channels(256).unwrap();
+    let raw = Raw::client_of(config).times(192, |raw, i| raw.accepted(2 * i + 1));
+    let mut raw = raw.released(0..1);
+    assert_eq!(stops(&raw.hear()), [] as [&Control; 0]);
+    raw = raw.accepted(385).released(0..1);
+    assert_eq!(stops(&raw.hear()), [&stop(3)]);
+}
+
+#[test]
+fn where_bytes_are_left_to_send_the_peer_is_stopped_at_once() {
+    let mut raw = Raw::server().opened();
+    raw.core.write(raw.key(), &[7; 64 << 10]).unwrap();
+    raw.hear();
+    raw.core.write(raw.key(), &[7; 1]).unwrap();
+    raw = raw.released(0..1);
+    assert_eq!(stops(&raw.hear()), [&STOP]);
+}
+
+#[test]
 fn of_more_than_a_thousand_the_first_is_stopped() {
     let count = MOST as u32 + 1;
     let raw = Raw::server().say(Control::MaxChannels { count });

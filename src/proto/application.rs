@@ -131,6 +131,7 @@ impl Connection {
             false => {
                 self.drain = Drain::Asked(None);
                 self.owed.drain = true;
+                self.stop_all_parting();
             }
         }
     }
@@ -241,8 +242,9 @@ impl Connection {
     /// The reason for which the channel takes no more.
     pub fn write(&mut self, key: Key, bytes: &[u8]) -> Result<usize, ChannelError> {
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
+        state.try_begin(&mut self.unseen);
         match state.send.half {
-            Half::Open => state.begin(&mut self.unseen),
+            Half::Open => {}
             Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Cut(_) | Half::Done => return Err(ChannelError::Ended),
         }
@@ -262,12 +264,12 @@ impl Connection {
     /// The reason for which the half has failed.
     pub fn finish(&mut self, key: Key) -> Result<(), ChannelError> {
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
+        state.try_begin(&mut self.unseen);
         match state.send.half {
             Half::Open => state.send.half = Half::Ending,
             Half::Failed(cause) => return Err(self.error_of(cause)),
             Half::Ending | Half::Cut(_) | Half::Done => return Ok(()),
         }
-        state.begin(&mut self.unseen);
         self.close_if_done_v0(key);
         self.queue_data(key);
         Ok(())

@@ -188,6 +188,14 @@ impl State {
         self.begun = true;
     }
 
+    /// The application writes to it or finishes it. Where that fails it has still
+    /// dealt with a channel of the peer's, but may as well not have opened its own.
+    pub fn try_begin(&mut self, unseen: &mut usize) {
+        if self.send.half == Half::Open || !self.ours {
+            self.begin(unseen);
+        }
+    }
+
     /// Whether its end follows the bytes that are left to send.
     pub fn ends(&self) -> bool {
         matches!(self.send.half, Half::Ending | Half::Cut(_))

@@ -363,15 +363,18 @@ impl Connection {
     /// The peer is told of several channels at once, or of any once it is
     /// short of them.
     fn owe_max_channels(&mut self) {
-        let Opener {
-            opened,
-            limit,
-            told,
-            ..
-        } = self.remote;
-        let some = self.config.settings.max_channels / 4;
-        let short = limit > told && told - opened < some;
-        self.owed.max_channels |= limit - told >= some || short;
+        let more = self.remote.limit - self.remote.told;
+        let short = more > 0 && self.is_peer_short();
+        self.owed.max_channels |= more >= self.some_channels() || short;
+    }
+
+    /// Whether the peer may soon open no more channels.
+    fn is_peer_short(&self) -> bool {
+        self.remote.told.saturating_sub(self.remote.opened) < self.some_channels()
+    }
+
+    fn some_channels(&self) -> u32 {
+        self.config.settings.max_channels / 4
     }
 }
 

@@ -145,7 +145,10 @@ impl Connection {
             }
             Control::Drain => match std::mem::replace(&mut self.local.draining, true) {
                 true => self.guards.idle.take()?,
-                false => self.events.push_back(Event::Draining),
+                false => {
+                    self.events.push_back(Event::Draining);
+                    self.stop_all_parting();
+                }
             },
             Control::GoAway { last, code, text } => {
                 self.refused_above(last);
