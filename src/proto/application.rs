@@ -317,7 +317,8 @@ impl Connection {
 
     /// Lets go of a channel: a send half that was not finished is reset behind
     /// what was written, as far as the peer's window has room for that, and a
-    /// receive half that has not ended is stopped. The key is over after that.
+    /// receive half that has not ended is stopped; behind a FIN only if the peer
+    /// sends more, or has not ended it by the next ping. The key is over after that.
     pub fn release(&mut self, key: Key) {
         self.release_with(key, code::NONE);
     }
