@@ -174,6 +174,20 @@ fn where_bytes_are_left_to_send_the_peer_is_stopped_at_once() {
     assert_eq!(stops(&raw.hear()), [&STOP]);
 }
 
+/// Its own end waits behind the ping.
+#[test]
+fn no_stop_follows_the_peers_end() {
+    let mut raw = Raw::server().opened().say(Control::Pong { token: 1 });
+    raw.now += Duration::from_secs(2);
+    raw = raw.released(0..1).say(FIN);
+    raw.core.handle_timeout(raw.now);
+    let heard = raw.hear();
+    assert!(
+        matches!(heard[..], [Control::Ping { .. }, FIN]),
+        "{heard:?}"
+    );
+}
+
 #[test]
 fn of_more_than_a_thousand_the_first_is_stopped() {
     let count = MOST as u32 + 1;

@@ -85,6 +85,22 @@ fn a_released_channel_is_an_error_at_its_reader_and_is_forgotten() {
 }
 
 #[test]
+fn a_channel_that_is_cut_ends_with_its_code_behind_the_bytes() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.run();
+    assert_eq!(pair.server.accept(), Some(id));
+    pair.client.write(id, b"part").unwrap();
+    pair.client.cut(id, 9);
+    pair.run();
+    let (bytes, end) = pair.read_all(Role::Server, id);
+    assert_eq!(
+        (&bytes[..], end),
+        (&b"part"[..], Err(ChannelError::Reset(9)))
+    );
+}
+
+#[test]
 fn a_lost_connection_is_an_error_and_never_an_end_of_file() {
     let mut pair = Pair::up();
     let id = pair.client.open().unwrap();

@@ -572,3 +572,12 @@ fn what_was_received_before_a_violation_can_still_be_read() {
     ));
     peer.ends(PROTOCOL, "0x42");
 }
+
+#[test]
+fn a_stop_is_answered_by_a_reset_with_its_code() {
+    for code in [7, REFUSED] {
+        let mut raw = Raw::server().opened();
+        raw = raw.say(Control::Stop { channel: 1, code });
+        assert_eq!(raw.hear(), [Control::Reset { channel: 1, code }]);
+    }
+}
