@@ -1,7 +1,7 @@
 //! Channels that the application finished and let go of before the peer's end
 //! came. The peer gets a FIN, so mostly ends them by itself: a STOP would only cost
 //! a RESET. It follows where the peer sends more, and at the latest with the next
-//! ping, which is a second away at most, or when the connection is to close.
+//! ping (a second after the last was answered), or when the connection is to close.
 
 use std::collections::VecDeque;
 
