@@ -58,7 +58,7 @@ async fn idle_connections_hold_up_nobody() {
 }
 
 /// Each is a task of the application's, and others run in between.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn channels_that_come_at_once_are_handed_on_some_at_a_time() {
     const ALL: usize = 200;
     let (to, mut acceptor) = acceptor();
