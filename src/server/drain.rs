@@ -38,7 +38,7 @@ struct Control {
     /// For each peer that may open channels, and each channel that waits to be
     /// accepted.
     open: Tokens,
-    /// For each channel of which nothing was read yet.
+    /// For each connection with a channel that the application has yet to begin with.
     unseen: Tokens,
     /// For each connection that is not over.
     live: Tokens,
