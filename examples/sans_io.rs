@@ -137,7 +137,7 @@ struct Channel {
 
 impl Read for Channel {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let step = |core: &mut Connection| match core.read(self.key, buf, Instant::now()) {
+        let step = |core: &mut Connection| match core.read(self.key, buf) {
             Ok(proto::Read::Blocked) => None,
             Ok(proto::Read::Finished) => Some(Ok(0)),
             Ok(proto::Read::Bytes(n)) => Some(Ok(n)),

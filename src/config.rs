@@ -31,8 +31,6 @@ pub struct Config {
     pub(crate) magic: u32,
     pub(crate) protocol: Protocol,
     pub(crate) settings: Settings,
-    pub(crate) max_window: u32,
-    pub(crate) receive_budget: u64,
     pub(crate) send_buffer: usize,
     pub(crate) handshake_timeout: Duration,
     pub(crate) ping_after: Duration,
@@ -53,14 +51,13 @@ impl Default for Config {
     fn default() -> Self {
         let settings = Settings {
             max_channels: 1024,
+            receive_budget: 64 << 20,
             ..Settings::default()
         };
         Config {
             magic: DEFAULT_MAGIC,
             protocol: Protocol::V1,
             settings,
-            max_window: 16 << 20,
-            receive_budget: 64 << 20,
             send_buffer: 64 << 10,
             handshake_timeout: Duration::from_secs(10),
             ping_after: Duration::from_secs(15),
@@ -169,10 +166,10 @@ impl Config {
         self
     }
 
-    /// Bytes that the peer may send on a channel before the first window
-    /// update. Default 64 KiB, small because each channel may use it at once;
-    /// windows grow from there. A [`max_window`](Self::max_window) below it is
-    /// raised to it.
+    /// Bytes of each channel that may be on their way or unread, always. Default
+    /// 64 KiB. It is small because every channel may use it at once; what a channel
+    /// needs beyond it, it borrows from
+    /// [`receive_budget`](Self::receive_budget).
     ///
     /// # Errors
     ///
@@ -180,7 +177,6 @@ impl Config {
     pub fn initial_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
         check("initial_window", bytes.into(), 64 << 10..=MOST)?;
         self.settings.initial_window = bytes;
-        self.max_window = self.max_window.max(bytes);
         Ok(self)
     }
 
@@ -195,24 +191,12 @@ impl Config {
         Ok(self)
     }
 
-    /// Bytes up to which one channel's window grows. Default 16 MiB: what
-    /// 1.3 Gbit/s over 100 ms needs.
-    ///
-    /// # Errors
-    ///
-    /// Below the initial window or above 2^31 - 1.
-    pub fn max_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
-        let least = self.settings.initial_window.into();
-        check("max_window", bytes.into(), least..=MOST)?;
-        self.max_window = bytes;
-        Ok(self)
-    }
-
-    /// Bytes that all windows together may grow above their initial size.
-    /// Default 64 MiB: fifty channels that a pool keeps, each for replies of
-    /// 1 MiB at once.
+    /// Bytes that all channels together may have on their way or unread beyond
+    /// their [`initial_window`](Self::initial_window)s. Default 64 MiB: what
+    /// 5 Gbit/s over 100 ms needs, with a quarter to spare. A channel that was read
+    /// to its end holds nothing of it.
     pub fn receive_budget(mut self, bytes: u64) -> Self {
-        self.receive_budget = bytes;
+        self.settings.receive_budget = bytes;
         self
     }
 
@@ -308,7 +292,7 @@ impl Config {
     ///
     /// Each channel has a full window of bytes that were not read, and a full
     /// buffer of bytes that the peer does not take, and 1 KiB is for its state.
-    /// The budget is what windows have grown by. The 2 MiB are buffers for the
+    /// The budget is what channels have borrowed. The 2 MiB are buffers for the
     /// transport and for reuse. Of channels that this side opened and gave up,
     /// and whose end the peer holds back, 16 MiB of bytes are kept, and the
     /// states of 8,192 and as many as the peer says that it takes, of which
@@ -328,7 +312,7 @@ impl Config {
     /// buffers, TLS, and 1 MiB of buffers for each thread of the runtime.
     pub fn memory(&self, own: u32) -> u64 {
         let (own, theirs) = (u128::from(own), u128::from(self.settings.max_channels));
-        let (window, budget) = (self.settings.initial_window, self.receive_budget);
+        let (window, budget) = (self.settings.initial_window, self.settings.receive_budget);
         let send = self.send_buffer as u128 + KIB;
         let v1 = (theirs + own) * (u128::from(window) + send) + u128::from(budget);
         let v0 = (2 * theirs + own) * send + 4 * (u128::from(budget) + 256 * KIB);

@@ -64,7 +64,6 @@ fn zero_is_no_limit_of_a_connection() {
     are_refused([
         ("initial_window", error(config().initial_window(0))),
         ("max_channels", error(config().max_channels(0))),
-        ("max_window", error(config().max_window(0))),
         ("send_buffer", error(config().send_buffer(0))),
         ("max_waiting", error(config().max_waiting(0))),
         ("max_handshakes", error(config().max_handshakes(0))),
@@ -93,7 +92,6 @@ fn what_overflows_is_no_limit_of_a_connection() {
     are_refused([
         ("initial_window", error(config().initial_window(most))),
         ("max_channels", error(config().max_channels(most))),
-        ("max_window", error(config().max_window(most))),
         ("send_buffer", error(config().send_buffer(usize::MAX))),
         ("max_waiting", error(config().max_waiting(most))),
         ("max_handshakes", error(config().max_handshakes(most))),
@@ -155,10 +153,8 @@ fn what_a_socket_can_not_do_is_refused() {
 
 #[test]
 fn limits_that_contradict_each_other_are_refused() {
-    let large = || config().initial_window(1 << 20).unwrap();
     let hour = Duration::from_secs(3600);
     are_refused([
-        ("max_window", error(large().max_window(1 << 19))),
         (
             "answer_within.dead",
             error(config().answer_within(hour, hour)),
@@ -168,21 +164,11 @@ fn limits_that_contradict_each_other_are_refused() {
     ]);
 }
 
-/// So neither is ever above the other.
-#[test]
-fn the_largest_window_follows_the_first() {
-    let config = config().max_window(1 << 20).unwrap();
-    let config = config.initial_window(2 << 20).unwrap();
-    assert!(config.clone().max_window(1 << 20).is_err());
-    assert!(config.max_window(2 << 20).is_ok());
-}
-
 #[test]
 fn the_least_and_the_most_of_each_can_be_had() {
     let least = config()
         .initial_window(64 << 10)
         .and_then(|config| config.max_channels(256))
-        .and_then(|config| config.max_window(64 << 10))
         .and_then(|config| config.send_buffer(1))
         .and_then(|config| config.max_waiting(1))
         .and_then(|config| config.max_handshakes(1))
@@ -190,7 +176,6 @@ fn the_least_and_the_most_of_each_can_be_had() {
     let most = config()
         .initial_window(MOST as u32)
         .and_then(|config| config.max_channels(MOST as u32))
-        .and_then(|config| config.max_window(MOST as u32))
         .and_then(|config| config.send_buffer(MOST as usize))
         .and_then(|config| config.max_waiting(MOST as u32))
         .and_then(|config| config.write_stall(Duration::from_secs(86_400)));

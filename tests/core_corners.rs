@@ -150,9 +150,9 @@ fn a_version_0_reset_tells_the_reader() {
     core.handle_input(&encode(Version::V0, Control::HelloReply { magic }), now);
     let key = core.open().unwrap();
     let mut buf = [0; 9];
-    assert_eq!(core.read(key, &mut buf, now), Ok(Read::Blocked));
+    assert_eq!(core.read(key, &mut buf), Ok(Read::Blocked));
     core.reset(key, 0);
-    assert!(core.read(key, &mut buf, now).is_err());
+    assert!(core.read(key, &mut buf).is_err());
     let events: Vec<Event> = std::iter::from_fn(|| core.poll_event()).collect();
     assert!(events.contains(&Event::Readable(key)), "{events:?}");
 }
@@ -183,8 +183,8 @@ fn what_can_be_read_is_told_once_until_it_is_polled() {
     while raw.core.poll_event().is_some() {}
     for _ in 0..100 {
         raw = raw.data(1, 1);
-        let (key, now) = (raw.key(), raw.now);
-        raw.core.read(key, &mut [0; 9], now).unwrap();
+        let key = raw.key();
+        raw.core.read(key, &mut [0; 9]).unwrap();
     }
     let events: Vec<Event> = std::iter::from_fn(|| raw.core.poll_event()).collect();
     assert_eq!(events, [Event::Readable(raw.key())]);

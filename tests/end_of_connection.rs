@@ -103,7 +103,10 @@ async fn what_was_written_before_a_shutdown_arrives_after_the_drop() {
     let opens = [
         hello(Control::Hello { magic: MAGIC }),
         v1(Control::Open { channel: 1 }),
-        v1(Control::Fin { channel: 1 }),
+        v1(Control::Fin {
+            channel: 1,
+            debt: 0,
+        }),
     ];
     far.write_all(&opens.concat()).await.unwrap();
     let mut channel = server.accept().await.unwrap();
@@ -123,7 +126,10 @@ async fn what_was_written_before_a_drain_arrives() {
     let opens = [
         hello(Control::Hello { magic: MAGIC }),
         v1(Control::Open { channel: 1 }),
-        v1(Control::Fin { channel: 1 }),
+        v1(Control::Fin {
+            channel: 1,
+            debt: 0,
+        }),
     ];
     far.write_all(&opens.concat()).await.unwrap();
     let mut channel = server.accept().await.unwrap();
@@ -161,7 +167,10 @@ async fn what_the_kernel_still_holds_arrives() {
     let opens = [
         hello(Control::Hello { magic: MAGIC }),
         v1(Control::Open { channel: 1 }),
-        v1(Control::Fin { channel: 1 }),
+        v1(Control::Fin {
+            channel: 1,
+            debt: 0,
+        }),
     ];
     far.write_all(&opens.concat()).await.unwrap();
     let mut channel = server.accept().await.unwrap();
@@ -326,7 +335,7 @@ async fn a_failed_write_does_not_hide_what_was_received() {
     for channel in (1..41).step_by(2) {
         all.extend(v1(Control::Open { channel }));
         all.extend(data(channel, 60_000));
-        all.extend(v1(Control::Fin { channel }));
+        all.extend(v1(Control::Fin { channel, debt: 0 }));
     }
     let text = "bye".to_owned();
     all.extend(v1(Control::GoAway {
@@ -390,7 +399,10 @@ async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_i
     let asks = [
         hello(Control::Hello { magic: MAGIC }),
         v1(Control::Open { channel: 1 }),
-        v1(Control::Fin { channel: 1 }),
+        v1(Control::Fin {
+            channel: 1,
+            debt: 0,
+        }),
         v1(Control::Window {
             channel: 1,
             limit: 1 << 20,

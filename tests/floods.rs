@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use raw::{FLOW_CONTROL, LIMIT, Raw};
 use tcpchan::Config;
-use tcpchan::proto::{Connection, REFUSED, Read, Role};
+use tcpchan::proto::{Connection, REFUSED, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Protocol, Version};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,8 +41,12 @@ fn limited(start: impl Fn() -> Raw, most: u32, part: &str, act: impl Fn(Raw, u32
 fn cancel(raw: Raw, nth: u32) -> Raw {
     let raw = heard(raw).accepted(nth * 2 + 1);
     let channel = nth * 2 + 1;
-    raw.say(Control::Reset { channel, code: 0 })
-        .released_unfinished()
+    raw.say(Control::Reset {
+        channel,
+        code: 0,
+        debt: 0,
+    })
+    .released_unfinished()
 }
 
 /// Takes what the core owes, so that it allows more channels.
@@ -81,7 +85,8 @@ fn channels_that_are_opened_and_stopped() {
         let channel = nth * 2 + 1;
         let raw = heard(raw).accepted(channel);
         let raw = raw.say(Control::Stop { channel, code: 0 });
-        raw.say(Control::Fin { channel }).released_unfinished()
+        raw.say(Control::Fin { channel, debt: 0 })
+            .released_unfinished()
     };
     limited(peer, RATE + 256, "cancels a second", stop);
 }
@@ -93,7 +98,11 @@ fn channels_that_are_given_up_before_they_are_accepted() {
     let flood = start().times(1024, |raw, nth| {
         let channel = nth * 2 + 1;
         let raw = raw.open(channel);
-        raw.say(Control::Reset { channel, code: 0 })
+        raw.say(Control::Reset {
+            channel,
+            code: 0,
+            debt: 0,
+        })
     });
     assert_eq!(
         flood.core.channels(),
@@ -112,7 +121,7 @@ fn channels_that_this_side_is_made_to_refuse() {
     limited(start, RATE + 256, "cancels a second", |raw, nth| {
         let channel = nth * 2 + 3;
         let raw = heard(raw).open(channel);
-        raw.say(Control::Fin { channel })
+        raw.say(Control::Fin { channel, debt: 0 })
     });
 }
 
@@ -122,7 +131,11 @@ fn a_channel_that_got_an_answer_is_no_cancel() {
         let channel = nth * 2 + 1;
         let mut raw = heard(raw).accepted(channel);
         raw.core.write(raw.key(), b"x").unwrap();
-        let raw = heard(raw).say(Control::Reset { channel, code: 0 });
+        let raw = heard(raw).say(Control::Reset {
+            channel,
+            code: 0,
+            debt: 0,
+        });
         raw.released_unfinished()
     };
     peer().times(2000, answered).goes_on();
@@ -163,8 +176,8 @@ fn counts_of_channels_that_do_not_rise_or_that_nobody_needs() {
         raw.say(Control::MaxChannels { count: 1000 + i })
     });
     let busy = || {
-        let raw = Raw::client_of(limits()).opened();
-        raw.say(Control::MaxChannels { count: 300 }).opened()
+        let raw = Raw::client_of(limits()).times(44, |raw, _| raw.opened());
+        raw.say(Control::MaxChannels { count: 300 })
     };
     limited(busy, RATE, "change nothing", |raw, _| {
         raw.say(Control::MaxChannels { count: 300 })
@@ -172,78 +185,34 @@ fn counts_of_channels_that_do_not_rise_or_that_nobody_needs() {
 }
 
 #[test]
-fn windows_that_do_not_rise_or_that_nobody_needs() {
-    let channel = 1;
-    let start = || peer().accepted(channel);
-    limited(start, RATE, "change nothing", |raw, _| {
-        raw.say(Control::Window { channel, limit: 1 })
-    });
-    let news = || {
-        start().say(Control::Window {
-            channel,
-            limit: 70_000,
-        })
-    };
-    limited(news, RATE, "change nothing", |raw, i| {
-        let limit = 70_001 + u64::from(i);
-        raw.say(Control::Window { channel, limit })
-    });
-}
-
-#[test]
-fn a_window_for_each_piece_that_was_sent_is_honest() {
-    let channel = 1;
-    let mut raw = peer().accepted(channel);
-    for limit in 1..2000 {
-        raw.core.write(raw.key(), b"x").unwrap();
-        raw.hear();
-        let limit = (64 << 10) + limit;
-        raw = raw.say(Control::Window { channel, limit });
-    }
-    raw.goes_on();
-}
-
-#[test]
-fn claims_to_be_blocked() {
-    let channel = 1;
-    let start = || peer().accepted(channel);
-    limited(start, RATE, "change nothing", |raw, _| {
-        raw.say(Control::Blocked { channel, limit: 5 })
-    });
-    let limit = 64 << 10; // the true one, which it has not come to
-    limited(start, RATE, "change nothing", |raw, _| {
-        raw.say(Control::Blocked { channel, limit })
-    });
-}
-
-/// Else its window would be renewed, and doubled, for each byte.
-#[test]
-fn a_peer_that_lies_about_being_blocked_gets_no_window() {
-    let (channel, limit) = (1, 64 << 10);
-    let mut raw = peer().accepted(channel);
-    raw = raw
-        .say(Control::Blocked { channel, limit })
-        .data(channel, 1);
-    let (key, now) = (raw.key(), raw.now);
-    assert_eq!(raw.core.read(key, &mut [0; 9], now), Ok(Read::Bytes(1)));
-    let is_window = |control: &Control| matches!(control, Control::Window { .. });
-    assert!(!raw.hear().iter().any(is_window));
+fn a_count_for_each_channel_that_is_over_is_honest() {
+    let raw = Raw::client_of(limits()).times(200, |raw, _| raw.opened());
+    let count = |raw: Raw, nth| raw.say(Control::MaxChannels { count: 257 + nth });
+    raw.times(200, count).goes_on();
 }
 
 #[test]
 fn frames_for_a_channel_that_is_over() {
     let channel = 1;
     let over = || {
-        let raw = peer().accepted(channel).say(Control::Fin { channel });
+        let raw = peer()
+            .accepted(channel)
+            .say(Control::Fin { channel, debt: 0 });
         let mut raw = raw.released(0..1);
         raw.hear();
         assert_eq!(raw.core.channels(), 0);
         raw
     };
-    let late = 2; // which each channel that is over allows
+    let late = 3; // which each channel that is over allows: a STOP and two WINDOWs
     let window = |raw: Raw, _| raw.say(Control::Window { channel, limit: 1 });
     let stop = |raw: Raw, _| raw.say(Control::Stop { channel, code: 1 });
-    let reset = |raw: Raw, _| raw.say(Control::Reset { channel, code: 1 });
+    let reset = |raw: Raw, _| {
+        raw.say(Control::Reset {
+            channel,
+            code: 1,
+            debt: 0,
+        })
+    };
     limited(over, RATE + late, "change nothing", window);
     limited(over, RATE + late, "change nothing", stop);
     limited(over, RATE + late, "change nothing", reset);
@@ -284,7 +253,11 @@ fn channels_beyond_those_that_may_wait_are_refused_and_the_others_go_on() {
     let heard = raw.hear();
     for channel in [21, 23] {
         let code = REFUSED;
-        assert!(heard.contains(&Control::Reset { channel, code }));
+        assert!(heard.contains(&Control::Reset {
+            channel,
+            code,
+            debt: 0
+        }));
         assert!(heard.contains(&Control::Stop { channel, code }));
     }
     let accepted = std::iter::from_fn(|| raw.core.accept()).count();

@@ -27,10 +27,10 @@ fn is_well(pair: &Pair) {
 }
 
 /// Reads what is there; whether more can come.
-fn read_on(core: &mut Connection, key: Key, now: Instant) -> bool {
+fn read_on(core: &mut Connection, key: Key) -> bool {
     let mut buf = [0; 1 << 14];
     loop {
-        match core.read(key, &mut buf, now) {
+        match core.read(key, &mut buf) {
             Ok(Read::Bytes(_)) => {}
             Ok(Read::Blocked) => return true,
             _ => return false,
@@ -50,7 +50,7 @@ fn a_thousand_cancels_a_second() {
         while let Some(event) = pair.server.poll_event() {
             match event {
                 Event::Acceptable => while pair.server.accept().is_some() {},
-                Event::Readable(key) if !read_on(&mut pair.server, key, pair.now) => {
+                Event::Readable(key) if !read_on(&mut pair.server, key) => {
                     pair.server.release(key);
                 }
                 _ => {}
@@ -78,7 +78,7 @@ fn three_hundred_small_replies_that_nobody_reads() {
     }
     is_well(&pair);
     for key in channels {
-        assert!(!read_on(&mut pair.client, key, pair.now));
+        assert!(!read_on(&mut pair.client, key));
     }
 }
 
@@ -94,7 +94,7 @@ fn a_million_writes_of_one_byte() {
             assert_eq!(pair.write_through(Role::Client, near, b"x"), Ok(1));
         }
         pair.wait(MS);
-        read_on(&mut pair.server, far, pair.now);
+        read_on(&mut pair.server, far);
     }
     is_well(&pair);
     assert!(pair.client.stats().bytes_sent > 9_000_000);
@@ -124,8 +124,8 @@ fn a_saturated_link_of_two_hundred_milliseconds() {
             pair.server.release(key);
         }
         for (near, far) in near.iter().zip(&far) {
-            read_on(&mut pair.client, *near, pair.now);
-            read_on(&mut pair.server, *far, pair.now);
+            read_on(&mut pair.client, *near);
+            read_on(&mut pair.server, *far);
         }
     }
     is_well(&pair);

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
+const WINDOW: u64 = 64 << 10;
 const MIB: u64 = 1 << 20;
 
 /// Bytes that are held since it was made. One test at a time has one.
@@ -65,10 +66,11 @@ struct Peer {
     now: Instant,
     decoder: Decoder,
     channels: Vec<Channel>,
-    /// The limit of the channels up to this number, before a WINDOW.
-    ahead: (u32, u64),
-    /// How late a ping is answered.
-    late: Duration,
+    /// What the core lends, and how much of it is borrowed.
+    budget: u64,
+    borrowed: u64,
+    /// What the last RETURN said.
+    returned: u64,
 }
 
 /// One that the peer opened, or else the core.
@@ -77,6 +79,12 @@ struct Channel {
     key: Key,
     sent: u64,
     limit: u64,
+}
+
+impl Channel {
+    fn debt(&self) -> u64 {
+        self.sent.saturating_sub(self.limit)
+    }
 }
 
 impl Peer {
@@ -88,8 +96,9 @@ impl Peer {
             now,
             decoder: Decoder::new(Protocol::Auto),
             channels: Vec::new(),
-            ahead: (0, 0),
-            late: Duration::from_millis(100),
+            budget: 0,
+            borrowed: 0,
+            returned: 0,
         };
         let magic = DEFAULT_MAGIC;
         peer.say(match core {
@@ -127,26 +136,28 @@ impl Peer {
         self.core.handle_input(&bytes, self.now);
     }
 
-    /// Takes what the core owes, and notes the limits that it tells.
+    /// Takes what the core owes, and notes the credit that it gives.
     fn hear(&mut self) {
         let mut bytes = Vec::new();
         while self.core.poll_transmit(&mut bytes, 64 << 10, self.now) > 0 {}
         let mut input = &bytes[..];
         while let Some(decoded) = self.decoder.decode(&mut input).unwrap() {
             match decoded {
+                Decoded::Control(Control::Settings { body }) => {
+                    self.budget = Settings::decode(&body).unwrap().receive_budget;
+                }
                 Decoded::Control(Control::Window { channel, limit }) => {
                     for one in self.channels.iter_mut().filter(|one| one.id == channel) {
-                        one.limit = one.limit.max(limit);
+                        let before = one.debt();
+                        one.limit = limit;
+                        self.borrowed -= before - one.debt();
                     }
                 }
-                Decoded::Control(Control::Ahead { channel, limit }) => {
-                    self.ahead = (channel, limit);
+                Decoded::Control(Control::Return { total }) => {
+                    self.borrowed -= total - self.returned;
+                    self.returned = total;
                 }
-                Decoded::Control(Control::Ping { token }) => {
-                    // A slow peer's windows grow.
-                    self.now += self.late;
-                    self.say(Control::Pong { token });
-                }
+                Decoded::Control(Control::Ping { token }) => self.say(Control::Pong { token }),
                 _ => {}
             }
         }
@@ -156,11 +167,9 @@ impl Peer {
     fn opens(&mut self, id: u32) -> usize {
         self.say(Control::Open { channel: id });
         let key = self.core.accept().expect("a channel");
-        let (last, ahead) = self.ahead;
-        let limit = match (self.version, id <= last) {
-            (Version::V0, _) => u64::MAX,
-            (_, true) => ahead,
-            (_, false) => 64 << 10,
+        let limit = match self.version {
+            Version::V0 => u64::MAX,
+            _ => WINDOW,
         };
         let sent = 0;
         self.channels.push(Channel {
@@ -174,9 +183,9 @@ impl Peer {
 
     /// Sends so much, or as much as it may.
     fn sends(&mut self, at: usize, len: u64) {
-        let one = &mut self.channels[at];
-        let mut left = len.min(one.limit - one.sent);
-        one.sent += left;
+        let mut left = len.min(self.may_send(at));
+        self.counts(at, left);
+        let one = &self.channels[at];
         let (channel, body) = (one.id, [7; MAX_DATA]);
         let mut bytes = Vec::with_capacity(4 * (MAX_DATA + 8));
         while left > 0 {
@@ -201,23 +210,31 @@ impl Peer {
         let mut left = len;
         while left > 0 {
             let most = left.min(buf.len());
-            let read = self
-                .core
-                .read(self.channels[at].key, &mut buf[..most], self.now);
+            let read = self.core.read(self.channels[at].key, &mut buf[..most]);
             let Ok(Read::Bytes(n)) = read else { return };
             left -= n;
         }
     }
 
-    /// Each channel's window is used up and read so often.
-    fn grows(&mut self, times: usize) {
-        for _ in 0..times {
-            for at in 0..self.channels.len() {
-                self.sends(at, u64::MAX);
-                self.is_read(at, usize::MAX);
-                self.hear();
-            }
-        }
+    /// What is left of the channel's window and of the budget.
+    fn may_send(&self, at: usize) -> u64 {
+        let one = &self.channels[at];
+        one.limit.saturating_sub(one.sent) + (self.budget - self.borrowed)
+    }
+
+    fn counts(&mut self, at: usize, bytes: u64) {
+        let one = &mut self.channels[at];
+        let before = one.debt();
+        one.sent += bytes;
+        self.borrowed += one.debt() - before;
+    }
+
+    /// Ends a channel, which the application lets go of.
+    fn ends(&mut self, at: usize) {
+        let one = self.channels.swap_remove(at);
+        let (channel, debt) = (one.id, one.debt());
+        self.say(Control::Fin { channel, debt });
+        self.core.release(one.key);
     }
 
     /// The application writes what it can.
@@ -239,25 +256,59 @@ fn fits(meter: &Meter, bound: u64, least: f64) {
     );
 }
 
-/// Windows grow as far as the budget goes, then each channel is filled both
-/// ways.
+/// Each channel is full both ways, and the budget is used up: by one channel, by
+/// some, by all.
 #[test]
-fn all_channels_full_both_ways_with_all_windows_grown() {
+fn all_channels_full_both_ways_and_the_budget_used_up() {
+    for borrowers in [1, 16, 256] {
+        let meter = Meter::new();
+        let bound = small().memory(0);
+        let mut peer = Peer::client(small());
+        for id in ids(256) {
+            let at = peer.opens(id);
+            let loan = match at < borrowers {
+                true => 16 * MIB / borrowers as u64,
+                false => 0,
+            };
+            peer.sends(at, WINDOW + loan);
+            peer.is_written(peer.channels[at].key);
+        }
+        assert_eq!(
+            (peer.core.error(), peer.core.stats().budget_left),
+            (None, 0)
+        );
+        fits(&meter, bound, 0.8);
+    }
+}
+
+/// What was borrowed is paid back late, when the application lets go, and the ends
+/// come in between: as often as the peer likes.
+#[test]
+fn debts_of_channels_that_have_ended() {
     let meter = Meter::new();
     let bound = small().memory(0);
     let mut peer = Peer::client(small());
-    for id in ids(256) {
-        peer.opens(id);
-    }
-    peer.grows(8);
-    let grown: u64 = peer.channels.iter().map(|one| one.limit - one.sent).sum();
-    assert!(grown > 26 * MIB, "windows of {grown} bytes");
-    for at in 0..256 {
-        peer.sends(at, u64::MAX);
-        peer.is_written(peer.channels[at].key);
+    let mut next = 1;
+    for round in 0..40 {
+        while peer.channels.len() < 256 {
+            let at = peer.opens(next);
+            next += 2;
+            peer.sends(at, WINDOW + MIB * (round % 5));
+        }
+        let held = meter.held();
+        assert!(held <= bound, "{held} of {bound} bytes");
+        for _ in 0..200 {
+            peer.ends(0);
+        }
+        peer.hear();
+        while peer.core.poll_event().is_some() {}
     }
     assert_eq!(peer.core.error(), None);
-    fits(&meter, bound, 0.8);
+    while !peer.channels.is_empty() {
+        peer.ends(0);
+    }
+    peer.hear();
+    assert_eq!(peer.core.stats().budget_left, 16 * MIB);
 }
 
 /// What was read once leaves memory for reuse, which must not be a large piece
@@ -341,7 +392,10 @@ fn channels_that_are_over_hold_nothing() {
     assert!(meter.held() > 10 * MIB);
     for channel in std::mem::take(&mut peer.channels) {
         let id = channel.id;
-        peer.say(Control::Fin { channel: id });
+        peer.say(Control::Fin {
+            channel: id,
+            debt: 0,
+        });
         peer.core.finish(channel.key).unwrap();
         peer.core.release(channel.key);
         while peer.core.poll_event().is_some() {}
@@ -436,19 +490,20 @@ impl Chance {
 impl Peer {
     /// Something happens on a channel.
     fn does(&mut self, at: usize, chance: &mut Chance) {
-        let Channel { id, key, limit, .. } = self.channels[at];
+        let Channel { id, key, .. } = self.channels[at];
         match chance.below(40) {
             0..20 => self.sends(at, chance.below(1 << 17)),
             20..25 => self.is_read(at, chance.below(1 << 17) as usize),
-            25..28 => self.say(Control::Blocked { channel: id, limit }),
-            28..30 => self.hear(),
+            25..30 => self.hear(),
             30..38 => while let Ok(1..) = self.core.write(key, &[7; MAX_DATA]) {},
             38 => {
+                let (channel, code, debt) = (id, 1, self.channels[at].debt());
                 self.say(match chance.below(2) {
-                    0 => Control::Fin { channel: id },
+                    0 => Control::Fin { channel, debt },
                     _ => Control::Reset {
-                        channel: id,
-                        code: 1,
+                        channel,
+                        code,
+                        debt,
                     },
                 });
                 self.core.release(key);
@@ -522,40 +577,33 @@ fn fill(addr: SocketAddr) -> std::net::TcpStream {
     stream
 }
 
-/// A window that was large, is used slowly and shrinks takes its memory with it
-/// though bytes are always left: what it gives back is for others.
+/// What was paid back is memory for others, though bytes are always left of it.
 #[test]
-fn bytes_left_in_windows_that_shrank() {
+fn a_byte_left_of_much_in_each_channel() {
     let meter = Meter::new();
     let mut peer = Peer::client(small());
-    for id in ids(128) {
+    for id in ids(256) {
         let at = peer.opens(id);
-        for _ in 0..8 {
-            peer.sends(at, u64::MAX);
-            peer.is_read(at, usize::MAX);
+        for _ in 0..4 {
+            peer.sends(at, 4 * MIB);
+            let unread = peer.core.stats().buffered as usize - at;
+            peer.is_read(at, unread - 1);
             peer.hear();
-        }
-        peer.sends(at, u64::MAX);
-        let key = peer.channels[at].key;
-        while peer.core.stats().budget_left < 15 * MIB {
-            peer.now += Duration::from_secs(60);
-            while !peer.core.owes_window(key) {
-                peer.is_read(at, 1 << 10);
-            }
+            peer.now += Duration::from_millis(10);
+            peer.core.handle_timeout(peer.now);
             peer.hear();
-            peer.sends(at, u64::MAX);
         }
     }
+    peer.sends(0, u64::MAX);
     fits(&meter, small().memory(0), 0.0);
 }
 
 impl Peer {
     /// Sends so many frames of a KiB, as many in each block as 64 KiB have room for.
     fn sends_small(&mut self, at: usize, count: usize) {
-        let one = &mut self.channels[at];
-        let count = count.min((one.limit - one.sent) as usize / 1024);
-        one.sent += count as u64 * 1024;
-        let channel = one.id;
+        let count = count.min(self.may_send(at) as usize / 1024);
+        self.counts(at, count as u64 * 1024);
+        let channel = self.channels[at].id;
         let mut bytes = Vec::new();
         for nth in 1..=count {
             let body = &[7; 1024];
@@ -612,28 +660,22 @@ fn words_of_pieces_that_were_read() {
     let config = small().receive_budget(BUDGET * MIB);
     let bound = config.memory(0);
     let mut peer = Peer::client(config);
-    peer.late = Duration::from_secs(1_000); // so that windows grow
+    let share = (BUDGET * MIB / 8) as usize;
     for id in ids(8) {
-        peer.opens(id);
-    }
-    peer.grows(32);
-    for at in 0..8 {
-        let one = &peer.channels[at];
-        let (key, window) = (one.key, (one.limit - one.sent) as usize);
-        peer.sends_small(at, window / 1024 * 9 / 10);
-        let (mut left, mut buf) = (window / 1024 * 9 / 10 * 1024 - 1, [0; 4096]);
+        let at = peer.opens(id);
+        let key = peer.channels[at].key;
+        peer.sends_small(at, share / 1024 * 9 / 10);
+        let (mut left, mut buf) = (share / 1024 * 9 / 10 * 1024 - 1, [0; 4096]);
         while left > 0 {
             let most = left.min(buf.len());
-            let read = peer.core.read(key, &mut buf[..most], peer.now);
+            let read = peer.core.read(key, &mut buf[..most]);
             let Ok(Read::Bytes(n)) = read else {
                 panic!("{read:?}");
             };
             left -= n;
         }
         peer.hear();
-        let one = &peer.channels[at];
-        let left = one.limit - one.sent - (130 << 10); // so that all of it is kept
-        peer.sends(at, left);
+        peer.sends(at, share as u64 - (130 << 10)); // so that all of it is kept
     }
     for id in ids(256).skip(8) {
         let at = peer.opens(id);

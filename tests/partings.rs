@@ -22,7 +22,10 @@ const MOST: usize = 1024;
 /// Bytes that the peer may send on a channel of this side's.
 const WINDOW: usize = (1 << 20) + (64 << 10);
 
-const FIN: Control = Control::Fin { channel: 1 };
+const FIN: Control = Control::Fin {
+    channel: 1,
+    debt: 0,
+};
 const STOP: Control = stop(1);
 
 const fn stop(channel: u32) -> Control {
@@ -86,8 +89,8 @@ fn a_peer_without_room_is_stopped_at_once() {
 #[test]
 fn a_peer_that_was_not_told_of_room_is_stopped_at_once() {
     let mut raw = Raw::server().opened().data(1, WINDOW);
-    let (key, now) = (raw.key(), raw.now);
-    raw.core.read(key, &mut [0; WINDOW], now).unwrap();
+    let key = raw.key();
+    raw.core.read(key, &mut [0; WINDOW]).unwrap();
     raw = raw.released(0..1);
     assert_eq!(raw.hear(), [STOP, FIN]);
 }

@@ -53,15 +53,15 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             8 => Just(Control::Open { channel }),
             2 => Just(Control::Window { channel, limit }),
-            2 => Just(Control::Fin { channel }),
+            2 => Just(Control::Fin { channel, debt: limit % 3 * 400 }),
             2 => Just(Control::Stop { channel, code }),
-            2 => Just(Control::Reset { channel, code }),
+            2 => Just(Control::Reset { channel, code, debt: 0 }),
             2 => Just(Control::Ping { token }),
             1 => Just(Control::Pong { token: token % 4 }),
             1 => Just(Control::MaxChannels { count }),
             1 => Just(Control::Drain),
             1 => Just(Control::GoAway { last, code, text }),
-            2 => Just(Control::Blocked { channel, limit }),
+            2 => Just(Control::Return { total: limit }),
         ]
     });
     let control = control.prop_map(|control| encode(&[Frame::Control(control)]));
@@ -164,13 +164,13 @@ fn see(mut core: Connection, now: Instant) -> Seen {
     let accepted: Vec<Key> = std::iter::from_fn(|| core.accept()).collect();
     let reads = accepted.into_iter().map(|key| {
         let mut buf = vec![0; 100_000];
-        let first = core.read(key, &mut buf, now);
+        let first = core.read(key, &mut buf);
         let n = match first {
             Ok(Read::Bytes(n)) => n,
             _ => 0,
         };
         buf.truncate(n);
-        (key, buf, core.read(key, &mut [0], now))
+        (key, buf, core.read(key, &mut [0]))
     });
     Seen {
         events,
@@ -302,7 +302,7 @@ impl Attacked {
             Step::Accepts => self.keys.extend(core.accept()),
             Step::Refuses => core.refuse_waiting(),
             Step::Writes(at, n) => _ = key(at).map(|key| core.write(key, &vec![1; n])),
-            Step::Reads(at, n) => _ = key(at).map(|key| core.read(key, &mut vec![0; n], now)),
+            Step::Reads(at, n) => _ = key(at).map(|key| core.read(key, &mut vec![0; n])),
             Step::Finishes(at) => _ = key(at).map(|key| core.finish(key)),
             Step::Resets(at, code) => _ = key(at).map(|key| core.reset(key, code)),
             Step::Stops(at, code) => _ = key(at).map(|key| core.stop(key, code)),

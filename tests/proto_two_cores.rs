@@ -39,7 +39,7 @@ fn a_megabyte_arrives_whole_in_pieces_of_any_size() {
         }
         pair.client.finish(id).unwrap();
         pair.run();
-        assert_eq!(pair.server.read(id, &mut [0], pair.now), Ok(Read::Finished));
+        assert_eq!(pair.server.read(id, &mut [0]), Ok(Read::Finished));
         assert!(got == data, "pieces of {piece}");
     }
 }
@@ -63,7 +63,7 @@ fn each_half_ends_on_its_own() {
     let id = pair.client.open().unwrap();
     pair.client.finish(id).unwrap();
     pair.run();
-    assert_eq!(pair.server.read(id, &mut [0], pair.now), Ok(Read::Finished));
+    assert_eq!(pair.server.read(id, &mut [0]), Ok(Read::Finished));
     pair.server.write(id, b"still").unwrap();
     pair.run();
     assert_eq!(pair.read_all(Role::Client, id).0, b"still");
@@ -310,7 +310,7 @@ fn a_channel_that_is_given_up_before_anyone_saw_it_has_no_bytes() {
     pair.client.poll_transmit(&mut bytes, 1 << 20, pair.now);
     pair.server.handle_input(&bytes, pair.now);
     let there = pair.server.accept().unwrap();
-    let read = pair.server.read(there, &mut [0; 16], pair.now);
+    let read = pair.server.read(there, &mut [0; 16]);
     assert_eq!(read, Err(ChannelError::Reset(0)));
     assert_eq!(pair.server.stats().buffered, 0);
 }

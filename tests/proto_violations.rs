@@ -5,6 +5,7 @@
 mod raw;
 
 use std::time::Duration;
+use tcpchan::Config;
 
 use raw::{FLOW_CONTROL, HANDSHAKE, LIMIT, PROTOCOL, Raw, settings};
 use tcpchan::proto::{ChannelError, ConnectionError, Event, OpenError, REFUSED, Read, Role};
@@ -14,11 +15,15 @@ use tcpchan::wire::{Control, DEFAULT_MAGIC};
 const WINDOW: usize = 64 << 10;
 
 fn fin(channel: u32) -> Control {
-    Control::Fin { channel }
+    Control::Fin { channel, debt: 0 }
 }
 
 fn reset(channel: u32) -> Control {
-    Control::Reset { channel, code: 7 }
+    Control::Reset {
+        channel,
+        code: 7,
+        debt: 0,
+    }
 }
 
 fn is_max_channels(control: &Control) -> bool {
@@ -321,9 +326,6 @@ fn a_frame_for_a_channel_that_was_never_opened_is_a_violation() {
     client()
         .say(Control::Window { channel, limit })
         .ends(PROTOCOL, never);
-    client()
-        .say(Control::Blocked { channel, limit })
-        .ends(PROTOCOL, never);
     Raw::client()
         .say(fin(2))
         .ends(PROTOCOL, "channel 2 was never opened");
@@ -338,20 +340,24 @@ fn a_frame_for_a_channel_whose_open_has_not_left_is_a_violation() {
 
 #[test]
 fn data_up_to_the_window_is_taken_and_a_byte_more_is_not() {
-    let peer = Raw::client().accepted(1).data(1, WINDOW).goes_on();
+    let peer = without_budget().accepted(1).data(1, WINDOW).goes_on();
     peer.data(1, 1).ends(FLOW_CONTROL, "beyond the window");
+}
+
+fn without_budget() -> Raw {
+    Raw::client_of(Config::default().receive_budget(0))
 }
 
 #[test]
 fn data_beyond_the_window_ends_before_it_arrives() {
-    let peer = Raw::client().accepted(1).data(1, WINDOW - 1);
+    let peer = without_budget().accepted(1).data(1, WINDOW - 1);
     peer.bytes(&[1, 5, 0, 0, 0, 1, 0, 2])
         .ends(FLOW_CONTROL, "beyond the window");
 }
 
 #[test]
 fn data_that_nobody_reads_uses_the_window_too() {
-    let mut peer = Raw::client().accepted(1);
+    let mut peer = without_budget().accepted(1);
     peer.core.stop(peer.key(), 0);
     let peer = peer.data(1, WINDOW).goes_on();
     peer.data(1, 1).ends(FLOW_CONTROL, "beyond the window");
@@ -394,34 +400,7 @@ fn frames_for_a_channel_that_is_over_are_ignored() {
     let (channel, code, limit) = (1, 0, 9);
     peer.say(Control::Window { channel, limit })
         .say(Control::Stop { channel, code })
-        .say(Control::Blocked { channel, limit })
         .goes_on();
-}
-
-#[test]
-fn a_window_never_shrinks() {
-    let (channel, limit) = (1, 1);
-    let mut peer = Raw::client().accepted(1);
-    peer = peer.say(Control::Window { channel, limit });
-    assert_eq!(peer.core.write(peer.key(), &[0; WINDOW]), Ok(WINDOW));
-    let mut out = Vec::new();
-    while peer.core.poll_transmit(&mut out, WINDOW, peer.now) > 0 {}
-    assert!(out.len() > WINDOW);
-    peer.goes_on();
-}
-
-#[test]
-fn the_largest_window_is_harmless() {
-    let (channel, limit) = (1, u64::MAX);
-    let mut peer = Raw::client().accepted(1);
-    for _ in 0..2 {
-        peer = peer.say(Control::Window { channel, limit });
-        for _ in 0..3 {
-            assert_eq!(peer.core.write(peer.key(), &[0; WINDOW]), Ok(WINDOW));
-            peer.hear();
-        }
-    }
-    peer.goes_on();
 }
 
 #[test]
@@ -451,7 +430,14 @@ fn a_flood_of_stops_is_owed_one_reset() {
     peer.hear();
     let stop = || Control::Stop { channel, code };
     let mut peer = (0..1000).fold(peer, |peer, _| peer.say(stop()));
-    assert_eq!(peer.hear(), [Control::Reset { channel, code }]);
+    assert_eq!(
+        peer.hear(),
+        [Control::Reset {
+            channel,
+            code,
+            debt: 0
+        }]
+    );
     assert_eq!(
         peer.core.write(peer.key(), b"x"),
         Err(ChannelError::Stopped(code))
@@ -484,13 +470,12 @@ fn a_goaway_tells_each_channel_whether_it_may_be_tried_again() {
     let mut peer = peer.say(Control::GoAway { last, code, text });
     let text = "bye".to_owned();
     let error = ConnectionError::PeerClosed { code, text };
-    let now = peer.now;
     assert_eq!(
-        peer.core.read(first, &mut [0], now),
+        peer.core.read(first, &mut [0]),
         Err(ChannelError::Connection(error.clone()))
     );
     for key in [second, third] {
-        let end = peer.core.read(key, &mut [0], now).unwrap_err();
+        let end = peer.core.read(key, &mut [0]).unwrap_err();
         assert_eq!(end, ChannelError::Refused(Some(error.clone())));
         assert!(end.is_retryable());
         assert_eq!(peer.core.write(key, b"x"), Err(end));
@@ -528,9 +513,13 @@ fn a_reset_says_whether_the_channel_may_be_tried_again() {
         (7, ChannelError::Reset(7)),
     ] {
         let peer = Raw::server().opened();
-        let mut peer = peer.say(Control::Reset { channel: 1, code });
+        let mut peer = peer.say(Control::Reset {
+            channel: 1,
+            code,
+            debt: 0,
+        });
         let key = peer.key();
-        assert_eq!(peer.core.read(key, &mut [0], peer.now), Err(error));
+        assert_eq!(peer.core.read(key, &mut [0]), Err(error));
         peer.goes_on();
     }
 }
@@ -564,10 +553,10 @@ fn channels_that_closed_early_are_not_lost_to_the_peer() {
 #[test]
 fn what_was_received_before_a_violation_can_still_be_read() {
     let mut peer = Raw::client().accepted(1).data(1, 5).bytes(&[1, 0x42]);
-    let (key, now) = (peer.key(), peer.now);
-    assert_eq!(peer.core.read(key, &mut [0; 9], now), Ok(Read::Bytes(5)));
+    let key = peer.key();
+    assert_eq!(peer.core.read(key, &mut [0; 9]), Ok(Read::Bytes(5)));
     assert!(matches!(
-        peer.core.read(key, &mut [0; 9], now),
+        peer.core.read(key, &mut [0; 9]),
         Err(ChannelError::Connection(_))
     ));
     peer.ends(PROTOCOL, "0x42");
@@ -578,6 +567,13 @@ fn a_stop_is_answered_by_a_reset_with_its_code() {
     for code in [7, REFUSED] {
         let mut raw = Raw::server().opened();
         raw = raw.say(Control::Stop { channel: 1, code });
-        assert_eq!(raw.hear(), [Control::Reset { channel: 1, code }]);
+        assert_eq!(
+            raw.hear(),
+            [Control::Reset {
+                channel: 1,
+                code,
+                debt: 0
+            }]
+        );
     }
 }

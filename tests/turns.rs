@@ -140,7 +140,11 @@ async fn channels_that_are_opened_are_read_few_hundred_at_a_time() {
 #[tokio::test]
 async fn channels_that_are_given_up_are_read_few_at_a_time() {
     let pair = |channel| {
-        let reset = Control::Reset { channel, code: 0 };
+        let reset = Control::Reset {
+            channel,
+            code: 0,
+            debt: 0,
+        };
         [Control::Open { channel }, reset].map(Frame::Control)
     };
     let pairs: Vec<_> = (1..1000).flat_map(|n| pair(1 + 2 * n)).collect();
@@ -163,7 +167,10 @@ async fn large_frames_are_read_some_at_a_time() {
 #[tokio::test]
 async fn what_comes_behind_a_violation_is_read_some_at_a_time() {
     let config = Config::default();
-    let frame = Frame::Control(Control::Fin { channel: 1 });
+    let frame = Frame::Control(Control::Fin {
+        channel: 1,
+        debt: 0,
+    });
     let most = most_in_a_row(config, &[frame], 200 << 10).await;
     assert!(most <= 32 << 10, "{most} bytes");
 }

@@ -119,7 +119,7 @@ impl Side {
     fn read(&mut self, key: Key) -> (Vec<u8>, Result<Read, ChannelError>) {
         let (mut all, mut buf) = (Vec::new(), vec![0; 256 << 10]);
         loop {
-            match self.core.read(key, &mut buf, self.now) {
+            match self.core.read(key, &mut buf) {
                 Ok(Read::Bytes(n)) => all.extend_from_slice(&buf[..n]),
                 end => return (all, end),
             }
@@ -528,7 +528,7 @@ fn a_mebibyte_is_read_in_one_go_though_no_window_was_given() {
         side.gets(&data(7, &[1; 65_535]));
     }
     let mut all = vec![0; 1 << 20];
-    let read = side.core.read(key, &mut all, side.now);
+    let read = side.core.read(key, &mut all);
     assert_eq!(read, Ok(Read::Bytes(16 * 65_535)));
     assert!(side.sent().is_empty());
     side.gets(&short(CLOSE, 7));

@@ -62,7 +62,10 @@ impl Found {
                 channel,
                 limit: u64("limit"),
             },
-            "FIN" => Control::Fin { channel },
+            "FIN" => Control::Fin {
+                channel,
+                debt: u64("debt"),
+            },
             "STOP" => Control::Stop {
                 channel,
                 code: u32("code"),
@@ -70,6 +73,7 @@ impl Found {
             "RESET" => Control::Reset {
                 channel,
                 code: u32("code"),
+                debt: u64("debt"),
             },
             "PING" => Control::Ping {
                 token: u64("token"),
@@ -86,13 +90,8 @@ impl Found {
                 code: u32("code"),
                 text: frame["text"].as_str().unwrap().to_owned(),
             },
-            "AHEAD" => Control::Ahead {
-                channel,
-                limit: u64("limit"),
-            },
-            "BLOCKED" => Control::Blocked {
-                channel,
-                limit: u64("limit"),
+            "RETURN" => Control::Return {
+                total: u64("total"),
             },
             other => panic!("unknown op {other}"),
         })

@@ -68,6 +68,7 @@ pub const KINDS: &[Kind] = &[
                 Control::Reset {
                     channel: id(nth),
                     code: 0,
+                    debt: 0,
                 },
                 out,
             );
@@ -80,6 +81,7 @@ pub const KINDS: &[Kind] = &[
                 Control::Reset {
                     channel: id(nth),
                     code: 0,
+                    debt: 0,
                 },
                 out,
             );

@@ -82,7 +82,7 @@ impl Side {
         }
         self.keys.extend(core.accept());
         self.seen.read = self.keys.first().map(|key| {
-            let read = core.read(*key, &mut self.seen.bytes, now);
+            let read = core.read(*key, &mut self.seen.bytes);
             read.map_err(drop)
         });
         if matches!(self.seen.read, Some(Ok(Read::Finished) | Err(()))) {

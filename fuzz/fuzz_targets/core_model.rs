@@ -174,12 +174,12 @@ impl Model {
             Step::Data { channel, len } => self.data(channel, len),
             Step::Fin { channel } => {
                 let (index, channel) = self.pick(channel);
-                self.say(Control::Fin { channel });
+                self.say(Control::Fin { channel, debt: 0 });
                 self.end_of(index, End::Fin);
             }
             Step::Reset { channel, code } => {
                 let (index, channel) = self.pick(channel);
-                self.say(Control::Reset { channel, code });
+                self.say(Control::Reset { channel, code, debt: 0 });
                 self.end_of(index, End::Reset(code));
             }
             Step::PeerStops { channel, code } => {
@@ -323,7 +323,7 @@ impl Model {
 
     fn read(&mut self, index: usize, key: Key, most: usize) {
         let mut buf = vec![0; most];
-        let read = self.core.read(key, &mut buf, self.now);
+        let read = self.core.read(key, &mut buf);
         let state = &mut self.channels[index];
         match read {
             Ok(Read::Bytes(n)) => {

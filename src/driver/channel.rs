@@ -110,8 +110,7 @@ impl Channel {
     ) -> Poll<io::Result<()>> {
         let mut inner = self.handle.0.lock();
         let paused = !inner.core.wants_input();
-        let now = inner.clock;
-        match inner.core.read_with(self.key, most, now, sink) {
+        match inner.core.read_with(self.key, most, sink) {
             Ok(Read::Bytes(_)) => {}
             Ok(Read::Blocked) if most > 0 => {
                 let old = inner.register_reader(self.key, cx);
@@ -129,7 +128,7 @@ impl Channel {
         }
         let seen = inner.seen();
         let resumes = paused && inner.core.wants_input();
-        let tell = resumes || inner.core.owes_window(self.key);
+        let tell = resumes || inner.core.owes_credit(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
         drop(inner);
         drop(seen);

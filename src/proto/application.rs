@@ -1,10 +1,7 @@
 //! What the application asks of a connection.
 
-use std::time::Instant;
-
 use super::channel::{Cause, Half, State};
 use super::error::{REFUSED, code};
-use super::flow::Credit;
 use super::{
     ChannelError, Connection, ConnectionError, Drain, Event, Key, MOST_ENDING, MOST_LEAVING,
     MOST_TAKEN, OpenError,
@@ -44,23 +41,9 @@ impl Connection {
         let id = self.next_id();
         self.local.opened += 1;
         self.counters.opened += 1;
-        let initial = self.config.settings.initial_window.into();
-        let window = match self.is_v0() {
-            true => initial, // and never told
-            false => self.budget.for_open(),
-        };
-        let (last, ahead) = self.peer_ahead;
-        let mut limit = self.send_limit();
-        if id <= last {
-            limit = limit.max(ahead);
-        }
-        let mut state = State::new(id, true, limit, Credit::new(window, window));
-        state.owed.window = window > initial;
+        let state = State::new(id, true, self.send_limit(), self.recv_budget.credit());
         let key = self.channels.insert(state);
         self.owed.opens.push_back(key);
-        if window > initial {
-            self.queue_control(key);
-        }
         Ok(key)
     }
 
@@ -158,12 +141,11 @@ impl Connection {
         self.end.is_none() && !self.local.draining && ids_left
     }
 
-    /// Whether a window update waits to be sent for the channel, so that a
-    /// driver knows when a read gave it something to send.
-    pub fn owes_window(&self, key: Key) -> bool {
-        self.channels
-            .get(key)
-            .is_some_and(|state| state.owed.window)
+    /// Whether credit waits to be given back for what was read of the channel, so
+    /// that a driver knows when a read gave it something to send.
+    pub fn owes_credit(&self, key: Key) -> bool {
+        let state = self.channels.get(key);
+        self.recv_budget.owes_return() || state.is_some_and(|state| state.owed.window)
     }
 
     /// The number that the channel has on the wire. A version 0 peer may take
@@ -177,9 +159,9 @@ impl Connection {
     /// # Errors
     ///
     /// The reason for which no more will come, where that isn't the peer's FIN.
-    pub fn read(&mut self, key: Key, out: &mut [u8], now: Instant) -> Result<Read, ChannelError> {
+    pub fn read(&mut self, key: Key, out: &mut [u8]) -> Result<Read, ChannelError> {
         let mut at = 0;
-        self.read_with(key, out.len(), now, |bytes| {
+        self.read_with(key, out.len(), |bytes| {
             out[at..at + bytes.len()].copy_from_slice(bytes);
             at += bytes.len();
         })
@@ -194,7 +176,6 @@ impl Connection {
         &mut self,
         key: Key,
         most: usize,
-        now: Instant,
         sink: impl FnMut(&[u8]),
     ) -> Result<Read, ChannelError> {
         let state = self.channels.held(key).ok_or(ChannelError::Unknown)?;
@@ -211,27 +192,32 @@ impl Connection {
             };
         }
         state.begin(&mut self.unseen);
-        let waits = state.peer_blocked && state.recv.buffer.is_empty();
         self.buffered -= n as u64;
-        if self.version == Some(Version::V0) {
-            state.recv.buffer.fit_content();
-            return Ok(Read::Bytes(n)); // no credit to give
-        }
-        let rtt = self.liveness.min_rtt(); // without queues, which windows make
-        let at = || now.saturating_duration_since(self.since);
-        let credit = &mut state.recv.credit;
-        let more = credit.on_read(n as u64, waits, at, rtt, &mut self.budget);
-        if more {
-            state.peer_blocked = false;
-            state.recv.buffer.fit(state.recv.credit.window());
-        }
-        if more && !state.peer_ended && self.end.is_none() {
-            if let Some(state) = self.channels.get_mut(key) {
-                state.owed.window = true;
-            }
-            self.queue_control(key);
+        match self.version {
+            Some(Version::V0) => state.recv.buffer.fit_content(), // no credit to give
+            _ => self.pay(key),
         }
         Ok(Read::Bytes(n))
+    }
+
+    /// Gives back the credit for what was read of a channel, if it is enough.
+    pub(super) fn pay(&mut self, key: Key) {
+        let Some(state) = self.channels.get_mut(key) else {
+            return;
+        };
+        let (buffer, credit) = (&mut state.recv.buffer, &mut state.recv.credit);
+        if state.peer_ended {
+            return self.recv_budget.settle(credit, buffer.memory());
+        }
+        if state.recv.half != Half::Open {
+            return; // the peer is asked to stop
+        }
+        buffer.fit((2 * buffer.len()).max(self.config.settings.initial_window as usize));
+        let waits = state.window_delayed;
+        if self.recv_budget.pay(credit, buffer.memory(), waits) && self.end.is_none() {
+            state.owed.window = true;
+            self.queue_control(key);
+        }
     }
 
     /// Takes bytes to send; how many were taken, 0 if the channel's send
@@ -308,8 +294,8 @@ impl Connection {
             return;
         };
         self.buffered -= dropped(state);
-        if let Some(state) = self.living(key) {
-            state.stop(code);
+        if let Some(state) = self.channels.held(key) {
+            state.stop(code, &mut self.recv_budget);
             self.close_if_done_v0(key);
             self.queue_control(key);
         }
@@ -336,9 +322,8 @@ impl Connection {
         if state.send.half == Half::Open {
             self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
         }
-        state.release(code);
+        state.release(code, &mut self.recv_budget);
         self.leaving += state.send.buffer.len();
-        self.budget.release(&mut state.recv.credit);
         self.ending += usize::from(state.ours);
         if state.parting && !self.is_v0() {
             self.part(key);

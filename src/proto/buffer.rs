@@ -51,6 +51,11 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// Bytes of memory for what waits.
+    pub fn memory(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.memory())
+    }
+
     /// Appends bytes, of which there are never more than `most`; so it never
     /// has memory for more.
     pub fn extend(&mut self, bytes: &[u8], most: usize, spare: &mut Spare) {

@@ -10,7 +10,7 @@
 
 use super::buffer::Buffer;
 use super::error::{ConnectionError, REFUSED, code};
-use super::flow::Credit;
+use super::flow_control::{RecvBudget, RecvCredit, SendBudget, SendCredit};
 use super::scheduler::Share;
 use super::table::Key;
 
@@ -60,17 +60,16 @@ impl Half {
 pub(super) struct Send {
     pub half: Half,
     pub buffer: Buffer,
-    /// Bytes sent so far, and how many may be.
-    pub sent: u64,
-    pub limit: u64,
+    pub credit: SendCredit,
+    /// Its FIN or RESET has left.
+    pub ended: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Recv {
     pub half: Half,
     pub buffer: Buffer,
-    pub received: u64,
-    pub credit: Credit,
+    pub credit: RecvCredit,
 }
 
 /// Control frames that a channel owes the peer: at most one of each. The halves
@@ -110,32 +109,31 @@ pub(super) struct State {
     /// Events that are not polled yet.
     pub told_readable: bool,
     pub told_writable: bool,
-    /// The peer was told that credit is lacking.
-    pub told_blocked: bool,
-    /// The peer has used up its credit and has more.
-    pub peer_blocked: bool,
-    /// Something was sent since the last WINDOW, so that another is news.
-    pub sent_since_window: bool,
+    /// It waits for others to pay back what they have borrowed.
+    pub waits_for_budget: bool,
+    /// A timer gives its WINDOW.
+    pub window_delayed: bool,
+    /// The peer's STOP came.
+    pub peer_stopped: bool,
     /// Its reset or refusal was counted.
     pub counted: bool,
     pub share: Share,
 }
 
 impl State {
-    pub fn new(id: u32, ours: bool, send_limit: u64, credit: Credit) -> Self {
+    pub fn new(id: u32, ours: bool, send_limit: u64, credit: RecvCredit) -> Self {
         State {
             key: Key::NONE,
             id,
             send: Send {
                 half: Half::Open,
                 buffer: Buffer::default(),
-                sent: 0,
-                limit: send_limit,
+                credit: SendCredit::new(send_limit),
+                ended: false,
             },
             recv: Recv {
                 half: Half::Open,
                 buffer: Buffer::default(),
-                received: 0,
                 credit,
             },
             owed: Owed::default(),
@@ -150,9 +148,9 @@ impl State {
             queued_data: false,
             told_readable: false,
             told_writable: false,
-            told_blocked: false,
-            peer_blocked: false,
-            sent_since_window: true,
+            waits_for_budget: false,
+            window_delayed: false,
+            peer_stopped: false,
             counted: false,
             share: Share::default(),
         }
@@ -173,13 +171,19 @@ impl State {
         self.handed && !self.ours && !self.begun
     }
 
-    /// Whether a data frame or a FIN could be sent now.
-    pub fn can_send(&self) -> bool {
-        let credit = self.send.limit > self.send.sent;
-        match self.send.buffer.is_empty() {
-            true => self.ends(),
-            false => credit && self.send.half.is_alive(),
+    /// Whether a data frame or an end could be sent now.
+    pub fn can_send(&self, budget: &SendBudget) -> bool {
+        match self.send.half {
+            Half::Cut(_) => true, // without what it may not send
+            half if self.send.buffer.is_empty() => half == Half::Ending,
+            half => half.is_alive() && self.room(budget) > 0,
         }
+    }
+
+    /// Of the bytes that wait, how many may be sent now.
+    pub fn room(&self, budget: &SendBudget) -> u64 {
+        let waiting = self.send.buffer.len() as u64;
+        budget.room(&self.send.credit, waiting)
     }
 
     /// The application begins with it; `unseen` counts those that are that.
@@ -206,60 +210,46 @@ impl State {
         self.send.half == Half::Open && self.send.buffer.is_empty() && self.opened
     }
 
-    /// Bytes wait that the peer's window does not allow.
-    pub fn is_blocked(&self) -> bool {
-        let credit = self.send.limit > self.send.sent;
-        self.send.half.is_alive() && !credit && !self.send.buffer.is_empty()
-    }
-
     /// Whether the application can still read.
     pub fn reads(&self) -> bool {
         self.recv.half == Half::Open && !self.released
     }
 
     /// Takes the header of a data frame: the bytes must fit the credit.
-    pub fn on_data(&mut self, len: usize) -> Result<(), ConnectionError> {
-        if self.peer_ended {
-            return Err(ConnectionError::violation(
-                code::PROTOCOL,
-                "DATA after the end",
-            ));
-        }
-        if self.recv.received + len as u64 > self.recv.credit.allowed() {
-            return Err(ConnectionError::violation(
-                code::FLOW_CONTROL,
-                "DATA beyond the window",
-            ));
-        }
-        self.recv.received += len as u64;
-        Ok(())
+    pub fn on_data(&mut self, len: usize, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
+        self.check_goes_on("DATA after the end")?;
+        budget.on_data(&mut self.recv.credit, len as u64)
     }
 
-    /// The peer's clean end. A second end is a violation.
-    pub fn on_fin(&mut self) -> Result<(), ConnectionError> {
-        if self.peer_ended {
-            return Err(ConnectionError::violation(
-                code::PROTOCOL,
-                "FIN after the end",
-            ));
+    /// Nothing follows the peer's end, no second end either.
+    fn check_goes_on(&self, text: &str) -> Result<(), ConnectionError> {
+        match self.peer_ended {
+            true => Err(ConnectionError::violation(code::PROTOCOL, text)),
+            false => Ok(()),
         }
-        self.peer_ended = true;
+    }
+
+    /// The peer's clean end, with what it has borrowed.
+    pub fn on_fin(&mut self, debt: u64, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
+        self.check_goes_on("FIN after the end")?;
+        budget.on_end(&mut self.recv.credit, debt)?;
         if self.recv.half == Half::Open {
             self.recv.half = Half::Ending;
         }
-        self.owed.window = false;
-        self.owed.stop = false;
+        self.on_end(budget);
         Ok(())
     }
 
     /// The peer's RESET, behind what was received; but a channel that nobody
-    /// has seen is to make no work. A second end is a violation.
-    pub fn on_reset(&mut self, code: u32) -> Result<(), ConnectionError> {
-        if self.peer_ended {
-            let text = "RESET after the end";
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
-        }
-        self.peer_ended = true;
+    /// has seen is to make no work.
+    pub fn on_reset(
+        &mut self,
+        code: u32,
+        debt: u64,
+        budget: &mut RecvBudget,
+    ) -> Result<(), ConnectionError> {
+        self.check_goes_on("RESET after the end")?;
+        budget.on_end(&mut self.recv.credit, debt)?;
         if self.recv.half.is_alive() {
             self.recv.half = Half::Failed(match code {
                 REFUSED if self.ours => Cause::Refused,
@@ -269,26 +259,24 @@ impl State {
         if !self.handed {
             self.recv.buffer.clear();
         }
-        self.owed.window = false;
-        self.owed.stop = false;
+        self.on_end(budget);
         Ok(())
     }
 
-    /// The peer says at which limit it waits. Whether that is news, and true: it
-    /// has sent as much.
-    pub fn on_blocked(&mut self, limit: u64) -> bool {
-        let waits = self.recv.credit.is_known(limit) && limit == self.recv.received;
-        let before = std::mem::replace(&mut self.peer_blocked, waits);
-        waits && !before
+    fn on_end(&mut self, budget: &mut RecvBudget) {
+        self.peer_ended = true;
+        (self.owed.window, self.owed.stop) = (false, false);
+        budget.settle(&mut self.recv.credit, self.recv.buffer.memory());
     }
 
     /// The peer gave up what it had opened before it got a byte.
     pub fn is_cancel(&self) -> bool {
-        !self.ours && self.send.sent == 0
+        !self.ours && self.send.credit.sent == 0
     }
 
     /// The peer's STOP: this half ends with a RESET. Whether it had not ended.
     pub fn on_stop(&mut self, code: u32) -> bool {
+        self.peer_stopped = true;
         let news = self.send.half.is_alive();
         if news {
             self.fail_send(match code {
@@ -306,37 +294,47 @@ impl State {
         self.owed.reset = true;
     }
 
-    /// Reads no more; the peer is told to stop.
-    pub fn stop(&mut self, code: u32) {
+    /// Reads no more; the peer is told to stop, and what it has borrowed is paid
+    /// back with its end.
+    pub fn stop(&mut self, code: u32, budget: &mut RecvBudget) {
         if self.recv.half.is_alive() {
             self.recv.half = Half::Failed(Cause::Ended(code));
             self.owed.stop = !self.peer_ended;
         }
         self.recv.buffer.clear();
         self.owed.window = false;
+        if self.peer_ended {
+            budget.settle(&mut self.recv.credit, 0);
+        }
     }
 
-    /// Lets go of the send half: RESET follows what the peer's window has room
-    /// for. The rest is dropped, since the peer may never make room.
+    /// Lets go of the send half: RESET follows what the peer has room for.
     pub fn cut(&mut self, code: u32) {
         if self.send.half != Half::Open {
             return;
         }
-        let credit = self.send.limit.saturating_sub(self.send.sent);
-        self.send.buffer.truncate(credit);
         match self.send.buffer.is_empty() {
             true => self.fail_send(Cause::Ended(code)),
             false => self.send.half = Half::Cut(code),
         }
     }
 
+    /// Drops what a send half that was cut may not send now, since the peer may
+    /// never make room.
+    pub fn drop_blocked(&mut self, budget: &SendBudget) {
+        if let Half::Cut(_) = self.send.half {
+            let room = self.room(budget);
+            self.send.buffer.truncate(room);
+        }
+    }
+
     /// Lets go: an unfinished send half is cut off, an unfinished receive half
     /// stopped, where that is needed.
-    pub fn release(&mut self, code: u32) {
+    pub fn release(&mut self, code: u32, budget: &mut RecvBudget) {
         self.parting = self.may_end_by_itself();
         self.released = true;
         self.cut(code);
-        self.stop(code);
+        self.stop(code, budget);
         self.owed.stop &= !self.parting;
     }
 }

@@ -62,6 +62,9 @@ impl Connection {
         if self.poll_timeout().is_none() {
             return;
         }
+        if self.windows_due.is_some_and(|due| due <= now) {
+            self.give_delayed_windows();
+        }
         match self.liveness.due(now) {
             Due::Nothing => {}
             Due::Ping => self.spare.clear(), // nothing has come for a while
@@ -104,6 +107,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Version 0 has no ping, so nothing is due once the hello is through.
         let waits = self.end.is_none() && !(self.is_v0() && self.hello.settings);
-        waits.then(|| self.liveness.deadline())
+        let due = waits.then(|| self.liveness.deadline())?;
+        Some(self.windows_due.map_or(due, |windows| windows.min(due)))
     }
 }

@@ -37,10 +37,6 @@ const TOKEN: u64 = 1000;
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// Frames that may honestly come late for a channel that is over: a STOP and a
-/// WINDOW, which crossed its end.
-const LATE_FRAMES: u64 = 2;
-
 impl Guards {
     pub fn new(config: &Config, now: Instant) -> Self {
         let waiting = config.settings.max_channels;
@@ -70,9 +66,11 @@ impl Guards {
         }
     }
 
-    /// A channel is over, and frames for it may still come.
-    pub fn on_over(&mut self) {
-        self.idle.level = self.idle.level.saturating_add(LATE_FRAMES * TOKEN);
+    /// A channel is over, and frames for it may still come that have crossed its
+    /// end: a STOP, and so many WINDOWs.
+    pub fn on_over(&mut self, late_windows: u64) {
+        let more = late_windows.saturating_add(1).saturating_mul(TOKEN);
+        self.idle.level = self.idle.level.saturating_add(more);
     }
 }
 

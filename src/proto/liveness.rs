@@ -18,6 +18,10 @@ use crate::config::Config;
 /// times the longest round trip on Earth.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the shortest round trip holds at least, and half of how long it does at
+/// most: a way that has become longer must be noticed.
+const MINUTE: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(super) struct Liveness {
     started: Instant,
@@ -39,7 +43,10 @@ pub(super) struct Liveness {
     /// Since when it is.
     suspect: Option<Instant>,
     rtt: Option<Duration>,
+    /// The shortest of this minute, which began then, and of the one before.
     min_rtt: Option<Duration>,
+    min_rtt_before: Option<Duration>,
+    minute: Instant,
     /// Bytes that had been sent when the last ping left.
     sent: u64,
     round: Option<Round>,
@@ -100,6 +107,8 @@ impl Liveness {
             suspect: None,
             rtt: None,
             min_rtt: None,
+            min_rtt_before: None,
+            minute: now,
             sent: 0,
             round: None,
         }
@@ -109,8 +118,9 @@ impl Liveness {
         self.rtt
     }
 
+    /// The shortest round-trip time of the last one to two minutes.
     pub fn min_rtt(&self) -> Option<Duration> {
-        self.min_rtt
+        self.min_rtt.into_iter().chain(self.min_rtt_before).min()
     }
 
     pub fn heard(&self) -> Instant {
@@ -188,6 +198,9 @@ impl Liveness {
             left: at,
             answered: now,
         });
+        if now >= self.minute + MINUTE {
+            (self.minute, self.min_rtt_before) = (now, self.min_rtt.take());
+        }
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         true

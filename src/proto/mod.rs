@@ -7,7 +7,7 @@ mod clock;
 mod end;
 mod error;
 mod event;
-mod flow;
+mod flow_control;
 mod guard;
 mod liveness;
 mod pace;
@@ -34,7 +34,7 @@ pub use self::table::Key;
 
 use self::buffer::Spare;
 use self::channel::State;
-use self::flow::{Ahead, Budget};
+use self::flow_control::{RecvBudget, SendBudget};
 use self::guard::Guards;
 use self::liveness::Liveness;
 use self::pace::Pace;
@@ -43,7 +43,7 @@ use self::scheduler::Scheduler;
 use self::stats::Counters;
 use self::table::Table;
 use crate::config::Config;
-use crate::wire::{Control, Decoder, Protocol, Settings, Version};
+use crate::wire::{Control, Decoder, MAX_DATA, Protocol, Settings, Version};
 
 /// Channels that may wait for the peer to end them, beside as many as it says
 /// it takes at a time, of which [`MOST_TAKEN`] are believed. An honest peer
@@ -80,17 +80,17 @@ pub struct Connection {
     liveness: Liveness,
     channels: Table,
     spare: Spare,
-    budget: Budget,
-    ahead: Ahead,
+    send_budget: SendBudget,
+    /// Channels that can send once others have paid back what they borrowed.
+    waiting_for_budget: VecDeque<Key>,
+    recv_budget: RecvBudget,
+    /// Channels whose WINDOW waits for more to be read, and until when.
+    delayed_windows: Vec<Key>,
+    windows_due: Option<Instant>,
     scheduler: Scheduler,
     events: VecDeque<Event>,
     hello: Hello,
     peer: Settings,
-    /// The peer's last AHEAD (W10): up to which of this side's numbers, and
-    /// the limit.
-    peer_ahead: (u32, u64),
-    /// What this side had opened when it came.
-    opened_at_ahead: u32,
     /// The channel whose DATA frame is being received.
     receiving: Option<Key>,
     /// Channels of this side that the application let go of and that are not
@@ -143,8 +143,6 @@ struct Opener {
     draining: bool,
     /// An event is not polled yet.
     told_openable: bool,
-    /// What was opened when the limit was last raised.
-    opened_at_raise: u32,
 }
 
 /// What the connection owes the peer, at most one of each.
@@ -153,7 +151,6 @@ struct Owed {
     pong: Option<u64>,
     max_channels: bool,
     drain: bool,
-    ahead: bool,
     go_away: Option<Control>,
     /// The hello alone, to a peer of another version.
     hello: bool,
@@ -174,7 +171,6 @@ enum Drain {
 impl Connection {
     /// A connection over a transport that is up at `now`.
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
-        let window = config.settings.initial_window.into();
         let opener = |next, limit| Opener {
             next,
             opened: 0,
@@ -182,7 +178,6 @@ impl Connection {
             told: limit,
             draining: false,
             told_openable: false,
-            opened_at_raise: 0,
         };
         let assumed = Settings::default();
         let (mine, theirs) = match role {
@@ -196,14 +191,18 @@ impl Connection {
             liveness: Liveness::new(&config, now),
             channels: Table::default(),
             spare: Spare::default(),
-            budget: Budget::new(config.receive_budget, window, config.max_window.into()),
-            ahead: Ahead::default(),
+            send_budget: SendBudget::new(assumed.initial_window.into(), assumed.receive_budget),
+            waiting_for_budget: VecDeque::new(),
+            recv_budget: RecvBudget::new(
+                config.settings.initial_window.into(),
+                config.settings.receive_budget,
+            ),
+            delayed_windows: Vec::new(),
+            windows_due: None,
             scheduler: Scheduler::default(),
             events: VecDeque::new(),
             hello: Hello::default(),
             peer: assumed,
-            peer_ahead: (0, 0),
-            opened_at_ahead: 0,
             receiving: None,
             ending: 0,
             parting: Parting::default(),
@@ -248,7 +247,7 @@ impl Connection {
     /// Whether the transport should be read. Not while a version 0 peer, which
     /// knows no flow control, has sent more than the application reads.
     pub fn wants_input(&self) -> bool {
-        !self.is_v0() || self.buffered < self.config.receive_budget.max(1)
+        !self.is_v0() || self.buffered < self.config.settings.receive_budget.max(1)
     }
 
     /// Whether the peer has said its hello.
@@ -311,15 +310,58 @@ impl Connection {
 
     /// Queues a channel's data or its end, if any can go.
     fn queue_data(&mut self, key: Key) {
+        let Some(state) = self
+            .channels
+            .get_mut(key)
+            .filter(|state| !state.queued_data)
+        else {
+            return;
+        };
+        if !state.can_send(&self.send_budget) {
+            return self.wait_for_budget(key);
+        }
+        state.queued_data = true;
+        match state.send.buffer.is_empty() {
+            true => self.scheduler.add_end(key),
+            false => self.scheduler.add(key, &mut state.share),
+        }
+    }
+
+    /// A channel that may not send what it has waits for others, if that helps.
+    fn wait_for_budget(&mut self, key: Key) {
         if let Some(state) = self.channels.get_mut(key)
-            && !state.queued_data
-            && state.can_send()
+            && state.send.half.is_alive()
+            && !state.send.buffer.is_empty()
+            && self.send_budget.helps(&state.send.credit)
+            && !std::mem::replace(&mut state.waits_for_budget, true)
         {
-            state.queued_data = true;
-            match state.send.buffer.is_empty() {
-                true => self.scheduler.add_end(key),
-                false => self.scheduler.add(key, &mut state.share),
+            self.waiting_for_budget.push_back(key);
+        }
+    }
+
+    /// So many bytes were paid back: those who wait for them are looked at, as far
+    /// as they reach. The others' turn comes with the next, or with their own
+    /// WINDOW.
+    fn lend(&mut self, bytes: u64) {
+        for _ in 0..bytes.div_ceil(MAX_DATA as u64) {
+            let Some(key) = self.waiting_for_budget.pop_front() else {
+                return;
+            };
+            if let Some(state) = self.channels.get_mut(key) {
+                state.waits_for_budget = false;
             }
+            self.queue_data(key);
+        }
+    }
+
+    /// Gives the WINDOWs that have waited for more to be read.
+    fn give_delayed_windows(&mut self) {
+        self.windows_due = None;
+        for key in std::mem::take(&mut self.delayed_windows) {
+            if let Some(state) = self.channels.get_mut(key) {
+                state.window_delayed = false;
+            }
+            self.pay(key);
         }
     }
 
@@ -339,9 +381,10 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
-        self.counters.carried += state.send.sent + state.recv.received;
+        self.counters.carried += state.send.credit.sent + state.recv.credit.received;
         self.ending -= usize::from(state.ours);
-        self.guards.on_over();
+        let late_windows = self.send_budget.late_windows(&state.send.credit);
+        self.guards.on_over(late_windows);
         match (state.ours, self.is_v0()) {
             (true, true) => {
                 let full = self.room() == 0;

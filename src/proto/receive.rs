@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::channel::State;
 use super::error::{REFUSED, code};
-use super::flow::Credit;
+use super::flow_control::{DELAY, RecvBudget};
 use super::stats::GivenUp;
-use super::{Connection, ConnectionError, Drain, Event, Key, Role};
+use super::table::Table;
+use super::{Connection, ConnectionError, Drain, Event, Key, Opener, Role};
 use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
 /// Frames that cost as much as a channel that the peer gives up, with which a task
@@ -85,7 +86,7 @@ impl Connection {
                 Decoded::Payload(bytes) => self.on_payload(bytes, block),
                 Decoded::Data { channel, len } => {
                     self.counters.work += 1;
-                    self.on_data(channel, len)?;
+                    self.on_data(channel, len, now)?;
                 }
                 Decoded::Unknown { .. } => {
                     self.check_order(None)?;
@@ -126,10 +127,16 @@ impl Connection {
             Control::Open { channel } => self.on_open(channel)?,
             Control::Close { channel } => self.on_close_v0(channel)?,
             Control::Window { channel, limit } => self.on_window(channel, limit)?,
-            Control::Fin { channel } => self.on_end(channel, State::on_fin)?,
-            Control::Reset { channel, code } => {
+            Control::Fin { channel, debt } => {
+                self.on_end(channel, |state, budget| state.on_fin(debt, budget))?;
+            }
+            Control::Reset {
+                channel,
+                code,
+                debt,
+            } => {
                 self.counters.work += GIVEN_UP;
-                self.on_end(channel, |state| state.on_reset(code))?;
+                self.on_end(channel, |state, budget| state.on_reset(code, debt, budget))?;
             }
             Control::Stop { channel, code } => self.on_stop(channel, code)?,
             Control::Ping { token } => {
@@ -138,7 +145,8 @@ impl Connection {
             }
             Control::Pong { token } => self.on_pong(token, now)?,
             Control::MaxChannels { count } => {
-                if count <= self.local.limit || self.local.opened == self.local.opened_at_raise {
+                let most = self.peer.max_channels.saturating_add(self.local.opened);
+                if count <= self.local.limit || count > most {
                     self.guards.idle.take()?;
                 }
                 self.on_max_channels(count);
@@ -154,18 +162,9 @@ impl Connection {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
-            Control::Ahead { channel, limit } => {
-                if self.local.opened == self.opened_at_ahead {
-                    self.guards.idle.take()?;
-                }
-                self.opened_at_ahead = self.local.opened;
-                self.peer_ahead = (channel, limit);
-            }
-            Control::Blocked { channel, limit } => {
-                let state = self.state(channel)?;
-                if !state.is_some_and(|state| state.on_blocked(limit)) {
-                    self.guards.idle.take()?;
-                }
+            Control::Return { total } => {
+                let paid = self.send_budget.on_return(total)?;
+                self.lend(paid);
             }
         }
         Ok(())
@@ -196,9 +195,12 @@ impl Connection {
         self.connected();
         self.peer = settings;
         self.on_max_channels(settings.max_channels);
+        let window = settings.initial_window.into();
+        self.send_budget
+            .on_settings(window, settings.receive_budget);
         for key in self.channels.keys() {
             if let Some(state) = self.channels.get_mut(key) {
-                state.send.limit = state.send.limit.max(settings.initial_window.into());
+                state.send.credit.begin_at(window);
             }
             self.queue_data(key);
         }
@@ -208,7 +210,6 @@ impl Connection {
         if count > self.local.limit {
             let full = self.room() == 0;
             self.local.limit = count;
-            self.local.opened_at_raise = self.local.opened;
             self.openable_if(full);
         }
     }
@@ -242,11 +243,7 @@ impl Connection {
         self.counters.accepted += 1;
         self.counters.work += OPENED;
         self.owe_max_channels();
-        let initial = self.config.settings.initial_window.into();
-        let credit = Credit::new(initial, self.ahead.for_open(id, initial));
-        let most = self.config.settings.max_channels;
-        self.owed.ahead |= self.ahead.renew(self.remote.next, most, &mut self.budget);
-        let state = State::new(id, false, self.send_limit(), credit);
+        let state = State::new(id, false, self.send_limit(), self.recv_budget.credit());
         let key = self.channels.insert(state);
         self.offer(key)
     }
@@ -267,38 +264,39 @@ impl Connection {
     }
 
     fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
-        let Some(state) = self.state(id)? else {
+        let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
             return self.guards.idle.take();
         };
-        let (key, higher) = (state.key, limit > state.send.limit);
-        let news = higher && std::mem::take(&mut state.sent_since_window);
-        if higher {
-            state.send.limit = limit;
-            state.told_blocked = false;
-            self.queue_data(key);
-        }
-        match news {
-            true => Ok(()),
-            false => self.guards.idle.take(),
-        }
+        let (key, ended) = (state.key, state.send.ended);
+        let credit = &mut state.send.credit;
+        let paid = self.send_budget.on_window(credit, limit, ended)?;
+        self.queue_data(key);
+        self.lend(paid);
+        Ok(())
     }
 
-    fn on_data(&mut self, id: u32, len: usize) -> Result<(), ConnectionError> {
+    fn on_data(&mut self, id: u32, len: usize, now: Instant) -> Result<(), ConnectionError> {
         self.check_order(None)?;
         let v0 = self.is_v0();
         let state = match v0 {
             true => self.channels.by_id(id).filter(|state| state.opened),
-            false => self.state(id)?,
+            false => self.channels.known(id, &self.local, &self.remote)?,
         };
         let Some(state) = state else {
             self.receiving = None;
             // Version 0 can't keep its peer from sending on what was closed.
             return if v0 { Ok(()) } else { self.guards.idle.take() };
         };
+        let key = state.key;
         if !v0 {
-            state.on_data(len)?;
+            state.on_data(len, &mut self.recv_budget)?;
+            if !state.window_delayed && self.recv_budget.uses_half(&state.recv.credit) {
+                state.window_delayed = true;
+                self.delayed_windows.push(key);
+                self.windows_due.get_or_insert(now + DELAY);
+            }
         }
-        let (key, parting) = (state.key, state.parting);
+        let parting = state.parting;
         self.receiving = state.reads().then_some(key);
         if parting {
             self.stop_parting(key);
@@ -317,7 +315,7 @@ impl Connection {
         {
             let quiet = state.recv.buffer.is_empty();
             let (buffer, spare) = (&mut state.recv.buffer, &mut self.spare);
-            match (block, state.recv.credit.window()) {
+            match (block, self.recv_budget.memory(&state.recv.credit)) {
                 _ if v0 => buffer.extend(bytes, usize::MAX, spare),
                 (Some(block), most) => buffer.keep(bytes, block, most, spare),
                 (None, most) => buffer.extend(bytes, most, spare),
@@ -333,13 +331,13 @@ impl Connection {
     fn on_end(
         &mut self,
         id: u32,
-        end: impl FnOnce(&mut State) -> Result<(), ConnectionError>,
+        end: impl FnOnce(&mut State, &mut RecvBudget) -> Result<(), ConnectionError>,
     ) -> Result<(), ConnectionError> {
-        let Some(state) = self.state(id)? else {
+        let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
             return self.guards.idle.take();
         };
         let (key, held) = (state.key, state.recv.buffer.len());
-        end(state)?;
+        end(state, &mut self.recv_budget)?;
         let left = state.recv.buffer.len();
         self.buffered -= (held - left) as u64;
         self.count_given_up(key)?;
@@ -348,13 +346,18 @@ impl Connection {
     }
 
     fn on_stop(&mut self, id: u32, code: u32) -> Result<(), ConnectionError> {
-        let Some(state) = self.state(id)? else {
+        let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
             return self.guards.idle.take();
         };
         let (key, held) = (state.key, state.send.buffer.len());
-        let released = state.released;
+        let (released, again) = (state.released, state.peer_stopped);
         if !state.on_stop(code) {
-            return self.guards.idle.take();
+            // The first may have crossed the end.
+            return if again {
+                self.guards.idle.take()
+            } else {
+                Ok(())
+            };
         }
         if released {
             self.on_left(held);
@@ -392,16 +395,23 @@ impl Connection {
             }
         }
     }
+}
 
+impl Table {
     /// A channel that is there, `None` for one that is over, an error for one
     /// that never was.
-    fn state(&mut self, id: u32) -> Result<Option<&mut State>, ConnectionError> {
-        let of_peer = id % 2 == self.remote.next % 2;
-        let opener = if of_peer { &self.remote } else { &self.local };
+    fn known(
+        &mut self,
+        id: u32,
+        local: &Opener,
+        remote: &Opener,
+    ) -> Result<Option<&mut State>, ConnectionError> {
+        let of_peer = id % 2 == remote.next % 2;
+        let opener = if of_peer { remote } else { local };
         if id >= opener.next {
             return Err(never(id));
         }
-        match self.channels.by_id(id) {
+        match self.by_id(id) {
             Some(state) if !state.opened => Err(never(id)),
             state => Ok(state),
         }

@@ -159,7 +159,7 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::super::channel::State;
-    use super::super::flow::Credit;
+    use super::super::flow_control::RecvCredit;
     use super::super::table::Table;
     use super::*;
 
@@ -169,7 +169,7 @@ mod tests {
         let mut table = Table::default();
         let (mut scheduler, mut left) = (Scheduler::default(), bytes.to_vec());
         let mut shares: Vec<Share> = bytes.iter().map(|_| Share::default()).collect();
-        let new = |id| State::new(id, true, 0, Credit::new(0, 0));
+        let new = |id| State::new(id, true, 0, RecvCredit::new(0));
         let keys: Vec<Key> = (0..bytes.len())
             .map(|id| table.insert(new(id as u32)))
             .collect();
@@ -224,7 +224,7 @@ mod tests {
         let mut scheduler = Scheduler::default();
         let mut table = Table::default();
         let [sends, ends] =
-            [1, 2].map(|id| table.insert(State::new(id, true, 0, Credit::new(0, 0))));
+            [1, 2].map(|id| table.insert(State::new(id, true, 0, RecvCredit::new(0))));
         scheduler.add(sends, &mut Share::default());
         scheduler.add_end(ends);
         assert_eq!(scheduler.with_bytes(), 1);

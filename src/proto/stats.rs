@@ -54,8 +54,8 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Received bytes that wait to be read.
     pub buffered: u64,
-    /// What the windows of all channels, also of those to come, may still grow
-    /// by, in bytes.
+    /// Bytes of [`Config::receive_budget`](crate::Config::receive_budget) that the
+    /// peer has not borrowed.
     pub budget_left: u64,
 }
 
@@ -145,7 +145,7 @@ impl Connection {
             bytes_received: counters.received,
             bytes_sent: counters.sent,
             buffered: self.buffered,
-            budget_left: self.budget.left() + self.ahead.held(self.remote.next),
+            budget_left: self.recv_budget.left(),
         }
     }
 }

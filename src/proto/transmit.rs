@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::buffer::Spare;
 use super::channel::{Half, State};
+use super::flow_control::SendBudget;
 use super::{ChannelError, Connection, Drain, Key, Role};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
@@ -57,7 +58,7 @@ impl Connection {
             return false;
         }
         let control = self.liveness.owes_ping() || owed.pong.is_some() || owed.max_channels;
-        let control = control || owed.ahead || owed.drain;
+        let control = control || self.recv_budget.owes_return() || owed.drain;
         let control = control && !self.is_v0();
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
@@ -105,10 +106,10 @@ impl Connection {
         let Some(state) = self.channels.held(key).filter(|state| state.is_clear()) else {
             return self.write(key, bytes);
         };
-        let credit = state.send.limit.saturating_sub(state.send.sent);
         let room = most.saturating_sub(out.len());
         let room = room.saturating_sub(room.div_ceil(MAX_FRAME) * HEADER);
-        let n = credit.min(bytes.len().min(room) as u64) as usize;
+        let waiting = bytes.len().min(room) as u64;
+        let n = self.send_budget.room(&state.send.credit, waiting) as usize;
         if n == 0 || !self.hello.sent {
             return self.write(key, bytes);
         }
@@ -118,8 +119,7 @@ impl Connection {
             data_header(version, out, state.id, body.len());
             out.extend_from_slice(body);
         }
-        state.send.sent += n as u64;
-        state.sent_since_window = true;
+        self.send_budget.spend(&mut state.send.credit, n as u64);
         self.counters.sent += (out.len() - start) as u64;
         self.liveness.on_sent();
         Ok(n + self.write(key, &bytes[n..])?)
@@ -200,10 +200,9 @@ impl Connection {
             self.remote.told = count;
             self.put(out, Control::MaxChannels { count });
         }
-        if std::mem::take(&mut self.owed.ahead) {
-            let initial = self.config.settings.initial_window.into();
-            let (channel, limit) = self.ahead.told(initial);
-            self.put(out, Control::Ahead { channel, limit });
+        if self.recv_budget.owes_return() {
+            let total = self.recv_budget.tell_returned();
+            self.put(out, Control::Return { total });
         }
         if std::mem::take(&mut self.owed.drain) {
             self.put(out, Control::Drain);
@@ -238,7 +237,7 @@ impl Connection {
             let version = self.version.unwrap_or(Version::V1);
             if let Some(state) = self.channels.get_mut(key) {
                 state.queued_control = false;
-                owed_by(state, version, out);
+                owed_by(state, &mut self.send_budget, version, out);
             }
             self.free_number_v0(key);
             self.forget_if_over(key);
@@ -269,21 +268,23 @@ impl Connection {
             ..LEAST_DATA => MAX_DATA,
             room => room,
         };
-        let sent = next_frame(state, version, room, &mut self.spare, out);
+        let budget = &mut self.send_budget;
+        state.drop_blocked(budget);
+        let sent = next_frame(state, budget, version, room, &mut self.spare, out);
         self.scheduler.spend(&mut state.share, sent);
         self.counters.data += sent as u64;
         let finished = state.ends() && state.send.buffer.is_empty();
         if finished && known {
-            end(state, version, out);
-        } else if !finished && state.can_send() {
+            end(state, budget, version, out);
+        } else if !finished && state.can_send(budget) {
             state.queued_data = true;
             self.scheduler.requeue(key, &state.share);
-        } else if state.is_blocked() && known && version == Version::V1 && !state.told_blocked {
-            state.told_blocked = true;
-            let (channel, limit) = (state.id, state.send.limit);
-            Frame::Control(Control::Blocked { channel, limit }).encode(version, out);
+        } else if !finished {
+            self.wait_for_budget(key);
         }
-        if state.released {
+        if let Some(state) = self.channels.get_mut(key)
+            && state.released
+        {
             let left = held - state.send.buffer.len();
             self.on_left(left);
         }
@@ -296,7 +297,7 @@ impl Connection {
 }
 
 /// The frames that a channel owes.
-fn owed_by(state: &mut State, version: Version, out: &mut Vec<u8>) {
+fn owed_by(state: &mut State, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
     let channel = state.id;
     let mut put = |control| Frame::Control(control).encode(version, out);
     if std::mem::take(&mut state.owed.window) {
@@ -309,7 +310,13 @@ fn owed_by(state: &mut State, version: Version, out: &mut Vec<u8>) {
     }
     if std::mem::take(&mut state.owed.reset) {
         let code = state.send.half.code();
-        put(Control::Reset { channel, code });
+        let debt = budget.on_end(&state.send.credit);
+        state.send.ended = true;
+        put(Control::Reset {
+            channel,
+            code,
+            debt,
+        });
     }
     close(state, version, out);
 }
@@ -327,36 +334,40 @@ fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
 /// allow; of how many bytes.
 fn next_frame(
     state: &mut State,
+    budget: &mut SendBudget,
     version: Version,
     room: usize,
     spare: &mut Spare,
     out: &mut Vec<u8>,
 ) -> usize {
-    let credit = state.send.limit.saturating_sub(state.send.sent);
     let most = MAX_DATA.min(room).min(state.share.turn()) as u64;
-    let n = credit.min(most).min(state.send.buffer.len() as u64) as usize;
+    let n = state.room(budget).min(most) as usize;
     if n == 0 {
         return 0;
     }
     data_header(version, out, state.id, n);
     let append = |bytes: &[u8]| out.extend_from_slice(bytes);
     state.send.buffer.take(n, spare, append);
-    state.send.sent += n as u64;
-    state.sent_since_window = true;
+    budget.spend(&mut state.send.credit, n as u64);
     n
 }
 
 /// The end of the send half behind its bytes; version 0 says it by a CLOSE,
 /// once the receive half is over too.
-fn end(state: &mut State, version: Version, out: &mut Vec<u8>) {
+fn end(state: &mut State, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
     let half = std::mem::replace(&mut state.send.half, Half::Done);
     if version == Version::V0 {
         return close(state, version, out);
     }
-    let channel = state.id;
+    let (channel, debt) = (state.id, budget.on_end(&state.send.credit));
+    state.send.ended = true;
     let end = match half {
-        Half::Cut(code) => Control::Reset { channel, code },
-        _ => Control::Fin { channel },
+        Half::Cut(code) => Control::Reset {
+            channel,
+            code,
+            debt,
+        },
+        _ => Control::Fin { channel, debt },
     };
     Frame::Control(end).encode(version, out);
 }

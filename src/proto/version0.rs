@@ -7,7 +7,6 @@
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
-use super::flow::Credit;
 use super::receive::OPENED;
 use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
@@ -49,7 +48,7 @@ impl Connection {
             return;
         };
         self.local.opened += u32::from(state.ours);
-        state.send.limit = u64::MAX;
+        state.send.credit.begin_at(u64::MAX);
         state.owed.window = false;
         if state.released {
             self.release_v0(key);
@@ -63,7 +62,7 @@ impl Connection {
     pub(super) fn send_limit(&self) -> u64 {
         match self.is_v0() {
             true => u64::MAX,
-            false => self.peer.initial_window.into(),
+            false => self.send_budget.window(),
         }
     }
 
@@ -94,8 +93,7 @@ impl Connection {
         self.remote.opened += 1;
         self.counters.accepted += 1;
         self.counters.work += OPENED;
-        let window = self.config.settings.initial_window.into();
-        let state = State::new(id, false, u64::MAX, Credit::new(window, window));
+        let state = State::new(id, false, u64::MAX, self.recv_budget.credit());
         let key = self.channels.insert(state);
         if self.remote.opened > limit || self.is_drained() {
             self.release(key);

@@ -246,7 +246,7 @@ fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 fn is_known(op: u8) -> bool {
-    matches!(op, op::HELLO..=op::DATA | op::WINDOW..=op::GOAWAY | op::BLOCKED..=op::AHEAD)
+    matches!(op, op::HELLO..=op::DATA | op::WINDOW..=op::RETURN)
 }
 
 /// W4, W8.
@@ -266,9 +266,10 @@ fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
     let fits = match op {
         op::DATA if channel == 0 => size <= MAX_SETTINGS,
         op::DATA => (1..=MAX_DATA).contains(&size),
-        op::FIN | op::DRAIN => size == 0,
-        op::STOP | op::RESET | op::MAX_CHANNELS => size == 4,
-        op::WINDOW | op::BLOCKED | op::AHEAD | op::PING | op::PONG => size == 8,
+        op::DRAIN => size == 0,
+        op::STOP | op::MAX_CHANNELS => size == 4,
+        op::WINDOW | op::FIN | op::PING | op::PONG | op::RETURN => size == 8,
+        op::RESET => size == 12,
         op::GOAWAY => (8..=8 + MAX_TEXT).contains(&size),
         _ => return Ok(()),
     };
@@ -277,7 +278,7 @@ fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
     }
     let of_channel = match op {
         op::DATA => return Ok(()),
-        op::WINDOW | op::FIN | op::STOP | op::RESET | op::BLOCKED | op::AHEAD => true,
+        op::WINDOW | op::FIN | op::STOP | op::RESET => true,
         _ => false,
     };
     if of_channel != (channel != 0) {
@@ -303,7 +304,10 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
             channel,
             limit: value,
         },
-        op::FIN => Control::Fin { channel },
+        op::FIN => Control::Fin {
+            channel,
+            debt: value,
+        },
         op::STOP => Control::Stop {
             channel,
             code: u32_at(0),
@@ -311,6 +315,7 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
         op::RESET => Control::Reset {
             channel,
             code: u32_at(0),
+            debt: u64::from_be_bytes(chunk(body, 4).unwrap_or_default()),
         },
         op::PING => Control::Ping { token: value },
         op::PONG => Control::Pong { token: value },
@@ -323,14 +328,7 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
                 .map_err(|_| WireError::Text)?
                 .to_owned(), // W5
         },
-        op::BLOCKED => Control::Blocked {
-            channel,
-            limit: value,
-        },
-        op::AHEAD => Control::Ahead {
-            channel,
-            limit: value,
-        },
+        op::RETURN => Control::Return { total: value },
         other => return Err(WireError::UnknownOp(other)),
     })
 }

@@ -27,8 +27,7 @@ pub(super) mod op {
     pub const MAX_CHANNELS: u8 = 0x16;
     pub const DRAIN: u8 = 0x17;
     pub const GOAWAY: u8 = 0x18;
-    pub const BLOCKED: u8 = 0x90;
-    pub const AHEAD: u8 = 0x91;
+    pub const RETURN: u8 = 0x19;
 }
 
 /// Every frame but DATA, whole.
@@ -49,11 +48,11 @@ pub enum Control {
     /// How far the peer may send on a channel.
     Window { channel: u32, limit: u64 },
     /// The clean end of one direction.
-    Fin { channel: u32 },
+    Fin { channel: u32, debt: u64 },
     /// The sender will read no more.
     Stop { channel: u32, code: u32 },
     /// The sender will write no more, and what it wrote may be lost.
-    Reset { channel: u32, code: u32 },
+    Reset { channel: u32, code: u32, debt: u64 },
     /// To be answered with a PONG.
     Ping { token: u64 },
     /// The answer to a PING.
@@ -64,11 +63,8 @@ pub enum Control {
     Drain,
     /// The last frame: channels above `last` were never handed on.
     GoAway { last: u32, code: u32, text: String },
-    /// A sender waits for credit.
-    Blocked { channel: u32, limit: u64 },
-    /// How far the peer may send on each channel that it opens, up to this
-    /// number.
-    Ahead { channel: u32, limit: u64 },
+    /// What was paid back of channels that have ended, in the connection's life.
+    Return { total: u64 },
 }
 
 /// A frame to encode.
@@ -166,9 +162,17 @@ impl Control {
             Control::Open { channel } => to.short(op::OPEN, *channel),
             Control::Close { channel } => to.short(op::CLOSE, *channel),
             Control::Window { channel, limit } => to.with_u64(op::WINDOW, *channel, *limit),
-            Control::Fin { channel } => to.header(op::FIN, *channel, 0),
+            Control::Fin { channel, debt } => to.with_u64(op::FIN, *channel, *debt),
             Control::Stop { channel, code } => to.with_u32(op::STOP, *channel, *code),
-            Control::Reset { channel, code } => to.with_u32(op::RESET, *channel, *code),
+            Control::Reset {
+                channel,
+                code,
+                debt,
+            } => {
+                to.header(op::RESET, *channel, 12);
+                to.out.put_u32(*code);
+                to.out.put_u64(*debt);
+            }
             Control::Ping { token } => to.with_u64(op::PING, 0, *token),
             Control::Pong { token } => to.with_u64(op::PONG, 0, *token),
             Control::MaxChannels { count } => to.with_u32(op::MAX_CHANNELS, 0, *count),
@@ -180,8 +184,7 @@ impl Control {
                 to.out.put_u32(*code);
                 to.out.put_slice(text.as_bytes());
             }
-            Control::Blocked { channel, limit } => to.with_u64(op::BLOCKED, *channel, *limit),
-            Control::Ahead { channel, limit } => to.with_u64(op::AHEAD, *channel, *limit),
+            Control::Return { total } => to.with_u64(op::RETURN, 0, *total),
         }
     }
 }

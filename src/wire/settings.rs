@@ -13,12 +13,13 @@ pub const MAX_SETTINGS: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Bytes that the peer may send on a new channel before it gets a WINDOW:
-    /// 64 KiB to 2^31 - 1.
+    /// Bytes that may be on their way on each channel, always: 64 KiB to 2^31 - 1.
     pub initial_window: u32,
     /// Channels that the peer may open before it gets a MAX_CHANNELS:
     /// 256 to 2^31 - 1.
     pub max_channels: u32,
+    /// Bytes that all channels together may have beyond their windows.
+    pub receive_budget: u64,
 }
 
 impl Default for Settings {
@@ -26,17 +27,19 @@ impl Default for Settings {
         Settings {
             initial_window: 64 * 1024,
             max_channels: 256,
+            receive_budget: 0,
         }
     }
 }
 
 const INITIAL_WINDOW: u16 = 1;
 const MAX_CHANNELS: u16 = 2;
+const RECEIVE_BUDGET: u16 = 3;
 
 impl Settings {
     /// The settings as the body of their frame.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(16);
+        let mut out = BytesMut::with_capacity(28);
         for (kind, value) in [
             (INITIAL_WINDOW, self.initial_window),
             (MAX_CHANNELS, self.max_channels),
@@ -45,6 +48,9 @@ impl Settings {
             out.put_u16(4);
             out.put_u32(value);
         }
+        out.put_u16(RECEIVE_BUDGET);
+        out.put_u16(8);
+        out.put_u64(self.receive_budget);
         out.freeze()
     }
 
@@ -67,23 +73,32 @@ impl Settings {
             }
             let (value, rest) = body.split_at(len);
             body = rest;
-            let (field, least) = match kind {
-                INITIAL_WINDOW => (&mut settings.initial_window, 64 * 1024),
-                MAX_CHANNELS => (&mut settings.max_channels, 256),
-                _ => continue,
-            };
+            if !(INITIAL_WINDOW..=RECEIVE_BUDGET).contains(&kind) {
+                continue;
+            }
             if seen & (1 << kind) != 0 {
                 return Err(WireError::Settings("a type stands twice"));
             }
             seen |= 1 << kind;
-            let value: [u8; 4] = value
-                .try_into()
-                .map_err(|_| WireError::Settings("a value is not of 4 bytes"))?;
-            *field = u32::from_be_bytes(value);
-            if !(least..=i32::MAX as u32).contains(field) {
-                return Err(WireError::Settings("a value is out of its range"));
+            match kind {
+                INITIAL_WINDOW => settings.initial_window = in_range(value, 64 * 1024)?,
+                MAX_CHANNELS => settings.max_channels = in_range(value, 256)?,
+                _ => settings.receive_budget = u64::from_be_bytes(sized(value)?),
             }
         }
         Ok(settings)
+    }
+}
+
+fn sized<const N: usize>(value: &[u8]) -> Result<[u8; N], WireError> {
+    let wrong = |_| WireError::Settings("a value is of another length than its type's");
+    value.try_into().map_err(wrong)
+}
+
+fn in_range(value: &[u8], least: u32) -> Result<u32, WireError> {
+    let value = u32::from_be_bytes(sized(value)?);
+    match (least..=i32::MAX as u32).contains(&value) {
+        true => Ok(value),
+        false => Err(WireError::Settings("a value is out of its range")),
     }
 }

@@ -130,7 +130,10 @@ impl Server {
     /// served on.
     pub async fn cuts_off(&mut self, peer: Peer, code: u32, part: &str) {
         // What must not be processed.
-        let peer = peer.open(3).data(3, 1).say(Control::Fin { channel: 3 });
+        let peer = peer.open(3).data(3, 1).say(Control::Fin {
+            channel: 3,
+            debt: 0,
+        });
         let has_a_channel = peer.has_a_channel;
         let heard = peer.sent().await.hears_the_end().await;
         is_cut_off(&heard, code, part);

@@ -36,7 +36,11 @@ async fn channels_that_are_opened_and_reset() {
     loop {
         for nth in opened..allowed {
             let channel = 2 * nth + 1;
-            peer = peer.open(channel).say(Control::Reset { channel, code: 0 });
+            peer = peer.open(channel).say(Control::Reset {
+                channel,
+                code: 0,
+                debt: 0,
+            });
         }
         opened = allowed;
         peer = peer.sent().await;
@@ -67,35 +71,6 @@ async fn pongs() {
 }
 
 #[tokio::test]
-async fn windows() {
-    let channel = 1;
-    let window = |peer: Peer, nth| {
-        let limit = (1 << 20) + u64::from(nth);
-        peer.say(Control::Window { channel, limit })
-    };
-    floods(window, LIMIT, "change nothing").await;
-}
-
-#[tokio::test]
-async fn windows_for_channels_to_come() {
-    let ahead = |peer: Peer, nth| {
-        let limit = (1 << 20) + u64::from(nth);
-        peer.say(Control::Ahead {
-            channel: 100,
-            limit,
-        })
-    };
-    floods(ahead, LIMIT, "change nothing").await;
-}
-
-#[tokio::test]
-async fn claims_to_be_blocked() {
-    let (channel, limit) = (1, 64 << 10);
-    let blocked = |peer: Peer, _| peer.say(Control::Blocked { channel, limit });
-    floods(blocked, LIMIT, "change nothing").await;
-}
-
-#[tokio::test]
 async fn counts_of_channels() {
     let count = |peer: Peer, nth| peer.say(Control::MaxChannels { count: 1000 + nth });
     floods(count, LIMIT, "change nothing").await;
@@ -121,9 +96,13 @@ async fn ops_that_nobody_knows() {
 
 #[tokio::test]
 async fn frames_of_one_byte_that_nobody_reads() {
+    let mut server = Server::start(Config::default().receive_budget(0)).await;
     // The peer grants the echo nothing, which therefore soon stops to read.
+    let peer = server.peer_with_a_channel().await;
     let byte = |peer: Peer, _| peer.data(1, 1);
-    floods(byte, FLOW_CONTROL, "beyond the window").await;
+    server
+        .cuts_off_flood(peer, byte, FLOW_CONTROL, "beyond the window")
+        .await;
 }
 
 /// Each of these channels is echoed, until there is no room in the system.

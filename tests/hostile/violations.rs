@@ -122,14 +122,20 @@ async fn more_channels_than_were_allowed() {
 async fn a_frame_for_a_channel_that_never_was() {
     let mut server = server().await;
     let peer = server.peer_with_a_channel().await;
-    let peer = peer.say(Control::Fin { channel: 5 });
+    let peer = peer.say(Control::Fin {
+        channel: 5,
+        debt: 0,
+    });
     server.cuts_off(peer, PROTOCOL, "never opened").await;
 }
 
 #[tokio::test]
 async fn data_behind_a_fin() {
     let mut server = server().await;
-    let peer = server.peer().await.open(1).say(Control::Fin { channel: 1 });
+    let peer = server.peer().await.open(1).say(Control::Fin {
+        channel: 1,
+        debt: 0,
+    });
     server
         .cuts_off(peer.data(1, 1), PROTOCOL, "DATA after the end")
         .await;
@@ -137,12 +143,38 @@ async fn data_behind_a_fin() {
 
 #[tokio::test]
 async fn data_beyond_the_window() {
-    let mut server = server().await;
+    let mut server = Server::start(Config::default().receive_budget(1 << 20)).await;
     // It grants the echo nothing, which therefore soon stops to read.
     let peer = server.peer_with_a_channel().await.data(1, 4 << 20);
     server
         .cuts_off(peer, FLOW_CONTROL, "beyond the window")
         .await;
+}
+
+#[tokio::test]
+async fn a_window_of_a_byte() {
+    let mut server = server().await;
+    let (channel, limit) = (1, (64 << 10) + 1);
+    let peer = server.peer_with_a_channel().await;
+    let peer = peer.say(Control::Window { channel, limit });
+    server.cuts_off(peer, FLOW_CONTROL, "half a window").await;
+}
+
+#[tokio::test]
+async fn a_return_of_what_nobody_owes() {
+    let mut server = server().await;
+    let peer = server.peer_with_a_channel().await;
+    let peer = peer.say(Control::Return { total: 1 << 20 });
+    server.cuts_off(peer, FLOW_CONTROL, "nobody owes").await;
+}
+
+#[tokio::test]
+async fn an_end_that_owes_more_than_was_sent() {
+    let mut server = server().await;
+    let (channel, debt) = (1, 1 << 20);
+    let peer = server.peer_with_a_channel().await;
+    let peer = peer.say(Control::Fin { channel, debt });
+    server.cuts_off(peer, FLOW_CONTROL, "owes other").await;
 }
 
 #[tokio::test]

@@ -248,10 +248,9 @@ impl Pair {
 
     /// Everything that a side can read of a channel now, and what came then.
     pub fn read_all(&mut self, role: Role, key: Key) -> (Vec<u8>, Result<Read, ChannelError>) {
-        let now = self.now;
         let (mut all, mut buf) = (Vec::new(), [0; 4096]);
         loop {
-            match self.core(role).read(key, &mut buf, now) {
+            match self.core(role).read(key, &mut buf) {
                 Ok(Read::Bytes(n)) => all.extend_from_slice(&buf[..n]),
                 other => return (all, other),
             }

@@ -245,13 +245,12 @@ impl World {
             as_written &= bytes == pattern(id, at, bytes.len());
             at += bytes.len();
         };
-        let now = self.pair.now;
         let core = self.pair.core(role);
         let result = match most % 2 {
-            0 => core.read_with(key, most, now, see),
+            0 => core.read_with(key, most, see),
             _ => {
                 let mut buf = vec![0; most];
-                let result = core.read(key, &mut buf, now);
+                let result = core.read(key, &mut buf);
                 if let Ok(Read::Bytes(n)) = result {
                     see(&buf[..n]);
                 }
@@ -332,9 +331,8 @@ impl World {
         let sent = self.stream(id, role);
         sent.given_up |= !sent.finished;
         self.stream(id, other(role)).stopped = true;
-        let now = self.pair.now;
         let core = self.pair.core(role);
-        assert_eq!(core.read(key, &mut [0], now), Err(ChannelError::Unknown));
+        assert_eq!(core.read(key, &mut [0]), Err(ChannelError::Unknown));
         assert_eq!(core.write(key, b"x"), Err(ChannelError::Unknown));
     }
 

@@ -85,7 +85,7 @@ impl Peer {
     pub fn read(&mut self, key: Key) -> bool {
         let mut buf = [0; 16 << 10];
         loop {
-            match self.core.read(key, &mut buf, now()) {
+            match self.core.read(key, &mut buf) {
                 Ok(Read::Bytes(n)) => self.received += n as u64,
                 Ok(Read::Blocked) => return false,
                 Ok(Read::Finished) | Err(_) => return true,

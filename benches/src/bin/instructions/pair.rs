@@ -93,7 +93,7 @@ fn carry(from: &mut Connection, to: &mut Connection, wire: &mut Vec<u8>, now: In
 
 fn take(core: &mut Connection, id: Key, len: usize, now: Instant) -> anyhow::Result<()> {
     let mut buf = [0; 256];
-    ensure!(core.read(id, &mut buf, now)? == Read::Bytes(len));
+    ensure!(core.read(id, &mut buf)? == Read::Bytes(len));
     black_box(buf);
     Ok(())
 }

@@ -1,0 +1,331 @@
+//! Credit: what a side may send before the other has read it (W10 to W12).
+//!
+//! Each channel has a window of its own, always. Beyond it a channel borrows from
+//! a budget that all channels of a direction share. What was read is paid back, so
+//! a channel that rests holds nothing of the budget. No time is in the arithmetic.
+
+use std::time::Duration;
+
+use super::ConnectionError;
+use super::error::code;
+use crate::wire::MAX_DATA;
+
+/// Bytes that a channel may borrow before its peer has read any of it: an answer
+/// of 2 MiB leaves whole, and so does all that a link of 200 Mbit/s and 80 ms
+/// carries in a round trip. What was read since is added. A reader that stands
+/// still keeps no more than that of the budget.
+const FIRST_LOAN: u64 = 2 << 20;
+
+/// Of the last quarter of the budget a channel gets a quarter at most, and this at
+/// most. So channels that nobody reads leave something for new ones.
+const LAST_LOAN: u64 = 1 << 20;
+
+/// Bytes below which nothing is borrowed for a part of what waits: small frames
+/// cost as much as large ones (RFC 1122, 4.2.3.4).
+const LEAST_LOAN: u64 = MAX_DATA as u64;
+
+/// A WINDOW may wait until a sixteenth of what its channel can borrow was read, at
+/// most this, for at most [`DELAY`]: so bulk makes few of them.
+const PART: u64 = 16;
+const MOST_UNPAID: u64 = 1 << 20;
+
+/// How long a WINDOW may wait for more to be read: less than the round trips on
+/// which credit matters.
+pub(super) const DELAY: Duration = Duration::from_millis(10);
+
+/// One direction of a channel, as its sender knows it, in bytes.
+#[derive(Debug)]
+pub(super) struct SendCredit {
+    pub sent: u64,
+    /// The window at first, then that of the last WINDOW.
+    limit: u64,
+}
+
+/// One direction of a channel, as its receiver knows it, in bytes.
+#[derive(Debug)]
+pub(super) struct RecvCredit {
+    pub received: u64,
+    /// The last limit that the peer was told, or is told next.
+    limit: u64,
+}
+
+/// What a channel may borrow that has been given this limit, while the rest of the
+/// budget allows it.
+fn most_borrowed(limit: u64, window: u64) -> u64 {
+    FIRST_LOAN.saturating_add(limit.saturating_sub(window))
+}
+
+fn violation(text: &str) -> ConnectionError {
+    ConnectionError::violation(code::FLOW_CONTROL, text)
+}
+
+/// The least rise of a RETURN (W12).
+fn least_return(window: u64, budget: u64) -> u64 {
+    (window / 2).min(budget / 4).max(1)
+}
+
+impl SendCredit {
+    pub fn new(limit: u64) -> Self {
+        SendCredit { sent: 0, limit }
+    }
+
+    /// Bytes that may be sent without borrowing.
+    fn own(&self) -> u64 {
+        self.limit.saturating_sub(self.sent)
+    }
+
+    /// Bytes that are borrowed.
+    pub fn borrowed(&self) -> u64 {
+        self.sent.saturating_sub(self.limit)
+    }
+
+    /// The limit before any WINDOW rises to this, if it is below.
+    pub fn begin_at(&mut self, limit: u64) {
+        self.limit = self.limit.max(limit);
+    }
+}
+
+/// What this side may send on all channels.
+#[derive(Debug)]
+pub(super) struct SendBudget {
+    window: u64,
+    budget: u64,
+    /// Bytes that are borrowed, by channels that have ended too.
+    borrowed: u64,
+    /// Bytes that were borrowed by channels when they ended, and how many of those
+    /// were returned, both since the connection began.
+    ended: u64,
+    returned: u64,
+}
+
+impl SendBudget {
+    /// The peer takes so much, as far as is known.
+    pub fn new(window: u64, budget: u64) -> Self {
+        SendBudget {
+            window,
+            budget,
+            borrowed: 0,
+            ended: 0,
+            returned: 0,
+        }
+    }
+
+    /// The peer's settings have come; nothing was borrowed before.
+    pub fn on_settings(&mut self, window: u64, budget: u64) {
+        (self.window, self.budget) = (window, budget);
+    }
+
+    /// The window of each channel.
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn free(&self) -> u64 {
+        self.budget - self.borrowed
+    }
+
+    /// Bytes that a channel may borrow now.
+    fn lendable(&self, credit: &SendCredit) -> u64 {
+        let (borrowed, free) = (credit.borrowed(), self.free());
+        let large = most_borrowed(credit.limit, self.window).saturating_sub(borrowed);
+        let large = large.min(free.saturating_sub(self.budget / 4));
+        let small = LAST_LOAN.min(free / 4).saturating_sub(borrowed);
+        large.max(small)
+    }
+
+    /// Bytes that a channel may send now, of `waiting` ones.
+    pub fn room(&self, credit: &SendCredit, waiting: u64) -> u64 {
+        let own = credit.own();
+        if own >= waiting {
+            return waiting;
+        }
+        let all = own.saturating_add(self.lendable(credit));
+        match all >= waiting.min(LEAST_LOAN) {
+            true => all.min(waiting),
+            false => own,
+        }
+    }
+
+    /// Whether a channel that may send nothing now could, if others paid back.
+    pub fn helps(&self, credit: &SendCredit) -> bool {
+        self.budget > 0 && credit.borrowed() < most_borrowed(credit.limit, self.window)
+    }
+
+    /// A channel sends so much.
+    pub fn spend(&mut self, credit: &mut SendCredit, bytes: u64) {
+        let before = credit.borrowed();
+        credit.sent += bytes;
+        self.borrowed += credit.borrowed() - before;
+    }
+
+    /// A WINDOW (W11): how many bytes it pays back. One that crossed the channel's
+    /// end pays nothing, since its debt was told with that.
+    pub fn on_window(
+        &mut self,
+        credit: &mut SendCredit,
+        limit: u64,
+        ended: bool,
+    ) -> Result<u64, ConnectionError> {
+        if limit < credit.limit.saturating_add(self.window / 2) {
+            return Err(violation("a WINDOW that raises by less than half a window"));
+        }
+        if limit > credit.sent.saturating_add(self.window) {
+            return Err(violation("a WINDOW beyond what was sent and a window"));
+        }
+        let before = credit.borrowed();
+        credit.limit = limit;
+        let paid = before - credit.borrowed();
+        if ended {
+            return Ok(0);
+        }
+        self.borrowed -= paid;
+        Ok(paid)
+    }
+
+    /// The end of a channel leaves; the bytes that it has borrowed.
+    pub fn on_end(&mut self, credit: &SendCredit) -> u64 {
+        self.ended += credit.borrowed();
+        credit.borrowed()
+    }
+
+    /// How many WINDOWs may be on their way for a channel that is over.
+    pub fn late_windows(&self, credit: &SendCredit) -> u64 {
+        let most = credit.sent + self.window;
+        most.saturating_sub(credit.limit) / (self.window / 2)
+    }
+
+    /// A RETURN (W12): how many bytes it pays back.
+    pub fn on_return(&mut self, total: u64) -> Result<u64, ConnectionError> {
+        let least = least_return(self.window, self.budget);
+        if total < self.returned.saturating_add(least) || total > self.ended {
+            return Err(violation("a RETURN of too little or of what nobody owes"));
+        }
+        let paid = total - self.returned;
+        self.returned = total;
+        self.borrowed -= paid;
+        Ok(paid)
+    }
+}
+
+impl RecvCredit {
+    pub fn new(limit: u64) -> Self {
+        RecvCredit { received: 0, limit }
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    fn borrowed(&self) -> u64 {
+        self.received.saturating_sub(self.limit)
+    }
+}
+
+/// What the peer may send on all channels.
+#[derive(Debug)]
+pub(super) struct RecvBudget {
+    window: u64,
+    budget: u64,
+    /// Bytes that the peer has borrowed, as this side knows it.
+    borrowed: u64,
+    /// Bytes that channels which have ended gave back since the connection began,
+    /// and those that the peer was told of.
+    returned: u64,
+    told: u64,
+}
+
+impl RecvBudget {
+    pub fn new(window: u64, budget: u64) -> Self {
+        RecvBudget {
+            window,
+            budget,
+            borrowed: 0,
+            returned: 0,
+            told: 0,
+        }
+    }
+
+    /// Bytes that the peer may still borrow.
+    pub fn left(&self) -> u64 {
+        self.budget - self.borrowed
+    }
+
+    /// A channel that begins.
+    pub fn credit(&self) -> RecvCredit {
+        RecvCredit::new(self.window)
+    }
+
+    /// Bytes of memory that a channel may have for what it received.
+    pub fn memory(&self, credit: &RecvCredit) -> usize {
+        (self.window + credit.borrowed()) as usize
+    }
+
+    /// The header of a DATA frame (W10).
+    pub fn on_data(&mut self, credit: &mut RecvCredit, len: u64) -> Result<(), ConnectionError> {
+        let before = credit.borrowed();
+        let after = (credit.received + len).saturating_sub(credit.limit);
+        if after - before > self.left() {
+            return Err(violation("DATA beyond the window and the budget"));
+        }
+        credit.received += len;
+        self.borrowed += after - before;
+        Ok(())
+    }
+
+    /// Whether a WINDOW will be due once all that came was read.
+    pub fn uses_half(&self, credit: &RecvCredit) -> bool {
+        credit.received + self.window / 2 >= credit.limit
+    }
+
+    /// Gives credit for what takes no memory any more, where `memory` is what a
+    /// channel still has. True if the peer is to be told. `waits`: more may be read
+    /// soon, and a timer looks again.
+    pub fn pay(&mut self, credit: &mut RecvCredit, memory: usize, waits: bool) -> bool {
+        let limit = (credit.received + self.window).saturating_sub(memory as u64);
+        let mut least = self.window / 2;
+        if waits {
+            let loan = most_borrowed(credit.limit, self.window).min(self.left());
+            least = least.max((loan / PART).min(MOST_UNPAID));
+        }
+        if limit < credit.limit + least {
+            return false;
+        }
+        let before = credit.borrowed();
+        credit.limit = limit;
+        self.borrowed -= before - credit.borrowed();
+        true
+    }
+
+    /// The end of a channel, with what its sender has borrowed (W12): the WINDOWs
+    /// that it had not received by then are void.
+    pub fn on_end(&mut self, credit: &mut RecvCredit, debt: u64) -> Result<(), ConnectionError> {
+        let before = credit.borrowed();
+        if debt < before || debt > credit.received || debt - before > self.left() {
+            return Err(violation("an end that owes other than was borrowed"));
+        }
+        self.borrowed += debt - before;
+        credit.limit = credit.received - debt;
+        Ok(())
+    }
+
+    /// Gives back what a channel that has ended has borrowed, but for the `memory`
+    /// that it still has beyond its window.
+    pub fn settle(&mut self, credit: &mut RecvCredit, memory: usize) {
+        let held = (memory as u64).saturating_sub(self.window);
+        let paid = credit.borrowed().saturating_sub(held);
+        credit.limit += paid;
+        self.borrowed -= paid;
+        self.returned += paid;
+    }
+
+    /// Whether the peer is to be told of what channels which have ended gave back.
+    pub fn owes_return(&self) -> bool {
+        self.returned >= self.told + least_return(self.window, self.budget)
+    }
+
+    /// What it is told.
+    pub fn tell_returned(&mut self) -> u64 {
+        self.told = self.returned;
+        self.told
+    }
+}
