@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use raw::Raw;
 use tcpchan::proto::{Connection, ConnectionError, Event, Key, Read, Role};
-use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Version};
+use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Settings, Version};
 use tcpchan::{Config, wire};
 
 fn encode(version: Version, control: Control) -> Vec<u8> {
@@ -62,14 +62,11 @@ fn another_version_in_the_middle_is_a_violation() {
 /// that streams gets nothing at all (its fair share is a sixth).
 #[test]
 fn quiet_channels_do_not_starve_a_stream() {
-    let mut raw = Raw::server();
+    let mut settings = Settings::default();
+    settings.initial_window = i32::MAX as u32;
+    let mut raw = Raw::server_with(settings);
     let keys: Vec<Key> = (0..6).map(|_| raw.core.open().unwrap()).collect();
     raw.hear();
-    for key in &keys {
-        let channel = raw.core.id(*key).unwrap();
-        let limit = u64::MAX / 2;
-        raw = raw.say(Control::Window { channel, limit });
-    }
     let ids: Vec<u32> = keys.iter().map(|k| raw.core.id(*k).unwrap()).collect();
     let mut decoder = Decoder::new(Protocol::V1);
     let _ = decoder.decode(&mut &encode(Version::V1, Control::Drain)[..]);

@@ -34,7 +34,9 @@ fn data(channel: u32, len: usize) -> Vec<u8> {
 const MAGIC: u32 = DEFAULT_MAGIC;
 
 fn hello(control: Control) -> Vec<u8> {
-    let body = Settings::default().encode();
+    let mut settings = Settings::default();
+    settings.receive_budget = 16 << 20; // all that the tests send
+    let body = settings.encode();
     [v1(control), v1(Control::Settings { body })].concat()
 }
 
@@ -403,10 +405,6 @@ async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_i
             channel: 1,
             debt: 0,
         }),
-        v1(Control::Window {
-            channel: 1,
-            limit: 1 << 20,
-        }),
     ];
     far.write_all(&asks.concat()).await.unwrap();
     let mut channel = server.accept().await.unwrap();
@@ -471,11 +469,9 @@ async fn a_part_that_is_taken_late_is_no_stall() {
     let (near, mut far) = duplex(1 << 10);
     let config = Config::default().write_stall(stall).unwrap();
     let server = Connection::server(near, config);
-    let limit = 1 << 20;
     let asks = [
         hello(Control::Hello { magic: MAGIC }),
         v1(Control::Open { channel: 1 }),
-        v1(Control::Window { channel: 1, limit }),
     ];
     far.write_all(&asks.concat()).await.unwrap();
     let mut channel = server.accept().await.unwrap();

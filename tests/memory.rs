@@ -166,7 +166,8 @@ impl Peer {
     /// Opens a channel, which the application accepts; where it stands.
     fn opens(&mut self, id: u32) -> usize {
         self.say(Control::Open { channel: id });
-        let key = self.core.accept().expect("a channel");
+        let key = self.core.accept();
+        let key = key.unwrap_or_else(|| panic!("{:?}", self.core.error()));
         let limit = match self.version {
             Version::V0 => u64::MAX,
             _ => WINDOW,
@@ -289,7 +290,7 @@ fn debts_of_channels_that_have_ended() {
     let bound = small().memory(0);
     let mut peer = Peer::client(small());
     let mut next = 1;
-    for round in 0..40 {
+    for round in 0..10 {
         while peer.channels.len() < 256 {
             let at = peer.opens(next);
             next += 2;
@@ -544,6 +545,14 @@ async fn all_channels_full_over_real_tcp() {
     fits(&meter, bound, 0.5);
     drop((channels, server));
     drop(peer.join());
+    // Else the next test would see it go.
+    let gone = async {
+        while meter.held() > MIB {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), gone).await;
+    waited.expect("the memory goes with the connection");
 }
 
 /// A client that opens 256 channels and fills them.

@@ -11,6 +11,10 @@ use tcpchan::proto::{
     ChannelError, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
 };
 
+/// What a channel may send before any of it was read: its window, and 2 MiB of the
+/// budget.
+const FIRST_FLIGHT: usize = (64 << 10) + (2 << 20);
+
 #[test]
 fn an_open_and_its_first_bytes_leave_in_the_first_flight() {
     let mut pair = Pair::new(Config::default(), Config::default());
@@ -54,7 +58,8 @@ fn a_reader_that_stops_reading_holds_up_no_other_channel() {
     pair.client.write(free, b"through").unwrap();
     pair.run();
     assert_eq!(pair.read_all(Role::Server, free).0, b"through");
-    assert_eq!(pair.read_all(Role::Server, stuck).0.len(), 64 << 10);
+    let left = FIRST_FLIGHT - pair.read_all(Role::Server, stuck).0.len();
+    assert!(left < 1000, "a part of a piece is not borrowed for");
 }
 
 #[test]
@@ -296,7 +301,7 @@ fn a_release_waits_for_no_window() {
     pair.client.release(id);
     pair.run();
     let (bytes, end) = pair.read_all(Role::Server, id);
-    assert_eq!(bytes.len(), 64 << 10);
+    assert_eq!(bytes.len(), FIRST_FLIGHT);
     assert_eq!(end, Err(ChannelError::Reset(0)));
 }
 

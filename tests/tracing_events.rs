@@ -171,7 +171,7 @@ async fn frames_are_traced_without_what_they_carry() {
         line("frame=Hello ");
         line("frame=Open { channel: 1 }");
         line("channel=1 len=6");
-        line("frame=Fin { channel: 1 }");
+        line("frame=Fin { channel: 1, debt: 0 }");
     }
     assert!(!log.text().contains("secret"), "{}", log.text());
 }

@@ -284,6 +284,7 @@ impl Connection {
             self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
             self.reset_v0(key);
             self.queue_control(key);
+            self.queue_data(key);
         }
     }
 
@@ -330,6 +331,7 @@ impl Connection {
         } else {
             self.release_v0(key);
             self.queue_control(key);
+            self.queue_data(key);
         }
         self.forget_if_over(key);
         if self.ending > MOST_ENDING + self.peer.max_channels.min(MOST_TAKEN) as usize {

@@ -31,7 +31,7 @@ const MOST_UNPAID: u64 = 1 << 20;
 
 /// How long a WINDOW may wait for more to be read: less than the round trips on
 /// which credit matters.
-pub(super) const DELAY: Duration = Duration::from_millis(10);
+pub(super) const DELAY: Duration = Duration::from_millis(20);
 
 /// One direction of a channel, as its sender knows it, in bytes.
 #[derive(Debug)]

@@ -30,8 +30,8 @@ async fn another_protocol_from_the_start() {
 #[tokio::test]
 async fn an_unknown_op() {
     let mut server = server().await;
-    let peer = server.peer_with_a_channel().await.bytes(&[1, 0x19]);
-    server.cuts_off(peer, PROTOCOL, "unknown op 0x19").await;
+    let peer = server.peer_with_a_channel().await.bytes(&[1, 0x1A]);
+    server.cuts_off(peer, PROTOCOL, "unknown op 0x1a").await;
 }
 
 #[tokio::test]

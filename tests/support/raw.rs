@@ -65,11 +65,16 @@ impl Raw {
 
     /// A client core whose server has said its hello.
     pub fn server() -> Raw {
+        Raw::server_with(Settings::default())
+    }
+
+    /// A client core whose server has said its hello, with these settings.
+    pub fn server_with(said: Settings) -> Raw {
         Raw::silent(Role::Client)
             .say(Control::HelloReply {
                 magic: DEFAULT_MAGIC,
             })
-            .say(settings(&Settings::default().encode()))
+            .say(settings(&said.encode()))
             .heard()
     }
 
