@@ -195,7 +195,10 @@ impl Connection {
         self.buffered -= n as u64;
         match self.version {
             Some(Version::V0) => state.recv.buffer.fit_content(), // no credit to give
-            _ => self.pay(key),
+            _ if state.peer_ended || self.recv_budget.uses_half(&state.recv.credit) => {
+                self.pay(key);
+            }
+            _ => {}
         }
         Ok(Read::Bytes(n))
     }
