@@ -582,6 +582,31 @@ fn the_peers_channels_beyond_the_limit_are_closed_and_a_flood_ends_the_connectio
 }
 
 #[test]
+fn a_cut_behind_a_finish_leaves_the_answer_to_be_read() {
+    let mut side = Side::client();
+    let key = side.core.open().unwrap();
+    side.core.write(key, b"ask").unwrap();
+    side.core.finish(key).unwrap();
+    side.core.cut(key, 0);
+    let sent = [(OPEN, 1, vec![]), (DATA, 1, b"ask".to_vec())];
+    assert_eq!(side.sent(), sent);
+    side.gets(&data(1, b"answer"));
+    assert_eq!(side.read(key).0, b"answer");
+    assert_eq!(side.core.stats().reset, 0);
+}
+
+#[test]
+fn bytes_of_both_directions_count_as_carried() {
+    let mut side = Side::server();
+    let key = side.accepted(7);
+    side.core.write(key, b"answer").unwrap();
+    side.sent();
+    side.gets(&[data(7, b"ask"), short(CLOSE, 7)].concat());
+    side.core.release(key);
+    assert_eq!(side.core.stats().carried, 9);
+}
+
+#[test]
 fn a_drain_needs_no_answer_and_later_opens_are_closed() {
     let mut side = Side::server();
     let key = side.accepted(7);

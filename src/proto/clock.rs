@@ -46,14 +46,12 @@ impl Connection {
             return;
         }
         self.held_up = found;
-        if !std::mem::replace(&mut self.told_held_up, true) {
-            self.events.push_back(Event::HeldUp);
-        }
+        self.events.push(Event::HeldUp);
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
         if self.liveness.on_life(now) {
-            self.events.push_back(Event::Recovered);
+            self.events.push(Event::Recovered);
         }
     }
 
@@ -65,7 +63,7 @@ impl Connection {
         match self.liveness.due(now) {
             Due::Nothing => {}
             Due::Ping => self.spare.clear(), // nothing has come for a while
-            Due::Suspect => self.events.push_back(Event::Suspect),
+            Due::Suspect => self.events.push(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
             Due::Stalled => self.stalled(),

@@ -34,6 +34,7 @@ pub use self::table::Key;
 
 use self::buffer::Spare;
 use self::channel::State;
+use self::event::Events;
 use self::flow::{Ahead, Budget};
 use self::guard::Guards;
 use self::liveness::Liveness;
@@ -83,7 +84,7 @@ pub struct Connection {
     budget: Budget,
     ahead: Ahead,
     scheduler: Scheduler,
-    events: VecDeque<Event>,
+    events: Events,
     hello: Hello,
     peer: Settings,
     /// The peer's last AHEAD (W10): up to which of this side's numbers, and
@@ -119,7 +120,6 @@ pub struct Connection {
     sends: Pace,
     held_up: Option<HeldUp>,
     pace: Option<u64>,
-    told_held_up: bool,
     end: Option<ConnectionError>,
 }
 
@@ -141,8 +141,6 @@ struct Opener {
     /// The limit that was last told to the peer.
     told: u32,
     draining: bool,
-    /// An event is not polled yet.
-    told_openable: bool,
     /// What was opened when the limit was last raised.
     opened_at_raise: u32,
 }
@@ -181,7 +179,6 @@ impl Connection {
             limit,
             told: limit,
             draining: false,
-            told_openable: false,
             opened_at_raise: 0,
         };
         let assumed = Settings::default();
@@ -199,7 +196,7 @@ impl Connection {
             budget: Budget::new(config.receive_budget, window, config.max_window.into()),
             ahead: Ahead::default(),
             scheduler: Scheduler::default(),
-            events: VecDeque::new(),
+            events: Events::default(),
             hello: Hello::default(),
             peer: assumed,
             peer_ahead: (0, 0),
@@ -224,7 +221,6 @@ impl Connection {
             sends: Pace::new(now),
             held_up: None,
             pace: None,
-            told_held_up: false,
             end: None,
             config,
         }
@@ -258,7 +254,7 @@ impl Connection {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
+        let event = self.events.pop();
         match event {
             Some(Event::Readable(key)) => {
                 if let Some(state) = self.channels.get_mut(key) {
@@ -270,8 +266,6 @@ impl Connection {
                     state.told_writable = false;
                 }
             }
-            Some(Event::HeldUp) => self.told_held_up = false,
-            Some(Event::Openable) => self.local.told_openable = false,
             _ => {}
         }
         event
@@ -286,7 +280,7 @@ impl Connection {
         if let Some(state) = self.channels.get_mut(key)
             && !std::mem::replace(&mut state.told_readable, true)
         {
-            self.events.push_back(Event::Readable(key));
+            self.events.push(Event::Readable(key));
         }
     }
 
@@ -295,7 +289,7 @@ impl Connection {
         if let Some(state) = self.channels.get_mut(key)
             && !std::mem::replace(&mut state.told_writable, true)
         {
-            self.events.push_back(Event::Writable(key));
+            self.events.push(Event::Writable(key));
         }
     }
 
@@ -339,7 +333,7 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
-        self.counters.carried += state.send.sent + state.recv.received;
+        self.counters.carried += state.carried();
         self.ending -= usize::from(state.ours);
         self.guards.on_over();
         match (state.ours, self.is_v0()) {

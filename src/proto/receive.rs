@@ -146,7 +146,7 @@ impl Connection {
             Control::Drain => match std::mem::replace(&mut self.local.draining, true) {
                 true => self.guards.idle.take()?,
                 false => {
-                    self.events.push_back(Event::Draining);
+                    self.events.push(Event::Draining);
                     self.stop_all_parting();
                 }
             },
@@ -188,7 +188,7 @@ impl Connection {
     fn connected(&mut self) {
         self.hello.settings = true;
         self.liveness.on_connected();
-        self.events.push_back(Event::Connected);
+        self.events.push(Event::Connected);
     }
 
     /// The peer's limits are at least what was assumed, so they only rise.
@@ -261,7 +261,7 @@ impl Connection {
         }
         self.incoming.push_back(key);
         if self.incoming.len() == 1 {
-            self.events.push_back(Event::Acceptable);
+            self.events.push(Event::Acceptable);
         }
         Ok(())
     }
@@ -295,8 +295,9 @@ impl Connection {
             // Version 0 can't keep its peer from sending on what was closed.
             return if v0 { Ok(()) } else { self.guards.idle.take() };
         };
-        if !v0 {
-            state.on_data(len)?;
+        match v0 {
+            true => state.recv.received += len as u64,
+            false => state.on_data(len)?,
         }
         let (key, parting) = (state.key, state.parting);
         self.receiving = state.reads().then_some(key);
@@ -387,8 +388,10 @@ impl Connection {
     /// The peer ends the connection and never gave these to its application.
     fn refused_above(&mut self, last: u32) {
         for state in self.channels.iter_mut() {
-            if state.ours && state.id > last {
+            if state.ours && state.opened && state.id > last {
                 state.opened = false;
+                let counted = std::mem::replace(&mut state.counted, true);
+                self.counters.refused += u64::from(!counted);
             }
         }
     }

@@ -69,8 +69,8 @@ impl Connection {
 
     /// Tells of room for another channel of this side, if there was none.
     pub(super) fn openable_if(&mut self, was_full: bool) {
-        if was_full && self.room() > 0 && !std::mem::replace(&mut self.local.told_openable, true) {
-            self.events.push_back(Event::Openable);
+        if was_full && self.room() > 0 {
+            self.events.push(Event::Openable);
         }
     }
 
