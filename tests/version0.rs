@@ -581,6 +581,26 @@ fn the_peers_channels_beyond_the_limit_are_closed_and_a_flood_ends_the_connectio
     assert!(error.contains("more channels"), "{error}");
 }
 
+/// Those are thrown out of the queues.
+#[test]
+fn what_waits_among_channels_that_are_over_leaves_in_its_order() {
+    let mut side = Side::server();
+    let mut expected = Vec::new();
+    for id in 1..=3 {
+        let key = side.accepted(id);
+        side.core.write(key, b"answer").unwrap();
+        expected.push((DATA, id, b"answer".to_vec()));
+        for other in 1000..2000 {
+            let key = side.accepted(other);
+            side.core.write(key, b"answer").unwrap();
+            side.gets(&short(CLOSE, other));
+            side.core.release(key);
+        }
+    }
+    assert!(side.core.sending() < 30);
+    assert_eq!(side.sent(), expected);
+}
+
 #[test]
 fn a_cut_behind_a_finish_leaves_the_answer_to_be_read() {
     let mut side = Side::client();

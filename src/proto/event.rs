@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
-use super::Key;
+use super::table::Table;
+use super::{Key, queues};
 
 /// What [`Connection::poll_event`](super::Connection::poll_event) reports.
 ///
@@ -58,6 +59,11 @@ impl Events {
         let event = self.queue.pop_front()?;
         self.told &= !event.bit() | CLOSED;
         Some(event)
+    }
+
+    /// A channel has left the table.
+    pub fn sweep(&mut self, channels: &Table) {
+        queues::sweep(&mut self.queue, channels);
     }
 }
 

@@ -12,6 +12,7 @@ mod guard;
 mod liveness;
 mod pace;
 mod parting;
+mod queues;
 mod receive;
 mod scheduler;
 mod stats;
@@ -333,6 +334,7 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
+        self.sweep();
         self.counters.carried += state.carried();
         self.ending -= usize::from(state.ours);
         self.guards.on_over();

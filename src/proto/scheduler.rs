@@ -9,7 +9,8 @@
 
 use std::collections::VecDeque;
 
-use super::table::Key;
+use super::queues;
+use super::table::{Key, Table};
 
 /// One DATA frame of full size: a turn of a channel that streams.
 const QUANTUM: u32 = crate::wire::MAX_DATA as u32;
@@ -98,6 +99,14 @@ impl Scheduler {
         self.begun.len() + self.streaming.len()
     }
 
+    /// A channel has left the table.
+    pub fn sweep(&mut self, channels: &Table) {
+        let streaming = &mut self.streaming;
+        for queue in [&mut self.ends, &mut self.quiet, &mut self.begun, streaming] {
+            queues::sweep(queue, channels);
+        }
+    }
+
     /// The next channel; it is in no queue after that.
     pub fn next(&mut self) -> Option<Key> {
         if let Some(key) = self.ends.pop_front() {
@@ -160,7 +169,6 @@ impl Scheduler {
 mod tests {
     use super::super::channel::State;
     use super::super::flow::Credit;
-    use super::super::table::Table;
     use super::*;
 
     /// Channels with so many bytes to send, and in which order they send them:

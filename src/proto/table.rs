@@ -146,6 +146,10 @@ impl Table {
         self.get_mut(key).filter(|state| !state.released)
     }
 
+    pub fn has(&self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
     pub fn contains(&self, id: u32) -> bool {
         self.slots.contains_key(&id)
     }
