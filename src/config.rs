@@ -417,9 +417,10 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// 0 or above 2^31 - 1.
+    /// Below 1,000, since honest frames also cross what makes them change nothing,
+    /// and those of many channels may come at once; or above 2^31 - 1.
     pub fn idle_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
-        check("idle_frames_per_second", count.into(), 1..=MOST)?;
+        check("idle_frames_per_second", count.into(), 1_000..=MOST)?;
         self.idle_frames_per_second = count;
         Ok(self)
     }

@@ -14,7 +14,7 @@ use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Protocol, Version};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What the limits of these tests are set to.
-const RATE: u32 = 64;
+const RATE: u32 = 1_000;
 
 fn limits() -> Config {
     let config = Config::default()
