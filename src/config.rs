@@ -387,7 +387,8 @@ impl Config {
     /// answer, a second, together with those that were refused because of
     /// [`max_waiting`](Self::max_waiting); beyond that the connection ends.
     /// `max_channels` more may come at once. Default 10,000, ten times what a
-    /// busy client cancels.
+    /// busy client cancels. Version 0 has but one end, so there each channel counts
+    /// that the peer closes before it got a byte, and each beyond `max_channels`.
     ///
     /// # Errors
     ///

@@ -439,6 +439,27 @@ fn channels_of_version_0_that_are_refused_while_the_peer_reads_nothing() {
 }
 
 #[test]
+fn refusals_of_version_0_that_the_peer_does_not_take() {
+    let meter = Meter::new();
+    let config = small().protocol(Protocol::V0).receive_budget(1 << 10);
+    let config = config.send_buffer(1 << 10).unwrap();
+    let config = config.cancels_per_second(1 << 20).unwrap();
+    let bound = config.memory(0);
+    let mut peer = Peer::new(Role::Server, Version::V0, config);
+    for id in ids(256 + (1 << 16)) {
+        peer.say(Control::Open { channel: id });
+    }
+    assert_eq!((peer.core.error(), peer.core.channels()), (None, 256));
+    fits(&meter, bound, 0.0);
+    peer.say(Control::Open { channel: 1 << 20 });
+    let error = peer.core.error();
+    assert!(matches!(
+        error,
+        Some(ConnectionError::Violation { code: 3, .. })
+    ));
+}
+
+#[test]
 fn nothing_is_allocated_from_a_length_that_a_peer_claims() {
     // DATA, a text, settings, and an op that is skipped.
     let frames: [&[u8]; 4] = [

@@ -20,7 +20,7 @@ mod table;
 mod transmit;
 mod version0;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 pub use self::application::Read;
@@ -158,6 +158,8 @@ struct Owed {
     hello: bool,
     opens: VecDeque<Key>,
     control: VecDeque<Key>,
+    /// Numbers that get a CLOSE and have no channel; version 0 only.
+    refusals: BTreeSet<u32>,
 }
 
 /// How far this side's drain has come.

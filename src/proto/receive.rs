@@ -293,7 +293,10 @@ impl Connection {
         let Some(state) = state else {
             self.receiving = None;
             // Version 0 can't keep its peer from sending on what was closed.
-            return if v0 { Ok(()) } else { self.guards.idle.take() };
+            return match v0 && len > 0 {
+                true => Ok(()),
+                false => self.guards.idle.take(),
+            };
         };
         match v0 {
             true => state.recv.received += len as u64,
