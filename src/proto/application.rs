@@ -126,7 +126,7 @@ impl Connection {
 
     pub(super) fn drained(&mut self) {
         self.drain = Drain::Done;
-        self.events.push_back(Event::Drained);
+        self.events.push(Event::Drained);
     }
 
     /// Ends the connection and every channel on it, now.
@@ -273,9 +273,13 @@ impl Connection {
     }
 
     /// Gives up the send half as [`reset`](Self::reset) does, but behind what
-    /// was written, as far as the peer's window has room for that.
+    /// was written, as far as the peer's window has room for that. One that was
+    /// finished stays so.
     pub fn cut(&mut self, key: Key, code: u32) {
-        self.give_up(key, |state| state.cut(code));
+        let state = self.channels.get(key);
+        if state.is_some_and(|state| state.send.half == Half::Open) {
+            self.give_up(key, |state| state.cut(code));
+        }
     }
 
     fn give_up(&mut self, key: Key, how: impl FnOnce(&mut State)) {
@@ -320,7 +324,8 @@ impl Connection {
         self.unseen -= usize::from(state.is_unseen());
         self.buffered -= dropped(state);
         if self.end.is_some() {
-            self.channels.remove(key);
+            let state = self.channels.remove(key);
+            self.counters.carried += state.map_or(0, |state| state.carried());
             return;
         }
         if state.send.half == Half::Open {

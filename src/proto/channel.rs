@@ -161,6 +161,11 @@ impl State {
         self.released && self.peer_ended && !self.owes() && !self.send.half.is_alive()
     }
 
+    /// Bytes, both ways.
+    pub fn carried(&self) -> u64 {
+        self.send.credit.sent + self.recv.credit.received
+    }
+
     /// Whether it owes the peer an end.
     pub fn owes(&self) -> bool {
         self.owed.stop || self.owed.reset || self.owed.close

@@ -4,10 +4,12 @@
 //! a budget that all channels of a direction share. What was read is paid back, so
 //! a channel that rests holds nothing of the budget. No time is in the arithmetic.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use super::ConnectionError;
+use super::channel::State;
 use super::error::code;
+use super::{ConnectionError, Key};
 use crate::wire::MAX_DATA;
 
 /// Bytes that a channel may borrow before its peer has read any of it: an answer
@@ -31,7 +33,7 @@ const MOST_UNPAID: u64 = 1 << 20;
 
 /// How long a WINDOW may wait for more to be read: less than the round trips on
 /// which credit matters.
-pub(super) const DELAY: Duration = Duration::from_millis(20);
+const DELAY: Duration = Duration::from_millis(20);
 
 /// One direction of a channel, as its sender knows it, in bytes.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ pub(super) struct SendBudget {
     /// were returned, both since the connection began.
     ended: u64,
     returned: u64,
+    /// Channels that can send once others have paid back.
+    pub waiting: VecDeque<Key>,
 }
 
 impl SendBudget {
@@ -107,6 +111,7 @@ impl SendBudget {
             borrowed: 0,
             ended: 0,
             returned: 0,
+            waiting: VecDeque::new(),
         }
     }
 
@@ -232,6 +237,9 @@ pub(super) struct RecvBudget {
     /// and those that the peer was told of.
     returned: u64,
     told: u64,
+    /// Channels whose WINDOW waits for more to be read, and until when.
+    pub delayed: VecDeque<Key>,
+    due: Option<Instant>,
 }
 
 impl RecvBudget {
@@ -242,7 +250,29 @@ impl RecvBudget {
             borrowed: 0,
             returned: 0,
             told: 0,
+            delayed: VecDeque::new(),
+            due: None,
         }
+    }
+
+    /// Notes a channel that has received more, if its WINDOW may now wait for more to
+    /// be read.
+    pub fn delay_window(&mut self, state: &mut State, now: Instant) {
+        if !state.window_delayed && self.uses_half(&state.recv.credit) {
+            state.window_delayed = true;
+            self.delayed.push_back(state.key);
+            self.due.get_or_insert(now + DELAY);
+        }
+    }
+
+    /// When the WINDOWs that wait are to be given.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub fn take_delayed(&mut self) -> VecDeque<Key> {
+        self.due = None;
+        std::mem::take(&mut self.delayed)
     }
 
     /// Bytes that the peer may still borrow.

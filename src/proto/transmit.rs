@@ -63,6 +63,7 @@ impl Connection {
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
             None => !self.hello.sent || queued && self.first_flight > MAX_FRAME,
+            Some(_) if !owed.refusals.is_empty() => true,
             Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
         }
     }
@@ -241,6 +242,12 @@ impl Connection {
             }
             self.free_number_v0(key);
             self.forget_if_over(key);
+        }
+        while out.len() < end
+            && let Some(channel) = self.owed.refusals.pop_first()
+        {
+            self.put(out, Control::Close { channel });
+            self.guards.on_over(0);
         }
     }
 
