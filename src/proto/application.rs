@@ -195,10 +195,16 @@ impl Connection {
         self.buffered -= n as u64;
         match self.version {
             Some(Version::V0) => state.recv.buffer.fit_content(), // no credit to give
-            _ if state.peer_ended || self.recv_budget.uses_half(&state.recv.credit) => {
-                self.pay(key);
+            _ => {
+                let (credit, waits) = (&state.recv.credit, state.window_delayed);
+                let due = match state.peer_ended {
+                    true => credit.borrowed() > 0,
+                    false => self.recv_budget.is_due(credit, waits),
+                };
+                if due {
+                    self.pay(key);
+                }
             }
-            _ => {}
         }
         Ok(Read::Bytes(n))
     }

@@ -139,11 +139,22 @@ impl SendBudget {
     }
 
     /// Bytes that a channel may send now, of `waiting` ones.
+    #[inline]
     pub fn room(&self, credit: &SendCredit, waiting: u64) -> u64 {
-        let own = credit.own();
-        if own >= waiting {
-            return waiting;
+        let debt = credit
+            .sent
+            .saturating_add(waiting)
+            .saturating_sub(credit.limit);
+        let most = self.budget - self.budget / 4;
+        match debt == 0 || debt <= FIRST_LOAN && self.borrowed + waiting <= most {
+            true => waiting, // nearly always, and cheap
+            false => self.part(credit, waiting),
         }
+    }
+
+    #[inline(never)]
+    fn part(&self, credit: &SendCredit, waiting: u64) -> u64 {
+        let own = credit.own();
         let all = own.saturating_add(self.lendable(credit));
         match all >= waiting.min(LEAST_LOAN) {
             true => all.min(waiting),
@@ -151,16 +162,21 @@ impl SendBudget {
         }
     }
 
-    /// Whether a channel that may send nothing now could, if others paid back.
-    pub fn helps(&self, credit: &SendCredit) -> bool {
-        self.budget > 0 && credit.borrowed() < most_borrowed(credit.limit, self.window)
+    /// A channel that may not send what it has waits for others to pay back, if that
+    /// can help it.
+    #[inline(never)]
+    pub fn wait(&mut self, state: &mut State) {
+        let credit = &state.send.credit;
+        let helps = credit.borrowed() < most_borrowed(credit.limit, self.window);
+        if self.budget > 0 && helps && !std::mem::replace(&mut state.waits_for_budget, true) {
+            self.waiting.push_back(state.key);
+        }
     }
 
     /// A channel sends so much.
     pub fn spend(&mut self, credit: &mut SendCredit, bytes: u64) {
-        let before = credit.borrowed();
         credit.sent += bytes;
-        self.borrowed += credit.borrowed() - before;
+        self.borrowed += credit.borrowed().min(bytes);
     }
 
     /// A WINDOW (W11): how many bytes it pays back. One that crossed the channel's
@@ -221,7 +237,8 @@ impl RecvCredit {
         self.limit
     }
 
-    fn borrowed(&self) -> u64 {
+    /// Bytes that the peer has borrowed.
+    pub fn borrowed(&self) -> u64 {
         self.received.saturating_sub(self.limit)
     }
 }
@@ -258,7 +275,7 @@ impl RecvBudget {
     /// Notes a channel that has received more, if its WINDOW may now wait for more to
     /// be read.
     pub fn delay_window(&mut self, state: &mut State, now: Instant) {
-        if !state.window_delayed && self.uses_half(&state.recv.credit) {
+        if !state.window_delayed && self.is_due(&state.recv.credit, false) {
             state.window_delayed = true;
             self.delayed.push_back(state.key);
             self.due.get_or_insert(now + DELAY);
@@ -292,32 +309,38 @@ impl RecvBudget {
 
     /// The header of a DATA frame (W10).
     pub fn on_data(&mut self, credit: &mut RecvCredit, len: u64) -> Result<(), ConnectionError> {
-        let before = credit.borrowed();
-        let after = (credit.received + len).saturating_sub(credit.limit);
-        if after - before > self.left() {
+        let received = credit.received + len;
+        let more = received.saturating_sub(credit.limit).min(len);
+        if more > self.left() {
             return Err(violation("DATA beyond the window and the budget"));
         }
-        credit.received += len;
-        self.borrowed += after - before;
+        self.borrowed += more;
+        credit.received = received;
         Ok(())
     }
 
-    /// Whether a WINDOW will be due once all that came was read.
-    pub fn uses_half(&self, credit: &RecvCredit) -> bool {
-        credit.received + self.window / 2 >= credit.limit
+    /// Whether a WINDOW is due if all that came was read. `waits`: more may be read
+    /// soon, and a timer looks again.
+    pub fn is_due(&self, credit: &RecvCredit, waits: bool) -> bool {
+        credit.received + self.window >= credit.limit + self.least_window(credit, waits)
+    }
+
+    /// By how much the next WINDOW raises at least.
+    fn least_window(&self, credit: &RecvCredit, waits: bool) -> u64 {
+        let half = self.window / 2;
+        if !waits {
+            return half;
+        }
+        let loan = most_borrowed(credit.limit, self.window).min(self.left());
+        half.max((loan / PART).min(MOST_UNPAID))
     }
 
     /// Gives credit for what takes no memory any more, where `memory` is what a
-    /// channel still has. True if the peer is to be told. `waits`: more may be read
-    /// soon, and a timer looks again.
+    /// channel still has. True if the peer is to be told. `waits` as in
+    /// [`is_due`](Self::is_due).
     pub fn pay(&mut self, credit: &mut RecvCredit, memory: usize, waits: bool) -> bool {
         let limit = (credit.received + self.window).saturating_sub(memory as u64);
-        let mut least = self.window / 2;
-        if waits {
-            let loan = most_borrowed(credit.limit, self.window).min(self.left());
-            least = least.max((loan / PART).min(MOST_UNPAID));
-        }
-        if limit < credit.limit + least {
+        if limit < credit.limit + self.least_window(credit, waits) {
             return false;
         }
         let before = credit.borrowed();
@@ -350,7 +373,8 @@ impl RecvBudget {
 
     /// Whether the peer is to be told of what channels which have ended gave back.
     pub fn owes_return(&self) -> bool {
-        self.returned >= self.told + least_return(self.window, self.budget)
+        let least = || least_return(self.window, self.budget);
+        self.returned > self.told && self.returned - self.told >= least()
     }
 
     /// What it is told.

@@ -306,25 +306,15 @@ impl Connection {
         else {
             return;
         };
-        if !state.can_send(&self.send_budget) {
-            return self.wait_for_budget(key);
-        }
-        state.queued_data = true;
-        match state.send.buffer.is_empty() {
-            true => self.scheduler.add_end(key),
-            false => self.scheduler.add(key, &mut state.share),
-        }
-    }
-
-    /// A channel that may not send what it has waits for others, if that helps.
-    fn wait_for_budget(&mut self, key: Key) {
-        if let Some(state) = self.channels.get_mut(key)
-            && state.send.half.is_alive()
-            && !state.send.buffer.is_empty()
-            && self.send_budget.helps(&state.send.credit)
-            && !std::mem::replace(&mut state.waits_for_budget, true)
-        {
-            self.send_budget.waiting.push_back(key);
+        let waiting = state.send.buffer.len();
+        if state.can_send(waiting, &self.send_budget) {
+            state.queued_data = true;
+            match waiting {
+                0 => self.scheduler.add_end(key),
+                _ => self.scheduler.add(key, &mut state.share),
+            }
+        } else if waiting > 0 {
+            self.send_budget.wait(state);
         }
     }
 
@@ -369,7 +359,7 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
-        self.sweep();
+        self.sweep(&state);
         self.counters.carried += state.carried();
         self.ending -= usize::from(state.ours);
         let late_windows = self.send_budget.late_windows(&state.send.credit);

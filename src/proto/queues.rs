@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::channel::State;
 use super::table::Table;
 use super::{Connection, Event, Key};
 
@@ -49,12 +50,18 @@ impl Connection {
     /// A channel has left the table. It may be in any queue but two: one whose OPEN
     /// has not left, or that was not accepted, can't be over. `parting` has a bound of
     /// its own. From the others nothing else may ever be taken, if the peer reads
-    /// nothing.
-    pub(super) fn sweep(&mut self) {
-        sweep(&mut self.owed.control, &self.channels);
-        self.scheduler.sweep(&self.channels);
-        sweep(&mut self.send_budget.waiting, &self.channels);
-        sweep(&mut self.recv_budget.delayed, &self.channels);
-        self.events.sweep(&self.channels);
+    /// nothing. In version 1 a channel is over only once its end has left.
+    pub(super) fn sweep(&mut self, gone: &State) {
+        if gone.waits_for_budget {
+            sweep(&mut self.send_budget.waiting, &self.channels);
+        }
+        if gone.window_delayed {
+            sweep(&mut self.recv_budget.delayed, &self.channels);
+        }
+        if self.is_v0() {
+            sweep(&mut self.owed.control, &self.channels);
+            self.scheduler.sweep(&self.channels);
+            self.events.sweep(&self.channels);
+        }
     }
 }

@@ -73,6 +73,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn frames(
         &mut self,
         decoder: &mut Decoder,
@@ -118,6 +119,7 @@ impl Connection {
         Err(ConnectionError::violation(code::HANDSHAKE, text))
     }
 
+    #[inline(never)]
     fn on_control(&mut self, control: Control, now: Instant) -> Result<(), ConnectionError> {
         self.check_order(Some(&control))?;
         match control {

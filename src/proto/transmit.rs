@@ -31,7 +31,9 @@ impl Connection {
         } else if self.role == Role::Client || self.hello.received {
             self.hello(out);
             let end = start.saturating_add(budget);
-            self.opens(out, end);
+            if !self.owed.opens.is_empty() {
+                self.opens(out, end);
+            }
             let opened = out.len() - start;
             self.connection_control(out, now);
             let before = out.len();
@@ -280,26 +282,28 @@ impl Connection {
         let sent = next_frame(state, budget, version, room, &mut self.spare, out);
         self.scheduler.spend(&mut state.share, sent);
         self.counters.data += sent as u64;
-        let finished = state.ends() && state.send.buffer.is_empty();
-        if finished && known {
-            end(state, budget, version, out);
-        } else if !finished && state.can_send(budget) {
+        let left = state.send.buffer.len();
+        if left == 0 {
+            if state.ends() && known {
+                end(state, budget, version, out);
+            }
+        } else if state.can_send(left, budget) {
             state.queued_data = true;
             self.scheduler.requeue(key, &state.share);
-        } else if !finished {
-            self.wait_for_budget(key);
+        } else {
+            budget.wait(state);
         }
-        if let Some(state) = self.channels.get_mut(key)
-            && state.released
-        {
-            let left = held - state.send.buffer.len();
-            self.on_left(left);
+        let released = state.released;
+        if released {
+            self.on_left(held - left);
         }
         if full && sent > 0 {
             self.notify_writable(key);
         }
         self.free_number_v0(key);
-        self.forget_if_over(key);
+        if released {
+            self.forget_if_over(key);
+        }
     }
 }
 
@@ -348,7 +352,8 @@ fn next_frame(
     out: &mut Vec<u8>,
 ) -> usize {
     let most = MAX_DATA.min(room).min(state.share.turn()) as u64;
-    let n = state.room(budget).min(most) as usize;
+    let waiting = state.send.buffer.len() as u64;
+    let n = budget.room(&state.send.credit, waiting).min(most) as usize;
     if n == 0 {
         return 0;
     }
