@@ -192,8 +192,8 @@ impl Config {
     }
 
     /// Bytes that all channels together may have on their way or unread beyond
-    /// their [`initial_window`](Self::initial_window)s. Default 64 MiB: what
-    /// 5 Gbit/s over 100 ms needs, with a quarter to spare. A channel that was read
+    /// their [`initial_window`](Self::initial_window)s. Default 64 MiB. One
+    /// channel may use three quarters of it: what 4 Gbit/s over 100 ms need. A channel that was read
     /// to its end holds nothing of it.
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.settings.receive_budget = bytes;

@@ -41,7 +41,7 @@ impl Connection {
         let id = self.next_id();
         self.local.opened += 1;
         self.counters.opened += 1;
-        let state = State::new(id, true, self.send_limit(), self.recv_budget.credit());
+        let state = self.begin(id, true);
         let key = self.channels.insert(state);
         self.owed.opens.push_back(key);
         Ok(key)

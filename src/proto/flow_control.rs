@@ -237,6 +237,11 @@ impl RecvCredit {
         self.limit
     }
 
+    /// Version 0 has no limits.
+    pub fn has_no_limit(&mut self) {
+        self.limit = u64::MAX;
+    }
+
     /// Bytes that the peer has borrowed.
     pub fn borrowed(&self) -> u64 {
         self.received.saturating_sub(self.limit)

@@ -245,7 +245,7 @@ impl Connection {
         self.counters.accepted += 1;
         self.counters.work += OPENED;
         self.owe_max_channels();
-        let state = State::new(id, false, self.send_limit(), self.recv_budget.credit());
+        let state = self.begin(id, false);
         let key = self.channels.insert(state);
         self.offer(key)
     }
@@ -267,7 +267,7 @@ impl Connection {
 
     fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
-            return self.guards.idle.take();
+            return self.guards.take_late();
         };
         let (key, ended) = (state.key, state.send.ended);
         let credit = &mut state.send.credit;
@@ -351,7 +351,7 @@ impl Connection {
 
     fn on_stop(&mut self, id: u32, code: u32) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
-            return self.guards.idle.take();
+            return self.guards.take_late();
         };
         let (key, held) = (state.key, state.send.buffer.len());
         let (released, again) = (state.released, state.peer_stopped);

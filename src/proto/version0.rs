@@ -7,6 +7,7 @@
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
+use super::flow_control::RecvCredit;
 use super::receive::OPENED;
 use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
@@ -53,6 +54,7 @@ impl Connection {
         };
         self.local.opened += u32::from(state.ours);
         state.send.credit.begin_at(u64::MAX);
+        state.recv.credit.has_no_limit();
         state.owed.window = false;
         if state.released {
             self.release_v0(key);
@@ -63,11 +65,14 @@ impl Connection {
         }
     }
 
-    pub(super) fn send_limit(&self) -> u64 {
-        match self.is_v0() {
-            true => u64::MAX,
-            false => self.send_budget.window(),
-        }
+    /// A channel that begins, with the credit of both directions. Version 0 knows no
+    /// limits.
+    pub(super) fn begin(&self, id: u32, ours: bool) -> State {
+        let limits = match self.is_v0() {
+            true => (u64::MAX, RecvCredit::new(u64::MAX)),
+            false => (self.send_budget.window(), self.recv_budget.credit()),
+        };
+        State::new(id, ours, limits.0, limits.1)
     }
 
     /// Tells of room for another channel of this side, if there was none.
@@ -95,7 +100,7 @@ impl Connection {
             return self.refuse_v0(id);
         }
         self.remote.opened += 1;
-        let state = State::new(id, false, u64::MAX, self.recv_budget.credit());
+        let state = self.begin(id, false);
         let key = self.channels.insert(state);
         self.offer(key)
     }
@@ -117,7 +122,7 @@ impl Connection {
         let Some(state) = self.channels.by_id(id).filter(|state| state.opened) else {
             return match self.owed.refusals.remove(&id) {
                 true => Ok(()),
-                false => self.guards.idle.take(), // both sides closed it at once
+                false => self.guards.take_late(), // both sides closed it at once
             };
         };
         let (key, held) = (state.key, state.send.buffer.len());
