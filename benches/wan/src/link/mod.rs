@@ -115,7 +115,7 @@ fn device(address: Ipv4Addr, conditions: &Conditions) -> Result<SyncDevice> {
     // A namespace may not have every congestion control as its default; a route can
     // choose any, but then sockets have no choice before they are connected.
     let congestion = conditions.congestion.name();
-    if !sysctl("net/ipv4/tcp_congestion_control", &congestion) {
+    if !sysctl("net/ipv4/tcp_congestion_control", congestion) {
         ip(&format!(
             "route replace 10.88.0.0/24 dev {DEVICE} src {address} congctl {congestion}"
         ))?;
