@@ -13,6 +13,7 @@ pub struct Scenario {
     /// The link's losses to run it with.
     pub losses: &'static [f64],
     pub jitter_ms: u64,
+    pub rtt_ms: u64,
     /// The ways to run it for unless others are asked for; `None` for all.
     pub ways: Option<&'static [Kind]>,
     /// Those to run over TLS too.
@@ -37,6 +38,9 @@ pub enum Work {
     BothWays { bytes: u64 },
     /// A stream of requests on a link that turns lossy and recovers.
     Recovers { loss: f64 },
+    /// GETs on a link whose round trip was another at first, and on one where it
+    /// was always the same.
+    Changes { from_ms: u64 },
     /// The link itself: echoes, connects, one flow.
     Link,
     /// The link's loss of datagrams.
@@ -198,6 +202,24 @@ pub const SCENARIOS: &[Scenario] = &[
         Work::Recovers { loss: 0.02 },
         1,
     ),
+    Scenario {
+        rtt_ms: 200,
+        ..scenario(
+            "longer",
+            "GETs at a round trip of 200 ms, that was 20 ms at first",
+            Work::Changes { from_ms: 20 },
+            2,
+        )
+    },
+    Scenario {
+        rtt_ms: 20,
+        ..scenario(
+            "shorter",
+            "GETs at a round trip of 20 ms, that was 200 ms at first",
+            Work::Changes { from_ms: 200 },
+            2,
+        )
+    },
     scenario(
         "link",
         "the link itself: echoes, connects, a flow of 64 MiB",
@@ -218,6 +240,7 @@ const fn scenario(name: &'static str, about: &'static str, work: Work, rounds: u
         rounds,
         losses: &[0.0],
         jitter_ms: 0,
+        rtt_ms: 80,
         ways: Some(MAIN),
         tls: &[],
     }
@@ -257,6 +280,7 @@ impl Scenario {
                 way.kind != Kind::Tcp || bytes > SMALL
             }
             Work::Idle { count, .. } => way.kind != Kind::Tcp || count == 1,
+            Work::Changes { .. } => true,
             Work::Link | Work::Datagrams => way.kind == Kind::Tcp,
             _ => way.kind != Kind::Tcp,
         }
