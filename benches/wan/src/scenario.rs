@@ -38,6 +38,11 @@ pub enum Work {
     BothWays { bytes: u64 },
     /// A stream of requests on a link that turns lossy and recovers.
     Recovers { loss: f64 },
+    /// A GET on a client that keeps so many connections or channels, and on one
+    /// that keeps one.
+    KeptGet { count: usize, bytes: u64 },
+    /// The same with an upload.
+    KeptPut { count: usize, bytes: u64 },
     /// GETs on a link whose round trip was another at first, and on one where it
     /// was always the same.
     Changes { from_ms: u64 },
@@ -56,6 +61,7 @@ const MIB: u64 = 1 << 20;
 /// And what shows how many connections tell.
 const LOSSY: &[Kind] = &[
     Kind::Tcpchan,
+    Kind::TcpchanPooled,
     Kind::TcpchanSystem,
     Kind::TcpchanOne,
     Kind::H1Pool,
@@ -72,6 +78,16 @@ const MAIN: &[Kind] = &[
     Kind::H2Large,
     Kind::Quic,
     Kind::Tcp,
+];
+
+/// And what keeps channels.
+const KEPT: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanPooled,
+    Kind::TcpchanSystem,
+    Kind::H1Pool,
+    Kind::H2Large,
+    Kind::Quic,
 ];
 
 /// And what shares one connection.
@@ -163,12 +179,39 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     scenario("upload-1mib", "an upload of 1 MiB", puts(1, MIB), 3),
     scenario("upload-16mib", "an upload of 16 MiB", puts(1, 16 * MIB), 2),
-    scenario(
-        "upload-50x64k",
-        "50 uploads of 64 KiB at once",
-        puts(50, 64 * KIB),
-        3,
-    ),
+    Scenario {
+        ways: Some(KEPT),
+        ..scenario(
+            "upload-50x64k",
+            "50 uploads of 64 KiB at once",
+            puts(50, 64 * KIB),
+            3,
+        )
+    },
+    Scenario {
+        ways: Some(KEPT),
+        ..scenario(
+            "16mib-kept",
+            "a GET of 16 MiB, on a client that keeps what 200 small GETs left",
+            Work::KeptGet {
+                count: 200,
+                bytes: 16 * MIB,
+            },
+            2,
+        )
+    },
+    Scenario {
+        ways: Some(KEPT),
+        ..scenario(
+            "upload-16mib-kept",
+            "an upload of 16 MiB, on a client that keeps what 200 small GETs left",
+            Work::KeptPut {
+                count: 200,
+                bytes: 16 * MIB,
+            },
+            2,
+        )
+    },
     Scenario {
         ways: Some(BESIDE),
         ..scenario(

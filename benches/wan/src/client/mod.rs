@@ -1,6 +1,7 @@
 //! The client's process: one way in one scenario.
 
 mod changes;
+mod kept;
 mod link;
 mod peer;
 mod quic;

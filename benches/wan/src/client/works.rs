@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::changes::changes;
+use super::kept::kept;
 use super::link::{datagrams, link};
 use super::{Event, Peer, Sample, tell};
 use crate::scenario::{SMALL, Work};
@@ -28,6 +29,24 @@ pub async fn round(work: Work, new: impl Fn() -> Result<Peer>) -> Result<()> {
             bytes,
             seconds,
         } => idle(&peer, count, bytes, seconds).await,
+        Work::KeptGet { count, bytes } => {
+            kept(
+                new,
+                count,
+                bytes,
+                |peer| async move { peer.get(bytes).await },
+            )
+            .await
+        }
+        Work::KeptPut { count, bytes } => {
+            kept(
+                new,
+                count,
+                bytes,
+                |peer| async move { peer.put(bytes).await },
+            )
+            .await
+        }
         Work::Beside { bytes } => beside(&peer, bytes).await,
         Work::BothWays { bytes } => both_ways(&peer, bytes).await,
         Work::Recovers { loss } => recovers(&peer, loss).await,
