@@ -212,8 +212,7 @@ fn the_debt_of_a_channel_that_ended_stays_until_its_bytes_were_read() {
     for end in [fin(3, MIB), reset(3, MIB)] {
         let mut raw = lends(2).data(3, WINDOW + MIB).say(end);
         assert_eq!(budget_left(&raw), BUDGET - MIB);
-        let raw_beside = |raw: Raw| raw.data(1, WINDOW + BUDGET - MIB).goes_on();
-        raw = raw_beside(raw);
+        raw = raw.data(1, WINDOW + BUDGET - MIB).goes_on();
         assert_eq!(read(&mut raw), WINDOW + MIB);
         assert!(raw.hear().contains(&returned(MIB)));
         raw.data(1, MIB).goes_on();
