@@ -18,9 +18,9 @@ use crate::config::Config;
 /// times the longest round trip on Earth.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the shortest round trip holds at least, and half of how long it does at
-/// most: a way that has become longer must be noticed.
-const MINUTE: Duration = Duration::from_secs(60);
+/// How long the shortest round trip holds at least, as in BBR, and half of how long it
+/// does at most. A way that has become longer must be noticed.
+const MIN_RTT_HOLDS: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -45,10 +45,10 @@ pub(super) struct Liveness {
     /// Since when it is.
     suspect: Option<Instant>,
     rtt: Option<Duration>,
-    /// The shortest of this minute, which began then, and of the one before.
+    /// The shortest since then, and of the time before.
     min_rtt: Option<Duration>,
     min_rtt_before: Option<Duration>,
-    minute: Instant,
+    min_rtt_since: Instant,
     /// Bytes that had been sent when the last ping left.
     sent: u64,
     round: Option<Round>,
@@ -111,7 +111,7 @@ impl Liveness {
             rtt: None,
             min_rtt: None,
             min_rtt_before: None,
-            minute: now,
+            min_rtt_since: now,
             sent: 0,
             round: None,
         }
@@ -121,7 +121,8 @@ impl Liveness {
         self.rtt
     }
 
-    /// The shortest round-trip time of the last one to two minutes.
+    /// The shortest round-trip time of the last ten to twenty seconds, or of the last
+    /// two pings if those are longer ago.
     pub fn min_rtt(&self) -> Option<Duration> {
         self.min_rtt.into_iter().chain(self.min_rtt_before).min()
     }
@@ -206,8 +207,8 @@ impl Liveness {
             left: at,
             answered: now,
         });
-        if now >= self.minute + MINUTE {
-            (self.minute, self.min_rtt_before) = (now, self.min_rtt.take());
+        if now >= self.min_rtt_since + MIN_RTT_HOLDS {
+            (self.min_rtt_since, self.min_rtt_before) = (now, self.min_rtt.take());
         }
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));

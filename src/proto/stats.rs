@@ -17,7 +17,8 @@ pub struct Stats {
     pub version: Option<Version>,
     /// The smoothed round-trip time.
     pub rtt: Option<Duration>,
-    /// The shortest round-trip time that was seen.
+    /// The shortest round-trip time of the last ten to twenty seconds, or of the last
+    /// two pings if those are longer ago.
     pub min_rtt: Option<Duration>,
     /// Whether the peer is late with an answer.
     pub suspect: bool,

@@ -34,6 +34,11 @@ const FREE: u32 = 4;
 /// The least part of what is delivered that leaves.
 const LEAST_FACTOR: f64 = 0.6;
 
+/// How often a round leaves the link's queue empty, so that the shortest round trip is
+/// seen again before it is forgotten, as in LEDBAT++; and what leaves then.
+const SLOWS: Duration = Duration::from_secs(8);
+const SLOW_FACTOR: f64 = 0.9;
+
 /// The part of a round trip by which a queue of ours does not grow in a round.
 const JUMP: u32 = 4;
 
@@ -70,6 +75,8 @@ pub(super) struct Link {
     /// How much of the spacing was in vain lately, and since when there is some.
     vain: u32,
     since: Instant,
+    /// When the queue was last left empty.
+    slowed: Instant,
     /// Until when nothing is spaced, and how long the next time.
     off: Instant,
     off_for: Duration,
@@ -98,6 +105,7 @@ impl Link {
             low: None,
             vain: 0,
             since: now,
+            slowed: now,
             off: now,
             off_for: OFF,
         }
@@ -135,7 +143,7 @@ impl Link {
             }
             (self.low, self.vain, self.since) = (None, 0, now);
             (self.factor, self.earlier) = (0.0, SEEK);
-            (self.seeks, self.free) = (true, 0);
+            (self.seeks, self.free, self.slowed) = (true, 0, now);
         }
         let calm = self.factor < SEEK && self.earlier < SEEK;
         let sudden = calm && seen.delay > before + rtt / JUMP;
@@ -153,7 +161,10 @@ impl Link {
             true => seen.delay.min(before), // a queue lasts longer than a round
             false => seen.delay,
         };
-        let factor = self.next_factor(delay, rtt);
+        let mut factor = self.next_factor(delay, rtt);
+        if now >= self.slowed + SLOWS && !self.seeks {
+            (self.slowed, factor) = (now, factor.min(SLOW_FACTOR));
+        }
         self.earlier = std::mem::replace(&mut self.factor, factor);
         let enough = self.best() * rtt.as_secs_f64() >= LEAST;
         enough.then(|| self.best() * self.factor)

@@ -81,6 +81,24 @@ fn a_link_is_filled_without_a_long_queue() {
     assert!(longest < RTT / LATE, "{longest:?}");
 }
 
+/// Else the shortest round trip that is remembered would grow with each queue.
+#[test]
+fn a_long_transfer_sees_the_empty_link_every_ten_seconds() {
+    let mut model = Model::new();
+    model.rounds(20);
+    let (mut seen, mut carried, mut rounds) = (model.now, 0.0, 0);
+    let end = model.now + Duration::from_secs(120);
+    while model.now < end {
+        carried += model.round(true);
+        rounds += 1;
+        if model.queue < 0.001 {
+            seen = model.now;
+        }
+        assert!(model.now - seen < Duration::from_secs(10));
+    }
+    assert!(carried / f64::from(rounds) > 0.98);
+}
+
 #[test]
 fn what_a_link_gains_is_found() {
     let mut model = Model::new();
