@@ -31,7 +31,8 @@ fn live(input: &mut Unstructured<'_>) -> Result<()> {
 
 fn setup(input: &mut Unstructured<'_>) -> Result<Setup> {
     let initial_window = *input.choose(&[64 << 10, 64 << 10, 100_000])?;
-    let receive_budget = *input.choose(&[0, 100_000, 4_000_000])?;
+    let tiny = input.int_in_range(1..=100)?;
+    let receive_budget = *input.choose(&[0, tiny, 100_000, 4_000_000])?;
     let send_buffer = *input.choose(&[1, 100, 64 << 10, 200_000])?;
     let protocol = *input.choose(&[Protocol::V1, Protocol::V1, Protocol::Auto])?;
     let config = Config::default()

@@ -213,7 +213,10 @@ impl Connection {
             return; // the peer is asked to stop
         }
         buffer.fit((2 * buffer.len()).max(self.config.settings.initial_window as usize));
-        let waits = state.window_delayed;
+        let waits = state.window_delayed && self.recv_budget.left() > 0;
+        if !waits && self.recv_budget.is_due(credit, buffer.len(), waits) {
+            buffer.fit(buffer.len()); // no more memory than bytes holds a WINDOW up
+        }
         if self.recv_budget.pay(credit, buffer.memory(), waits) && self.end.is_none() {
             state.owed.window = true;
             self.queue_control(key);

@@ -277,19 +277,24 @@ impl RecvBudget {
         credit.received + self.window / 2 >= credit.limit
     }
 
-    /// Gives credit for what takes no memory any more, where `memory` is what a
-    /// channel still has. True if the peer is to be told. `waits`: more may be read
-    /// soon, and a timer looks again.
-    pub fn pay(&mut self, credit: &mut RecvCredit, memory: usize, waits: bool) -> bool {
-        let limit = (credit.received + self.window).saturating_sub(memory as u64);
+    /// Whether there is enough to give for what takes no memory any more, where
+    /// `memory` is what a channel still has. `waits`: more may be read soon, and a
+    /// timer looks again.
+    pub fn is_due(&self, credit: &RecvCredit, memory: usize, waits: bool) -> bool {
         let mut least = self.window / 2;
         if waits {
             let loan = most_borrowed(credit.limit, self.window).min(self.left());
             least = least.max((loan / PART).min(MOST_UNPAID));
         }
-        if limit < credit.limit + least {
+        credit.received + self.window >= credit.limit + least + memory as u64
+    }
+
+    /// Gives credit, if [it is due](Self::is_due). True if the peer is to be told.
+    pub fn pay(&mut self, credit: &mut RecvCredit, memory: usize, waits: bool) -> bool {
+        if !self.is_due(credit, memory, waits) {
             return false;
         }
+        let limit = credit.received + self.window - memory as u64;
         let before = credit.borrowed();
         credit.limit = limit;
         self.borrowed -= before - credit.borrowed();
