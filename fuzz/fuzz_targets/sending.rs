@@ -16,6 +16,8 @@ pub struct Sending {
     announced: u64,
     /// The window at first, then what the last WINDOW said (W10).
     limit: u64,
+    /// Of what was written, what must leave before the RESET of one that is let go.
+    least: u64,
     state: State,
     /// The code of the RESET that must follow.
     owes_reset: Option<u32>,
@@ -120,7 +122,7 @@ impl Sending {
         if self.state == State::Open {
             match self.unsent() {
                 0 => self.fail(State::GivenUp, 0),
-                _ => self.state = State::Cut,
+                _ => (self.state, self.least) = (State::Cut, self.written.min(self.limit)),
             }
         }
     }
@@ -163,7 +165,7 @@ impl Sending {
 
     pub fn reset(&mut self, code: u32) {
         let owed = match self.state {
-            State::Cut if self.sent >= self.written.min(self.limit) => Some(0),
+            State::Cut if self.sent >= self.least => Some(0),
             _ => self.owes_reset.take(),
         };
         assert_eq!(owed, Some(code));

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use tcpchan::proto::Role;
 use tcpchan::{Config, Protocol};
 use world::World;
-use world::actions::{Action, Setup};
+use world::actions::{Action, MOST, Setup};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
@@ -53,7 +53,7 @@ fn action(input: &mut Unstructured<'_>) -> Result<Action> {
     let kind: u8 = input.arbitrary()?;
     let role = [Role::Client, Role::Server][usize::from(kind & 1)];
     let nth = |input: &mut Unstructured<'_>| input.arbitrary::<u8>().map(usize::from);
-    let size = |input: &mut Unstructured<'_>| input.int_in_range(1..=30_000usize);
+    let size = |input: &mut Unstructured<'_>| input.int_in_range(1..=MOST);
     Ok(match kind / 2 % 20 {
         0 => Open(role, 1 + nth(input)? % 3),
         1 | 2 => Accept(role),
