@@ -66,3 +66,28 @@ fn a_channel_that_was_given_up_takes_no_turn_of_those_who_wait() {
     raw.hear();
     assert!(raw.core.stats().bytes_sent > sent + 14_000);
 }
+
+/// It had waited too, and its own WINDOW gave it all that it needed.
+#[test]
+fn a_channel_that_pays_back_takes_no_turn_of_those_who_wait() {
+    let mut said = Settings::default();
+    said.receive_budget = 30_000;
+    let mut raw = Raw::server_with(said);
+    let [a, b] = [(); 2].map(|()| raw.core.open().unwrap());
+    let window = WINDOW as usize;
+    for (key, bytes) in [
+        (a, window),
+        (a, 15_000),
+        (a, 20_000),
+        (b, window),
+        (b, 20_000),
+    ] {
+        assert_eq!(raw.core.write(key, &vec![7; bytes]), Ok(bytes));
+        raw.hear();
+    }
+    let sent = raw.core.stats().bytes_sent;
+    let limit = 2 * WINDOW + 15_000;
+    raw = raw.say(Control::Window { channel: 1, limit });
+    raw.hear();
+    assert!(raw.core.stats().bytes_sent > sent + 40_000);
+}

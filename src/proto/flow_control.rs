@@ -70,7 +70,7 @@ impl SendCredit {
     }
 
     /// Bytes that may be sent without borrowing.
-    fn own(&self) -> u64 {
+    pub fn own(&self) -> u64 {
         self.limit.saturating_sub(self.sent)
     }
 

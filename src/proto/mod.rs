@@ -341,7 +341,7 @@ impl Connection {
 
     /// So many bytes were paid back: those who wait for them are looked at, as far
     /// as they reach. The others' turn comes with the next, or with their own
-    /// WINDOW. One that has ended meanwhile takes no turn.
+    /// WINDOW. One that needs no loan any more takes no turn.
     fn lend(&mut self, bytes: u64) {
         let mut turns = bytes.div_ceil(MAX_DATA as u64);
         while turns > 0
@@ -349,7 +349,7 @@ impl Connection {
         {
             if let Some(state) = self.channels.get_mut(key) {
                 state.waits_for_budget = false;
-                turns -= u64::from(!state.send.buffer.is_empty());
+                turns -= u64::from(state.needs_loan());
             }
             self.queue_data(key);
         }
