@@ -164,6 +164,20 @@ fn limits_that_contradict_each_other_are_refused() {
     ]);
 }
 
+/// Below it honest peers are cut off.
+#[test]
+fn the_frames_of_a_second_have_a_least_value() {
+    are_refused([
+        ("pings_per_second", error(config().pings_per_second(63))),
+        (
+            "idle_frames_per_second",
+            error(config().idle_frames_per_second(999)),
+        ),
+    ]);
+    let config = config().pings_per_second(64);
+    assert!(config.unwrap().idle_frames_per_second(1_000).is_ok());
+}
+
 #[test]
 fn the_least_and_the_most_of_each_can_be_had() {
     let least = config()

@@ -6,7 +6,7 @@ mod raw;
 use std::time::{Duration, Instant};
 
 use raw::Raw;
-use tcpchan::proto::{Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Read, Role};
 use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Settings, Version};
 use tcpchan::{Config, wire};
 
@@ -40,6 +40,115 @@ fn nothing_follows_closed() {
     assert_eq!(events, [Event::Closed]);
 }
 
+/// A peer that was given up takes bytes after all.
+#[test]
+fn nothing_follows_closed_when_a_dead_peer_is_heard() {
+    let mut raw = Raw::client();
+    while raw.core.error().is_none() {
+        raw.now = raw.core.poll_timeout().unwrap();
+        raw.core.handle_timeout(raw.now);
+    }
+    assert_eq!(raw.core.error(), Some(&ConnectionError::Dead));
+    assert_eq!(events(&mut raw), [Event::Suspect, Event::Closed]);
+    raw.core.handle_progress(raw.now);
+    assert_eq!(events(&mut raw), []);
+}
+
+/// Settings of a peer whose credit is never used up.
+fn endless() -> Settings {
+    let mut settings = Settings::default();
+    settings.initial_window = i32::MAX as u32;
+    settings
+}
+
+fn events(raw: &mut Raw) -> Vec<Event> {
+    std::iter::from_fn(|| raw.core.poll_event()).collect()
+}
+
+/// What comes last of a transport that carries 5 kB in each of so many round trips,
+/// with the connection's end before the last one or not.
+fn held_up(rounds: u32, ends: bool) -> Vec<Event> {
+    let round = Duration::from_millis(50);
+    let mut raw = Raw::server_with(endless()).opened();
+    raw.now += round;
+    raw = raw.say(Control::Pong { token: 1 });
+    for nth in 1..=rounds {
+        events(&mut raw);
+        raw.core.write(raw.key(), &[7; 5_000]).unwrap();
+        raw.hear();
+        raw.core.handle_blocked(raw.now);
+        if ends && nth == rounds {
+            raw.core.close("");
+        }
+        raw.now += round;
+        raw.core.handle_progress(raw.now);
+    }
+    events(&mut raw)
+}
+
+#[test]
+fn nothing_follows_closed_when_the_transport_was_held_up() {
+    let first = (1..40).find(|rounds| held_up(*rounds, false).contains(&Event::HeldUp));
+    assert_eq!(held_up(first.unwrap(), true), [Event::Closed]);
+}
+
+/// Else a peer could fill the memory of a driver that is slow to look.
+#[test]
+fn that_a_channel_waits_is_told_once_until_it_is_polled() {
+    let mut raw = Raw::client();
+    for nth in 0..100 {
+        raw = raw.accepted(2 * nth + 1);
+    }
+    assert_eq!(events(&mut raw), [Event::Acceptable]);
+    raw = raw.accepted(201);
+    assert_eq!(events(&mut raw), [Event::Acceptable]);
+}
+
+#[test]
+fn a_cut_behind_a_finish_is_no_reset() {
+    let mut raw = Raw::server().opened();
+    let key = raw.key();
+    raw.core.write(key, b"x").unwrap();
+    raw.core.finish(key).unwrap();
+    raw.core.cut(key, 7);
+    assert_eq!(
+        raw.hear(),
+        [Control::Fin {
+            channel: 1,
+            debt: 0
+        }]
+    );
+    assert_eq!(raw.core.stats().reset, 0);
+}
+
+#[test]
+fn what_ends_with_the_connection_has_carried_its_bytes() {
+    let mut raw = Raw::client().accepted(1).data(1, 1_000);
+    raw = raw.released_unfinished().accepted(3).data(3, 200);
+    raw.core.write(raw.key(), &[7; 30]).unwrap();
+    raw.hear();
+    raw.core.handle_eof();
+    assert_eq!(raw.core.stats().carried, 1_000);
+    raw = raw.released_unfinished();
+    assert_eq!(raw.core.stats().carried, 1_230);
+}
+
+#[test]
+fn what_a_goaway_refuses_counts_as_refused() {
+    let mut raw = Raw::server().opened().opened().opened();
+    let reset = raw.core.open().unwrap();
+    raw.core.reset(reset, 7);
+    raw.hear();
+    let waits = raw.core.open().unwrap(); // the peer never heard of it
+    let (last, code, text) = (1, 0, "bye".to_owned());
+    raw = raw.say(Control::GoAway { last, code, text });
+    let told = raw.core.read(raw.key(), &mut [0; 9]);
+    assert!(matches!(told, Err(ChannelError::Refused(_))), "{told:?}");
+    assert_eq!(raw.core.stats().refused, 2);
+    assert_eq!(raw.core.stats().reset, 1);
+    raw.core.release(waits);
+}
+
 /// A version byte 0 in the middle of a version 1 connection is a
 /// violation; it ends without a GOAWAY and tells the user to change Config::protocol.
 #[test]
@@ -62,9 +171,7 @@ fn another_version_in_the_middle_is_a_violation() {
 /// that streams gets nothing at all (its fair share is a sixth).
 #[test]
 fn quiet_channels_do_not_starve_a_stream() {
-    let mut settings = Settings::default();
-    settings.initial_window = i32::MAX as u32;
-    let mut raw = Raw::server_with(settings);
+    let mut raw = Raw::server_with(endless());
     let keys: Vec<Key> = (0..6).map(|_| raw.core.open().unwrap()).collect();
     raw.hear();
     let ids: Vec<u32> = keys.iter().map(|k| raw.core.id(*k).unwrap()).collect();

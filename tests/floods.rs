@@ -14,7 +14,7 @@ use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Protocol, Version};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What the limits of these tests are set to.
-const RATE: u32 = 64;
+const RATE: u32 = 1_000;
 
 fn limits() -> Config {
     let config = Config::default()
@@ -215,10 +215,8 @@ fn frames_for_a_channel_that_is_over() {
     };
     limited(over, RATE + late, "change nothing", window);
     limited(over, RATE + late, "change nothing", stop);
-    limited(over, RATE + late, "change nothing", reset);
-    limited(over, RATE + late, "change nothing", |raw, _| {
-        raw.data(channel, 1)
-    });
+    limited(over, RATE, "change nothing", reset);
+    limited(over, RATE, "change nothing", |raw, _| raw.data(channel, 1));
 }
 
 #[test]
@@ -301,9 +299,56 @@ fn a_peer_that_reads_now_and_then_is_not_given_up() {
 #[test]
 fn frames_of_no_bytes() {
     let start = || Raw::version0_client_of(limits()).accepted(1);
-    start().times(RATE, |raw, _| raw.frame(1, &[])).lives();
-    let flood = start().times(RATE + 1, |raw, _| raw.frame(1, &[]));
-    flood.fails(LIMIT, "change nothing");
+    for channel in [1, 9] {
+        let empty = |raw: Raw, _| raw.frame(channel, &[]); // there is no channel 9
+        start().times(RATE, empty).lives();
+        let flood = start().times(RATE + 1, empty);
+        flood.fails(LIMIT, "change nothing");
+    }
+}
+
+#[test]
+fn channels_of_version_0_that_are_opened_and_closed() {
+    let start = || Raw::version0_client_of(limits());
+    let cancel = |raw: Raw, nth| {
+        let channel = nth + 1;
+        let raw = raw.accepted(channel).data(channel, 1);
+        raw.say(Control::Close { channel }).released_unfinished()
+    };
+    start().times(RATE + 256, cancel).lives();
+    let flood = start().times(RATE + 257, cancel);
+    flood.fails(LIMIT, "cancels a second");
+    let rested = start().times(RATE + 256, cancel).wait(SECOND);
+    rested.times(RATE, cancel).lives();
+}
+
+#[test]
+fn a_channel_of_version_0_that_got_an_answer_or_was_given_up_here_is_no_cancel() {
+    let start = || Raw::version0_client_of(limits());
+    let answered = |raw: Raw, nth| {
+        let channel = nth + 1;
+        let mut raw = raw.accepted(channel);
+        raw.core.write(raw.key(), b"x").unwrap();
+        let raw = heard(raw).say(Control::Close { channel });
+        raw.released_unfinished()
+    };
+    start().times(3 * RATE, answered).lives();
+    let given_up = |raw: Raw, nth| {
+        let channel = nth + 1;
+        let mut raw = raw.accepted(channel);
+        raw.core.write(raw.key(), b"x").unwrap();
+        let raw = raw.released_unfinished();
+        heard(raw.say(Control::Close { channel }))
+    };
+    start().times(3 * RATE, given_up).lives();
+    let answered_by_nothing = |raw: Raw, nth| {
+        let channel = nth + 1;
+        let mut raw = raw.accepted(channel);
+        raw.core.finish(raw.key()).unwrap();
+        let raw = heard(raw).say(Control::Close { channel });
+        raw.released_unfinished()
+    };
+    start().times(3 * RATE, answered_by_nothing).lives();
 }
 
 #[test]
@@ -314,9 +359,9 @@ fn channels_of_version_0_that_this_side_is_made_to_close() {
         let channel = nth + 2;
         heard(raw.open(channel)).say(Control::Close { channel })
     };
-    start().times(RATE, open_and_close).lives();
-    let flood = start().times(2 * RATE + 256, open_and_close);
-    flood.fails(LIMIT, "a second");
+    start().times(RATE + 256, open_and_close).lives();
+    let flood = start().times(RATE + 257, open_and_close);
+    flood.fails(LIMIT, "cancels a second");
 }
 
 #[test]
@@ -339,8 +384,15 @@ fn channels_of_version_0_beyond_those_there_may_be() {
         let channel = nth + 1000;
         heard(raw.open(channel)).say(Control::Close { channel })
     };
-    start().times(RATE, open_and_close).lives();
+    start().times(RATE + 256, open_and_close).lives();
     let flood = start().times(RATE + 257, open_and_close);
+    flood.fails(LIMIT, "cancels a second");
+    let close_unheard = |raw: Raw, nth| {
+        let channel = nth + 1000;
+        raw.open(channel).say(Control::Close { channel })
+    };
+    start().times(RATE + 256, close_unheard).lives();
+    let flood = start().times(RATE + 257, close_unheard);
     flood.fails(LIMIT, "cancels a second");
 }
 

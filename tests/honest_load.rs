@@ -4,7 +4,7 @@
 #[path = "support/pair.rs"]
 mod pair;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pair::Pair;
 use tcpchan::Config;
@@ -24,6 +24,8 @@ fn apart(half: Duration) -> Pair {
 
 fn is_well(pair: &Pair) {
     assert_eq!((pair.client.error(), pair.server.error()), (None, None));
+    let charged = [&pair.client, &pair.server].map(|core| core.stats().idle_frames);
+    assert_eq!(charged, [0, 0]);
 }
 
 /// Reads what is there; whether more can come.

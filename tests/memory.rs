@@ -2,6 +2,7 @@
 //! counted by the allocator.
 
 use std::alloc::System;
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -290,7 +291,7 @@ fn debts_of_channels_that_have_ended() {
     let bound = small().memory(0);
     let mut peer = Peer::client(small());
     let mut next = 1;
-    for round in 0..10 {
+    for round in 0..6 {
         while peer.channels.len() < 256 {
             let at = peer.opens(next);
             next += 2;
@@ -421,6 +422,96 @@ fn a_byte_left_of_much_in_each_channel_of_version_0() {
         peer.is_read(at, (2 << 20) - 1);
     }
     fits(&meter, bound, 0.0);
+}
+
+/// A peer of version 0 opens and closes channels, as many as it may give up, and
+/// never reads. `act` is what the application does before the peer's CLOSE; it polls
+/// no event.
+fn reads_nothing(open: u32, act: impl Fn(&mut Connection, Key)) {
+    let meter = Meter::new();
+    let config = small().protocol(Protocol::V0).receive_budget(1 << 10);
+    let config = config.send_buffer(8 << 10).unwrap();
+    let bound = config.memory(0);
+    let mut peer = Peer::new(Role::Server, Version::V0, config);
+    peer.hear();
+    for id in ids(open) {
+        peer.opens(id);
+    }
+    let mut first = None;
+    for nth in 0..100_000 {
+        let channel = 1_000 + nth;
+        peer.now += Duration::from_micros(110);
+        peer.say(Control::Open { channel });
+        let key = peer.core.accept();
+        if let Some(key) = key {
+            act(&mut peer.core, key);
+        }
+        peer.say(Control::Close { channel });
+        if let Some(key) = key {
+            peer.core.release(key);
+        }
+        if nth == 1_000 {
+            first = Some(meter.held());
+        }
+    }
+    assert_eq!(peer.core.error(), None);
+    assert_eq!(peer.core.channels(), open as usize);
+    fits(&meter, bound, 0.0);
+    let (first, last) = (first.unwrap(), meter.held());
+    // The harness allocates a little meanwhile; a word for each channel is 800 KB.
+    let most = first + (64 << 10);
+    assert!(last <= most, "{last} bytes, and {first} at first");
+}
+
+#[test]
+fn channels_of_version_0_that_come_and_go_while_the_peer_reads_nothing() {
+    reads_nothing(0, |_, _| {});
+}
+
+#[test]
+fn channels_of_version_0_whose_answers_the_peer_does_not_read() {
+    reads_nothing(0, |core, key| {
+        core.write(key, b"answer").unwrap();
+    });
+    reads_nothing(0, |core, key| core.finish(key).unwrap()); // an empty one
+}
+
+/// Here the peer takes the first bytes of each.
+#[test]
+fn channels_of_version_0_that_are_closed_amid_their_answers() {
+    let (now, out) = (Instant::now(), RefCell::default());
+    reads_nothing(0, |core, key| {
+        core.write(key, &[7; 8 << 10]).unwrap();
+        let mut out = out.borrow_mut();
+        assert!(core.poll_transmit(&mut out, 1, now) < 8 << 10);
+        out.clear();
+    });
+}
+
+#[test]
+fn channels_of_version_0_that_are_refused_while_the_peer_reads_nothing() {
+    reads_nothing(256, |_, _| {});
+}
+
+#[test]
+fn refusals_of_version_0_that_the_peer_does_not_take() {
+    let meter = Meter::new();
+    let config = small().protocol(Protocol::V0).receive_budget(1 << 10);
+    let config = config.send_buffer(1 << 10).unwrap();
+    let config = config.cancels_per_second(1 << 20).unwrap();
+    let bound = config.memory(0);
+    let mut peer = Peer::new(Role::Server, Version::V0, config);
+    for id in ids(256 + (1 << 16)) {
+        peer.say(Control::Open { channel: id });
+    }
+    assert_eq!((peer.core.error(), peer.core.channels()), (None, 256));
+    fits(&meter, bound, 0.0);
+    peer.say(Control::Open { channel: 1 << 20 });
+    let error = peer.core.error();
+    assert!(matches!(
+        error,
+        Some(ConnectionError::Violation { code: 3, .. })
+    ));
 }
 
 #[test]

@@ -564,21 +564,149 @@ fn this_sides_channels_are_bounded_and_each_that_is_over_makes_room() {
 }
 
 #[test]
-fn the_peers_channels_beyond_the_limit_are_closed_and_a_flood_ends_the_connection() {
-    let config = config(Protocol::V0).max_channels(256).unwrap();
-    let mut side = Side::up(Role::Server, config);
-    for id in 0..257 {
-        side.gets(&short(OPEN, id));
+fn the_peers_channels_beyond_the_limit_are_closed_however_many_come() {
+    let (mut side, _) = full(Role::Server);
+    for id in 1000..6000 {
+        side.gets(&[short(OPEN, id), data(id, b"ask")].concat());
     }
-    assert_eq!(side.closes(), [256]);
-    assert_eq!(std::iter::from_fn(|| side.core.accept()).count(), 256);
-    for id in 1000..1256 {
-        side.gets(&short(OPEN, id));
+    assert_eq!(side.core.channels(), 256);
+    assert!(side.core.wants_transmit());
+    assert_eq!(side.closes(), (1000..6000).collect::<Vec<u32>>());
+    assert_eq!(side.core.accept(), None);
+    // The peer may have closed them at the same time.
+    for id in 1000..6000 {
+        side.gets(&short(CLOSE, id));
     }
     assert_eq!(side.core.error(), None);
-    side.gets(&short(OPEN, 2000));
+}
+
+/// A side whose peer has as many channels as it may, under even numbers.
+fn full(role: Role) -> (Side, Vec<Key>) {
+    let config = config(Protocol::V0).max_channels(256).unwrap();
+    let config = config.idle_frames_per_second(1_000).unwrap();
+    let mut side = Side::up(role, config);
+    let keys = (0..256).map(|nth| side.accepted(2 * nth)).collect();
+    (side, keys)
+}
+
+#[test]
+fn a_number_that_was_refused_can_be_used_again() {
+    let (mut side, keys) = full(Role::Server);
+    side.gets(&short(OPEN, 1001));
+    assert_eq!(side.closes(), [1001]);
+    side.gets(&[short(OPEN, 1001), short(CLOSE, 1001)].concat()); // before it hears
+    side.gets(&short(CLOSE, 0));
+    side.core.release(keys[0]);
+    let again = side.accepted(1001);
+    assert_eq!(side.closes(), [] as [u32; 0]);
+    assert!(side.core.write(again, b"on").is_ok());
+}
+
+#[test]
+fn a_number_whose_refusal_has_not_left_is_nobodys() {
+    let (mut side, _) = full(Role::Client);
+    side.gets(&short(OPEN, 1));
+    side.core.open().unwrap();
+    assert_eq!(side.sent(), [(OPEN, 3, vec![]), (CLOSE, 1, vec![])]);
+    side.gets(&[short(OPEN, 1), short(OPEN, 1)].concat());
     let error = side.core.error().unwrap().to_string();
-    assert!(error.contains("more channels"), "{error}");
+    assert!(error.contains("channel 1 was opened twice"), "{error}");
+}
+
+/// It can't be told how many it may open.
+#[test]
+fn a_peer_with_a_larger_limit_of_its_own_is_refused_what_is_too_much() {
+    let few = config(Protocol::V0).max_channels(256).unwrap();
+    let mut client = Side::new(Role::Client, config(Protocol::Auto));
+    let mut server = Side::new(Role::Server, few);
+    run(&mut client, &mut server);
+    let keys: Vec<Key> = std::iter::from_fn(|| client.core.open().ok()).collect();
+    assert_eq!(keys.len(), 1024);
+    for key in &keys {
+        client.core.write(*key, b"ask").unwrap();
+    }
+    run(&mut client, &mut server);
+    let theirs: Vec<Key> = std::iter::from_fn(|| server.core.accept()).collect();
+    assert_eq!(theirs.len(), 256);
+    let (taken, refused) = keys.split_at(256);
+    for key in refused {
+        assert_eq!(client.read(*key), (vec![], Ok(Read::Finished)));
+        assert_eq!(client.core.write(*key, b"x"), Err(ChannelError::Stopped(0)));
+        client.core.release(*key);
+    }
+    for (here, there) in taken.iter().zip(theirs) {
+        assert_eq!(server.read(there).0, b"ask");
+        server.core.write(there, b"answer").unwrap();
+        server.core.finish(there).unwrap();
+        server.core.release(there);
+        run(&mut client, &mut server);
+        assert_eq!(client.read(*here).0, b"answer");
+        client.core.release(*here);
+    }
+    run(&mut client, &mut server);
+    for side in [&client, &server] {
+        assert_eq!((side.core.channels(), side.core.error()), (0, None));
+    }
+}
+
+/// Those are thrown out of the queues.
+#[test]
+fn what_waits_among_channels_that_are_over_leaves_in_its_order() {
+    let mut side = Side::server();
+    let mut expected = Vec::new();
+    for id in 1..=3 {
+        let key = side.accepted(id);
+        side.core.write(key, b"answer").unwrap();
+        expected.push((DATA, id, b"answer".to_vec()));
+        for other in 1000..2000 {
+            let key = side.accepted(other);
+            side.core.write(key, b"answer").unwrap();
+            side.gets(&short(CLOSE, other));
+            side.core.release(key);
+        }
+    }
+    assert!(side.core.sending() < 30);
+    assert_eq!(side.sent(), expected);
+}
+
+/// The peer may be far from having the CLOSE.
+#[test]
+fn what_is_sent_on_a_channel_that_was_just_closed_is_dropped() {
+    let mut side = Side::server();
+    let key = side.accepted(7);
+    side.core.reset(key, 0);
+    side.core.release(key);
+    assert_eq!(side.closes(), [7]);
+    for _ in 0..20_000 {
+        side.gets(&data(7, b"x"));
+    }
+    assert_eq!(side.core.error(), None);
+    assert_eq!(side.core.stats().buffered, 0);
+}
+
+#[test]
+fn a_cut_behind_a_finish_leaves_the_answer_to_be_read() {
+    let mut side = Side::client();
+    let key = side.core.open().unwrap();
+    side.core.write(key, b"ask").unwrap();
+    side.core.finish(key).unwrap();
+    side.core.cut(key, 0);
+    let sent = [(OPEN, 1, vec![]), (DATA, 1, b"ask".to_vec())];
+    assert_eq!(side.sent(), sent);
+    side.gets(&data(1, b"answer"));
+    assert_eq!(side.read(key).0, b"answer");
+    assert_eq!(side.core.stats().reset, 0);
+}
+
+#[test]
+fn bytes_of_both_directions_count_as_carried() {
+    let mut side = Side::server();
+    let key = side.accepted(7);
+    side.core.write(key, b"answer").unwrap();
+    side.sent();
+    side.gets(&[data(7, b"ask"), short(CLOSE, 7)].concat());
+    side.core.release(key);
+    assert_eq!(side.core.stats().carried, 9);
 }
 
 #[test]

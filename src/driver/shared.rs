@@ -37,8 +37,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub core: proto::Connection,
-    /// When the task last read: precise enough to judge how fast windows are
-    /// used, and spares a look at the clock for every read.
+    /// When the task last read: precise enough for what a handle sends, where no time
+    /// is measured from it.
     pub clock: Instant,
     /// When the task looks at the time next.
     pub armed: Instant,

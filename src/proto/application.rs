@@ -41,7 +41,7 @@ impl Connection {
         let id = self.next_id();
         self.local.opened += 1;
         self.counters.opened += 1;
-        let state = State::new(id, true, self.send_limit(), self.recv_budget.credit());
+        let state = self.begin(id, true);
         let key = self.channels.insert(state);
         self.owed.opens.push_back(key);
         Ok(key)
@@ -126,7 +126,7 @@ impl Connection {
 
     pub(super) fn drained(&mut self) {
         self.drain = Drain::Done;
-        self.events.push_back(Event::Drained);
+        self.events.push(Event::Drained);
     }
 
     /// Ends the connection and every channel on it, now.
@@ -195,7 +195,16 @@ impl Connection {
         self.buffered -= n as u64;
         match self.version {
             Some(Version::V0) => state.recv.buffer.fit_content(), // no credit to give
-            _ => self.pay(key),
+            _ => {
+                let (credit, waits) = (&state.recv.credit, state.window_delayed);
+                let due = match state.peer_ended {
+                    true => credit.borrowed() > 0,
+                    false => self.recv_budget.is_due(credit, 0, waits),
+                };
+                if due {
+                    self.pay(key);
+                }
+            }
         }
         Ok(Read::Bytes(n))
     }
@@ -273,9 +282,13 @@ impl Connection {
     }
 
     /// Gives up the send half as [`reset`](Self::reset) does, but behind what
-    /// was written, as far as the peer's window has room for that.
+    /// was written, as far as the peer's window has room for that. One that was
+    /// finished stays so.
     pub fn cut(&mut self, key: Key, code: u32) {
-        self.give_up(key, |state| state.cut(code));
+        let state = self.channels.get(key);
+        if state.is_some_and(|state| state.send.half == Half::Open) {
+            self.give_up(key, |state| state.cut(code));
+        }
     }
 
     fn give_up(&mut self, key: Key, how: impl FnOnce(&mut State)) {
@@ -320,7 +333,8 @@ impl Connection {
         self.unseen -= usize::from(state.is_unseen());
         self.buffered -= dropped(state);
         if self.end.is_some() {
-            self.channels.remove(key);
+            let state = self.channels.remove(key);
+            self.counters.carried += state.map_or(0, |state| state.carried());
             return;
         }
         if state.send.half == Half::Open {

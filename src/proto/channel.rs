@@ -161,6 +161,11 @@ impl State {
         self.released && self.peer_ended && !self.owes() && !self.send.half.is_alive()
     }
 
+    /// Bytes, both ways.
+    pub fn carried(&self) -> u64 {
+        self.send.credit.sent + self.recv.credit.received
+    }
+
     /// Whether it owes the peer an end.
     pub fn owes(&self) -> bool {
         self.owed.stop || self.owed.reset || self.owed.close
@@ -171,19 +176,16 @@ impl State {
         self.handed && !self.ours && !self.begun
     }
 
-    /// Whether a data frame or an end could be sent now.
-    pub fn can_send(&self, budget: &SendBudget) -> bool {
+    /// Whether a data frame or an end could be sent now, of so many bytes that wait.
+    #[inline]
+    pub fn can_send(&self, waiting: usize, budget: &SendBudget) -> bool {
+        let room = || budget.room(&self.send.credit, waiting as u64) > 0;
         match self.send.half {
+            Half::Open => waiting > 0 && room(),
+            Half::Ending => waiting == 0 || room(),
             Half::Cut(_) => true, // without what it may not send
-            half if self.send.buffer.is_empty() => half == Half::Ending,
-            half => half.is_alive() && self.room(budget) > 0,
+            Half::Done | Half::Failed(_) => false,
         }
-    }
-
-    /// Of the bytes that wait, how many may be sent now.
-    pub fn room(&self, budget: &SendBudget) -> u64 {
-        let waiting = self.send.buffer.len() as u64;
-        budget.room(&self.send.credit, waiting)
     }
 
     /// Whether more waits than may be sent without borrowing.
@@ -328,7 +330,8 @@ impl State {
     /// never make room.
     pub fn drop_blocked(&mut self, budget: &SendBudget) {
         if let Half::Cut(_) = self.send.half {
-            let room = self.room(budget);
+            let waiting = self.send.buffer.len() as u64;
+            let room = budget.room(&self.send.credit, waiting);
             self.send.buffer.truncate(room);
         }
     }

@@ -46,14 +46,12 @@ impl Connection {
             return;
         }
         self.held_up = found;
-        if !std::mem::replace(&mut self.told_held_up, true) {
-            self.events.push_back(Event::HeldUp);
-        }
+        self.events.push(Event::HeldUp);
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
         if self.liveness.on_life(now) {
-            self.events.push_back(Event::Recovered);
+            self.events.push(Event::Recovered);
         }
     }
 
@@ -62,13 +60,13 @@ impl Connection {
         if self.poll_timeout().is_none() {
             return;
         }
-        if self.windows_due.is_some_and(|due| due <= now) {
+        if self.recv_budget.due().is_some_and(|due| due <= now) {
             self.give_delayed_windows();
         }
         match self.liveness.due(now) {
             Due::Nothing => {}
             Due::Ping => self.spare.clear(), // nothing has come for a while
-            Due::Suspect => self.events.push_back(Event::Suspect),
+            Due::Suspect => self.events.push(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
             Due::Stalled => self.stalled(),
@@ -108,6 +106,10 @@ impl Connection {
         // Version 0 has no ping, so nothing is due once the hello is through.
         let waits = self.end.is_none() && !(self.is_v0() && self.hello.settings);
         let due = waits.then(|| self.liveness.deadline())?;
-        Some(self.windows_due.map_or(due, |windows| windows.min(due)))
+        Some(
+            self.recv_budget
+                .due()
+                .map_or(due, |windows| windows.min(due)),
+        )
     }
 }

@@ -74,7 +74,7 @@ impl Connection {
             }
             state.send.buffer.clear();
         }
-        self.channels.forget_released();
+        self.counters.carried += self.channels.forget_released();
         self.leaving = 0;
         self.owed = Owed {
             go_away: self.owed.go_away.take(),
@@ -82,7 +82,7 @@ impl Connection {
         };
         self.scheduler = Scheduler::default();
         self.parting = Parting::default();
-        self.events.push_back(Event::Closed);
+        self.events.push(Event::Closed);
         self.end = Some(error);
     }
 

@@ -1,4 +1,7 @@
-use super::Key;
+use std::collections::VecDeque;
+
+use super::table::Table;
+use super::{Key, queues};
 
 /// What [`Connection::poll_event`](super::Connection::poll_event) reports.
 ///
@@ -31,4 +34,53 @@ pub enum Event {
     /// The connection ended, and
     /// [`Connection::error`](super::Connection::error) says why; nothing follows.
     Closed,
+}
+
+/// Events that are not polled yet. A channel knows which of its own are among them.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    queue: VecDeque<Event>,
+    /// Those of the connection that are in the queue, and [`CLOSED`] for ever.
+    told: u16,
+}
+
+const CLOSED: u16 = 1;
+
+impl Events {
+    pub fn push(&mut self, event: Event) {
+        let bit = event.bit();
+        if self.told & (bit | CLOSED) == 0 {
+            self.told |= bit;
+            self.queue.push_back(event);
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Event> {
+        let event = self.queue.pop_front()?;
+        self.told &= !event.bit() | CLOSED;
+        Some(event)
+    }
+
+    /// A channel has left the table.
+    pub fn sweep(&mut self, channels: &Table) {
+        queues::sweep(&mut self.queue, channels);
+    }
+}
+
+impl Event {
+    /// One for each kind of the connection's.
+    fn bit(self) -> u16 {
+        match self {
+            Event::Readable(_) | Event::Writable(_) => 0,
+            Event::Closed => CLOSED,
+            Event::Connected => 1 << 1,
+            Event::Acceptable => 1 << 2,
+            Event::Openable => 1 << 3,
+            Event::Suspect => 1 << 4,
+            Event::Recovered => 1 << 5,
+            Event::HeldUp => 1 << 6,
+            Event::Draining => 1 << 7,
+            Event::Drained => 1 << 8,
+        }
+    }
 }

@@ -4,10 +4,12 @@
 //! a budget that all channels of a direction share. What was read is paid back, so
 //! a channel that rests holds nothing of the budget. No time is in the arithmetic.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use super::ConnectionError;
+use super::channel::State;
 use super::error::code;
+use super::{ConnectionError, Key};
 use crate::wire::MAX_DATA;
 
 /// Bytes that a channel may borrow before its peer has read any of it: an answer
@@ -31,7 +33,7 @@ const MOST_UNPAID: u64 = 1 << 20;
 
 /// How long a WINDOW may wait for more to be read: less than the round trips on
 /// which credit matters.
-pub(super) const DELAY: Duration = Duration::from_millis(20);
+const DELAY: Duration = Duration::from_millis(20);
 
 /// One direction of a channel, as its sender knows it, in bytes.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ pub(super) struct SendBudget {
     /// were returned, both since the connection began.
     ended: u64,
     returned: u64,
+    /// Channels that can send once others have paid back.
+    pub waiting: VecDeque<Key>,
 }
 
 impl SendBudget {
@@ -107,6 +111,7 @@ impl SendBudget {
             borrowed: 0,
             ended: 0,
             returned: 0,
+            waiting: VecDeque::new(),
         }
     }
 
@@ -134,11 +139,22 @@ impl SendBudget {
     }
 
     /// Bytes that a channel may send now, of `waiting` ones.
+    #[inline]
     pub fn room(&self, credit: &SendCredit, waiting: u64) -> u64 {
-        let own = credit.own();
-        if own >= waiting {
-            return waiting;
+        let debt = credit
+            .sent
+            .saturating_add(waiting)
+            .saturating_sub(credit.limit);
+        let most = self.budget - self.budget / 4;
+        match debt == 0 || debt <= FIRST_LOAN && self.borrowed + waiting <= most {
+            true => waiting, // nearly always, and cheap
+            false => self.part(credit, waiting),
         }
+    }
+
+    #[inline(never)]
+    fn part(&self, credit: &SendCredit, waiting: u64) -> u64 {
+        let own = credit.own();
         let all = own.saturating_add(self.lendable(credit));
         match all >= waiting.min(LEAST_LOAN) {
             true => all.min(waiting),
@@ -146,16 +162,21 @@ impl SendBudget {
         }
     }
 
-    /// Whether a channel that may send nothing now could, if others paid back.
-    pub fn helps(&self, credit: &SendCredit) -> bool {
-        self.budget > 0 && credit.borrowed() < most_borrowed(credit.limit, self.window)
+    /// A channel that may not send what it has waits for others to pay back, if that
+    /// can help it.
+    #[inline(never)]
+    pub fn wait(&mut self, state: &mut State) {
+        let credit = &state.send.credit;
+        let helps = credit.borrowed() < most_borrowed(credit.limit, self.window);
+        if self.budget > 0 && helps && !std::mem::replace(&mut state.waits_for_budget, true) {
+            self.waiting.push_back(state.key);
+        }
     }
 
     /// A channel sends so much.
     pub fn spend(&mut self, credit: &mut SendCredit, bytes: u64) {
-        let before = credit.borrowed();
         credit.sent += bytes;
-        self.borrowed += credit.borrowed() - before;
+        self.borrowed += credit.borrowed().min(bytes);
     }
 
     /// A WINDOW (W11): how many bytes it pays back. One that crossed the channel's
@@ -216,7 +237,13 @@ impl RecvCredit {
         self.limit
     }
 
-    fn borrowed(&self) -> u64 {
+    /// Version 0 has no limits.
+    pub fn has_no_limit(&mut self) {
+        self.limit = u64::MAX;
+    }
+
+    /// Bytes that the peer has borrowed.
+    pub fn borrowed(&self) -> u64 {
         self.received.saturating_sub(self.limit)
     }
 }
@@ -232,6 +259,9 @@ pub(super) struct RecvBudget {
     /// and those that the peer was told of.
     returned: u64,
     told: u64,
+    /// Channels whose WINDOW waits for more to be read, and until when.
+    pub delayed: VecDeque<Key>,
+    due: Option<Instant>,
 }
 
 impl RecvBudget {
@@ -242,7 +272,29 @@ impl RecvBudget {
             borrowed: 0,
             returned: 0,
             told: 0,
+            delayed: VecDeque::new(),
+            due: None,
         }
+    }
+
+    /// Notes a channel that has received more, if its WINDOW may now wait for more to
+    /// be read.
+    pub fn delay_window(&mut self, state: &mut State, now: Instant) {
+        if !state.window_delayed && self.is_due(&state.recv.credit, 0, false) {
+            state.window_delayed = true;
+            self.delayed.push_back(state.key);
+            self.due.get_or_insert(now + DELAY);
+        }
+    }
+
+    /// When the WINDOWs that wait are to be given.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub fn take_delayed(&mut self) -> VecDeque<Key> {
+        self.due = None;
+        std::mem::take(&mut self.delayed)
     }
 
     /// Bytes that the peer may still borrow.
@@ -262,31 +314,32 @@ impl RecvBudget {
 
     /// The header of a DATA frame (W10).
     pub fn on_data(&mut self, credit: &mut RecvCredit, len: u64) -> Result<(), ConnectionError> {
-        let before = credit.borrowed();
-        let after = (credit.received + len).saturating_sub(credit.limit);
-        if after - before > self.left() {
+        let received = credit.received + len;
+        let more = received.saturating_sub(credit.limit).min(len);
+        if more > self.left() {
             return Err(violation("DATA beyond the window and the budget"));
         }
-        credit.received += len;
-        self.borrowed += after - before;
+        self.borrowed += more;
+        credit.received = received;
         Ok(())
     }
 
-    /// Whether a WINDOW will be due once all that came was read.
-    pub fn uses_half(&self, credit: &RecvCredit) -> bool {
-        credit.received + self.window / 2 >= credit.limit
+    /// Whether a WINDOW is due for what takes no memory any more, where `memory` is
+    /// what a channel still has. `waits`: more may be read soon, and a timer looks
+    /// again.
+    pub fn is_due(&self, credit: &RecvCredit, memory: usize, waits: bool) -> bool {
+        let taken = credit.limit + memory as u64;
+        credit.received + self.window >= taken + self.least_window(credit, waits)
     }
 
-    /// Whether there is enough to give for what takes no memory any more, where
-    /// `memory` is what a channel still has. `waits`: more may be read soon, and a
-    /// timer looks again.
-    pub fn is_due(&self, credit: &RecvCredit, memory: usize, waits: bool) -> bool {
-        let mut least = self.window / 2;
-        if waits {
-            let loan = most_borrowed(credit.limit, self.window).min(self.left());
-            least = least.max((loan / PART).min(MOST_UNPAID));
+    /// By how much the next WINDOW raises at least.
+    fn least_window(&self, credit: &RecvCredit, waits: bool) -> u64 {
+        let half = self.window / 2;
+        if !waits {
+            return half;
         }
-        credit.received + self.window >= credit.limit + least + memory as u64
+        let loan = most_borrowed(credit.limit, self.window).min(self.left());
+        half.max((loan / PART).min(MOST_UNPAID))
     }
 
     /// Gives credit, if [it is due](Self::is_due). True if the peer is to be told.
@@ -325,7 +378,8 @@ impl RecvBudget {
 
     /// Whether the peer is to be told of what channels which have ended gave back.
     pub fn owes_return(&self) -> bool {
-        self.returned >= self.told + least_return(self.window, self.budget)
+        let least = || least_return(self.window, self.budget);
+        self.returned > self.told && self.returned - self.told >= least()
     }
 
     /// What it is told.

@@ -18,8 +18,10 @@ pub(super) struct Guards {
     /// that this side had to refuse.
     pub cancels: Bucket,
     pub pings: Bucket,
-    /// Frames that change nothing.
+    /// Frames that change nothing, which no honest peer of version 1 sends.
     pub idle: Bucket,
+    /// Frames for channels that are over which may have crossed their end.
+    late: u64,
     /// When more comes in: a tick after the last did.
     due: Instant,
 }
@@ -31,6 +33,8 @@ pub(super) struct Bucket {
     level: u64,
     capacity: u64,
     per_second: u32,
+    /// How many were taken since the connection began.
+    pub taken: u64,
 }
 
 const TOKEN: u64 = 1000;
@@ -50,6 +54,7 @@ impl Guards {
                 config.idle_frames_per_second,
                 0,
             ),
+            late: 0,
             due: now + TICK,
         }
     }
@@ -69,8 +74,16 @@ impl Guards {
     /// A channel is over, and frames for it may still come that have crossed its
     /// end: a STOP, and so many WINDOWs.
     pub fn on_over(&mut self, late_windows: u64) {
-        let more = late_windows.saturating_add(1).saturating_mul(TOKEN);
-        self.idle.level = self.idle.level.saturating_add(more);
+        self.late = self.late.saturating_add(late_windows).saturating_add(1);
+    }
+
+    /// One of those, or else one that changes nothing.
+    pub fn take_late(&mut self) -> Result<(), ConnectionError> {
+        match self.late.checked_sub(1) {
+            Some(left) => self.late = left,
+            None => self.idle.take()?,
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +96,7 @@ impl Bucket {
             level: capacity,
             capacity,
             per_second,
+            taken: 0,
         }
     }
 
@@ -100,6 +114,7 @@ impl Bucket {
             return Err(ConnectionError::violation(code::LIMIT, text));
         };
         self.level = left;
+        self.taken += 1;
         Ok(())
     }
 }

@@ -39,7 +39,9 @@ pub(super) struct Liveness {
     ping: Ping,
     /// When the last ping was answered.
     answered: Instant,
+    /// Of the last ping, and of the last that was answered.
     token: u64,
+    answered_token: u64,
     /// Since when it is.
     suspect: Option<Instant>,
     rtt: Option<Duration>,
@@ -104,6 +106,7 @@ impl Liveness {
             ping: Ping::Owed(now),
             answered: now,
             token: 0,
+            answered_token: 0,
             suspect: None,
             rtt: None,
             min_rtt: None,
@@ -184,11 +187,16 @@ impl Liveness {
     }
 
     /// A pong: a round-trip sample, smoothed as TCP does it (RFC 6298, 1/8).
-    /// Whether it answers the last ping.
+    /// Whether it answers a ping; of several under way the last counts, which a drain
+    /// sends behind another.
     pub fn on_pong(&mut self, token: u64, now: Instant) -> bool {
+        if !(self.answered_token + 1..=self.token).contains(&token) {
+            return false;
+        }
+        self.answered_token = token;
         let at = match self.ping {
             Ping::Sent(sent, at) if sent == token => at,
-            _ => return false,
+            _ => return true,
         };
         self.ping = Ping::No;
         self.answered = now;

@@ -12,6 +12,7 @@ mod guard;
 mod liveness;
 mod pace;
 mod parting;
+mod queues;
 mod receive;
 mod scheduler;
 mod stats;
@@ -19,7 +20,7 @@ mod table;
 mod transmit;
 mod version0;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 pub use self::application::Read;
@@ -34,6 +35,7 @@ pub use self::table::Key;
 
 use self::buffer::Spare;
 use self::channel::State;
+use self::event::Events;
 use self::flow_control::{RecvBudget, SendBudget};
 use self::guard::Guards;
 use self::liveness::Liveness;
@@ -81,14 +83,9 @@ pub struct Connection {
     channels: Table,
     spare: Spare,
     send_budget: SendBudget,
-    /// Channels that can send once others have paid back what they borrowed.
-    waiting_for_budget: VecDeque<Key>,
     recv_budget: RecvBudget,
-    /// Channels whose WINDOW waits for more to be read, and until when.
-    delayed_windows: Vec<Key>,
-    windows_due: Option<Instant>,
     scheduler: Scheduler,
-    events: VecDeque<Event>,
+    events: Events,
     hello: Hello,
     peer: Settings,
     /// The channel whose DATA frame is being received.
@@ -119,7 +116,6 @@ pub struct Connection {
     sends: Pace,
     held_up: Option<HeldUp>,
     pace: Option<u64>,
-    told_held_up: bool,
     end: Option<ConnectionError>,
 }
 
@@ -141,8 +137,6 @@ struct Opener {
     /// The limit that was last told to the peer.
     told: u32,
     draining: bool,
-    /// An event is not polled yet.
-    told_openable: bool,
 }
 
 /// What the connection owes the peer, at most one of each.
@@ -156,6 +150,8 @@ struct Owed {
     hello: bool,
     opens: VecDeque<Key>,
     control: VecDeque<Key>,
+    /// Numbers that get a CLOSE and have no channel; version 0 only.
+    refusals: BTreeSet<u32>,
 }
 
 /// How far this side's drain has come.
@@ -177,7 +173,6 @@ impl Connection {
             limit,
             told: limit,
             draining: false,
-            told_openable: false,
         };
         let assumed = Settings::default();
         let (mine, theirs) = match role {
@@ -192,15 +187,12 @@ impl Connection {
             channels: Table::default(),
             spare: Spare::default(),
             send_budget: SendBudget::new(assumed.initial_window.into(), assumed.receive_budget),
-            waiting_for_budget: VecDeque::new(),
             recv_budget: RecvBudget::new(
                 config.settings.initial_window.into(),
                 config.settings.receive_budget,
             ),
-            delayed_windows: Vec::new(),
-            windows_due: None,
             scheduler: Scheduler::default(),
-            events: VecDeque::new(),
+            events: Events::default(),
             hello: Hello::default(),
             peer: assumed,
             receiving: None,
@@ -223,7 +215,6 @@ impl Connection {
             sends: Pace::new(now),
             held_up: None,
             pace: None,
-            told_held_up: false,
             end: None,
             config,
         }
@@ -257,7 +248,7 @@ impl Connection {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
+        let event = self.events.pop();
         match event {
             Some(Event::Readable(key)) => {
                 if let Some(state) = self.channels.get_mut(key) {
@@ -269,8 +260,6 @@ impl Connection {
                     state.told_writable = false;
                 }
             }
-            Some(Event::HeldUp) => self.told_held_up = false,
-            Some(Event::Openable) => self.local.told_openable = false,
             _ => {}
         }
         event
@@ -285,7 +274,7 @@ impl Connection {
         if let Some(state) = self.channels.get_mut(key)
             && !std::mem::replace(&mut state.told_readable, true)
         {
-            self.events.push_back(Event::Readable(key));
+            self.events.push(Event::Readable(key));
         }
     }
 
@@ -294,7 +283,7 @@ impl Connection {
         if let Some(state) = self.channels.get_mut(key)
             && !std::mem::replace(&mut state.told_writable, true)
         {
-            self.events.push_back(Event::Writable(key));
+            self.events.push(Event::Writable(key));
         }
     }
 
@@ -317,25 +306,15 @@ impl Connection {
         else {
             return;
         };
-        if !state.can_send(&self.send_budget) {
-            return self.wait_for_budget(key);
-        }
-        state.queued_data = true;
-        match state.send.buffer.is_empty() {
-            true => self.scheduler.add_end(key),
-            false => self.scheduler.add(key, &mut state.share),
-        }
-    }
-
-    /// A channel that may not send what it has waits for others, if that helps.
-    fn wait_for_budget(&mut self, key: Key) {
-        if let Some(state) = self.channels.get_mut(key)
-            && state.send.half.is_alive()
-            && !state.send.buffer.is_empty()
-            && self.send_budget.helps(&state.send.credit)
-            && !std::mem::replace(&mut state.waits_for_budget, true)
-        {
-            self.waiting_for_budget.push_back(key);
+        let waiting = state.send.buffer.len();
+        if state.can_send(waiting, &self.send_budget) {
+            state.queued_data = true;
+            match waiting {
+                0 => self.scheduler.add_end(key),
+                _ => self.scheduler.add(key, &mut state.share),
+            }
+        } else if waiting > 0 {
+            self.send_budget.wait(state);
         }
     }
 
@@ -345,7 +324,7 @@ impl Connection {
     fn lend(&mut self, bytes: u64) {
         let mut turns = bytes.div_ceil(MAX_DATA as u64);
         while turns > 0
-            && let Some(key) = self.waiting_for_budget.pop_front()
+            && let Some(key) = self.send_budget.waiting.pop_front()
         {
             if let Some(state) = self.channels.get_mut(key) {
                 state.waits_for_budget = false;
@@ -357,8 +336,7 @@ impl Connection {
 
     /// Gives the WINDOWs that have waited for more to be read.
     fn give_delayed_windows(&mut self) {
-        self.windows_due = None;
-        for key in std::mem::take(&mut self.delayed_windows) {
+        for key in self.recv_budget.take_delayed() {
             if let Some(state) = self.channels.get_mut(key) {
                 state.window_delayed = false;
             }
@@ -382,7 +360,8 @@ impl Connection {
         let Some(state) = self.channels.remove(key) else {
             return;
         };
-        self.counters.carried += state.send.credit.sent + state.recv.credit.received;
+        self.sweep(&state);
+        self.counters.carried += state.carried();
         self.ending -= usize::from(state.ours);
         let late_windows = self.send_budget.late_windows(&state.send.credit);
         self.guards.on_over(late_windows);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::channel::State;
 use super::error::{REFUSED, code};
-use super::flow_control::{DELAY, RecvBudget};
+use super::flow_control::RecvBudget;
 use super::stats::GivenUp;
 use super::table::Table;
 use super::{Connection, ConnectionError, Drain, Event, Key, Opener, Role};
@@ -73,6 +73,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn frames(
         &mut self,
         decoder: &mut Decoder,
@@ -118,6 +119,7 @@ impl Connection {
         Err(ConnectionError::violation(code::HANDSHAKE, text))
     }
 
+    #[inline(never)]
     fn on_control(&mut self, control: Control, now: Instant) -> Result<(), ConnectionError> {
         self.check_order(Some(&control))?;
         match control {
@@ -154,7 +156,7 @@ impl Connection {
             Control::Drain => match std::mem::replace(&mut self.local.draining, true) {
                 true => self.guards.idle.take()?,
                 false => {
-                    self.events.push_back(Event::Draining);
+                    self.events.push(Event::Draining);
                     self.stop_all_parting();
                 }
             },
@@ -187,7 +189,7 @@ impl Connection {
     fn connected(&mut self) {
         self.hello.settings = true;
         self.liveness.on_connected();
-        self.events.push_back(Event::Connected);
+        self.events.push(Event::Connected);
     }
 
     /// The peer's limits are at least what was assumed, so they only rise.
@@ -243,7 +245,7 @@ impl Connection {
         self.counters.accepted += 1;
         self.counters.work += OPENED;
         self.owe_max_channels();
-        let state = State::new(id, false, self.send_limit(), self.recv_budget.credit());
+        let state = self.begin(id, false);
         let key = self.channels.insert(state);
         self.offer(key)
     }
@@ -258,14 +260,14 @@ impl Connection {
         }
         self.incoming.push_back(key);
         if self.incoming.len() == 1 {
-            self.events.push_back(Event::Acceptable);
+            self.events.push(Event::Acceptable);
         }
         Ok(())
     }
 
     fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
-            return self.guards.idle.take();
+            return self.guards.take_late();
         };
         let (key, ended) = (state.key, state.send.ended);
         let credit = &mut state.send.credit;
@@ -285,15 +287,17 @@ impl Connection {
         let Some(state) = state else {
             self.receiving = None;
             // Version 0 can't keep its peer from sending on what was closed.
-            return if v0 { Ok(()) } else { self.guards.idle.take() };
+            return match v0 && len > 0 {
+                true => Ok(()),
+                false => self.guards.idle.take(),
+            };
         };
         let key = state.key;
-        if !v0 {
-            state.on_data(len, &mut self.recv_budget)?;
-            if !state.window_delayed && self.recv_budget.uses_half(&state.recv.credit) {
-                state.window_delayed = true;
-                self.delayed_windows.push(key);
-                self.windows_due.get_or_insert(now + DELAY);
+        match v0 {
+            true => state.recv.credit.received += len as u64,
+            false => {
+                state.on_data(len, &mut self.recv_budget)?;
+                self.recv_budget.delay_window(state, now);
             }
         }
         let parting = state.parting;
@@ -347,7 +351,7 @@ impl Connection {
 
     fn on_stop(&mut self, id: u32, code: u32) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
-            return self.guards.idle.take();
+            return self.guards.take_late();
         };
         let (key, held) = (state.key, state.send.buffer.len());
         let (released, again) = (state.released, state.peer_stopped);
@@ -390,8 +394,10 @@ impl Connection {
     /// The peer ends the connection and never gave these to its application.
     fn refused_above(&mut self, last: u32) {
         for state in self.channels.iter_mut() {
-            if state.ours && state.id > last {
+            if state.ours && state.opened && state.id > last {
                 state.opened = false;
+                let counted = std::mem::replace(&mut state.counted, true);
+                self.counters.refused += u64::from(!counted);
             }
         }
     }

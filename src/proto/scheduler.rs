@@ -9,7 +9,8 @@
 
 use std::collections::VecDeque;
 
-use super::table::Key;
+use super::queues;
+use super::table::{Key, Table};
 
 /// One DATA frame of full size: a turn of a channel that streams.
 const QUANTUM: u32 = crate::wire::MAX_DATA as u32;
@@ -96,6 +97,14 @@ impl Scheduler {
 
     fn others(&self) -> usize {
         self.begun.len() + self.streaming.len()
+    }
+
+    /// A channel has left the table.
+    pub fn sweep(&mut self, channels: &Table) {
+        let streaming = &mut self.streaming;
+        for queue in [&mut self.ends, &mut self.quiet, &mut self.begun, streaming] {
+            queues::sweep(queue, channels);
+        }
     }
 
     /// The next channel; it is in no queue after that.

@@ -52,6 +52,10 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Bytes that were sent, with the protocol's own.
     pub bytes_sent: u64,
+    /// Frames of the peer that changed nothing
+    /// ([`Config::idle_frames_per_second`](crate::Config::idle_frames_per_second)); an
+    /// honest peer of version 1 sends none.
+    pub idle_frames: u64,
     /// Received bytes that wait to be read.
     pub buffered: u64,
     /// Bytes of [`Config::receive_budget`](crate::Config::receive_budget) that the
@@ -144,6 +148,7 @@ impl Connection {
             carried: counters.carried,
             bytes_received: counters.received,
             bytes_sent: counters.sent,
+            idle_frames: self.guards.idle.taken,
             buffered: self.buffered,
             budget_left: self.recv_budget.left(),
         }

@@ -114,16 +114,19 @@ impl Table {
         }
     }
 
-    /// Removes the channels that the application has let go of.
-    pub fn forget_released(&mut self) {
-        let slots = &mut self.slots;
+    /// Removes the channels that the application has let go of; the bytes that they
+    /// have carried.
+    pub fn forget_released(&mut self) -> u64 {
+        let (slots, mut carried) = (&mut self.slots, 0);
         self.states.retain(|_, state| {
             if state.released {
                 slots.remove(&state.id);
+                carried += state.carried();
             }
             !state.released
         });
         self.fit();
+        carried
     }
 
     pub fn get(&self, key: Key) -> Option<&State> {
@@ -141,6 +144,10 @@ impl Table {
     /// A channel that the application has not let go of.
     pub fn held(&mut self, key: Key) -> Option<&mut State> {
         self.get_mut(key).filter(|state| !state.released)
+    }
+
+    pub fn has(&self, key: Key) -> bool {
+        self.get(key).is_some()
     }
 
     pub fn contains(&self, id: u32) -> bool {

@@ -31,7 +31,9 @@ impl Connection {
         } else if self.role == Role::Client || self.hello.received {
             self.hello(out);
             let end = start.saturating_add(budget);
-            self.opens(out, end);
+            if !self.owed.opens.is_empty() {
+                self.opens(out, end);
+            }
             let opened = out.len() - start;
             self.connection_control(out, now);
             let before = out.len();
@@ -63,6 +65,7 @@ impl Connection {
         let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
         match self.version {
             None => !self.hello.sent || queued && self.first_flight > MAX_FRAME,
+            Some(_) if !owed.refusals.is_empty() => true,
             Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
         }
     }
@@ -242,6 +245,12 @@ impl Connection {
             self.free_number_v0(key);
             self.forget_if_over(key);
         }
+        while out.len() < end
+            && let Some(channel) = self.owed.refusals.pop_first()
+        {
+            self.put(out, Control::Close { channel });
+            self.guards.on_over(0);
+        }
     }
 
     fn data(&mut self, out: &mut Vec<u8>, end: usize) {
@@ -273,26 +282,28 @@ impl Connection {
         let sent = next_frame(state, budget, version, room, &mut self.spare, out);
         self.scheduler.spend(&mut state.share, sent);
         self.counters.data += sent as u64;
-        let finished = state.ends() && state.send.buffer.is_empty();
-        if finished && known {
-            end(state, budget, version, out);
-        } else if !finished && state.can_send(budget) {
+        let left = state.send.buffer.len();
+        if left == 0 {
+            if state.ends() && known {
+                end(state, budget, version, out);
+            }
+        } else if state.can_send(left, budget) {
             state.queued_data = true;
             self.scheduler.requeue(key, &state.share);
-        } else if !finished {
-            self.wait_for_budget(key);
+        } else {
+            budget.wait(state);
         }
-        if let Some(state) = self.channels.get_mut(key)
-            && state.released
-        {
-            let left = held - state.send.buffer.len();
-            self.on_left(left);
+        let released = state.released;
+        if released {
+            self.on_left(held - left);
         }
         if full && sent > 0 {
             self.notify_writable(key);
         }
         self.free_number_v0(key);
-        self.forget_if_over(key);
+        if released {
+            self.forget_if_over(key);
+        }
     }
 }
 
@@ -341,7 +352,8 @@ fn next_frame(
     out: &mut Vec<u8>,
 ) -> usize {
     let most = MAX_DATA.min(room).min(state.share.turn()) as u64;
-    let n = state.room(budget).min(most) as usize;
+    let waiting = state.send.buffer.len() as u64;
+    let n = budget.room(&state.send.credit, waiting).min(most) as usize;
     if n == 0 {
         return 0;
     }

@@ -7,9 +7,14 @@
 
 use super::channel::{Cause, Half, State};
 use super::error::code;
+use super::flow_control::RecvCredit;
 use super::receive::OPENED;
 use super::{Connection, ConnectionError, Drain, Event, Key};
 use crate::wire::Version;
+
+/// Refusals that may wait for the peer to take them. An honest one that doesn't read
+/// for a while opens fewer channels meanwhile.
+const MOST_REFUSED: usize = 1 << 16;
 
 impl Connection {
     /// The number for the next channel of this side.
@@ -18,7 +23,7 @@ impl Connection {
             let id = self.local.next;
             self.local.next = id.wrapping_add(2);
             // 0 is not used, since a version 1 side says its settings there.
-            if id != 0 && !self.channels.contains(id) {
+            if id != 0 && !self.channels.contains(id) && !self.owed.refusals.contains(&id) {
                 return id;
             }
         }
@@ -49,6 +54,7 @@ impl Connection {
         };
         self.local.opened += u32::from(state.ours);
         state.send.credit.begin_at(u64::MAX);
+        state.recv.credit.has_no_limit();
         state.owed.window = false;
         if state.released {
             self.release_v0(key);
@@ -59,55 +65,68 @@ impl Connection {
         }
     }
 
-    pub(super) fn send_limit(&self) -> u64 {
-        match self.is_v0() {
-            true => u64::MAX,
-            false => self.send_budget.window(),
-        }
+    /// A channel that begins, with the credit of both directions. Version 0 knows no
+    /// limits.
+    pub(super) fn begin(&self, id: u32, ours: bool) -> State {
+        let limits = match self.is_v0() {
+            true => (u64::MAX, RecvCredit::new(u64::MAX)),
+            false => (self.send_budget.window(), self.recv_budget.credit()),
+        };
+        State::new(id, ours, limits.0, limits.1)
     }
 
     /// Tells of room for another channel of this side, if there was none.
     pub(super) fn openable_if(&mut self, was_full: bool) {
-        if was_full && self.room() > 0 && !std::mem::replace(&mut self.local.told_openable, true) {
-            self.events.push_back(Event::Openable);
+        if was_full && self.room() > 0 {
+            self.events.push(Event::Openable);
         }
     }
 
-    /// Version 0 opens channels under any number that is free. One that can't
-    /// be taken is closed, which is the only refusal that the version knows.
+    /// Version 0 opens channels under any number that is free.
     pub(super) fn on_open_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
-        if let Some(state) = self.channels.by_id(id) {
-            let key = state.key;
-            if state.opened {
-                let text = format!("channel {id} was opened twice");
-                return Err(ConnectionError::violation(code::PROTOCOL, text));
-            }
+        let state = self.channels.by_id(id);
+        let (key, opened) = state.map_or((None, false), |state| (Some(state.key), state.opened));
+        if opened || self.owed.refusals.contains(&id) {
+            let text = format!("channel {id} was opened twice");
+            return Err(ConnectionError::violation(code::PROTOCOL, text));
+        }
+        if let Some(key) = key {
             let other = self.next_id();
             self.channels.renumber(key, other);
         }
-        let limit = self.remote.limit;
-        if self.remote.opened >= limit.saturating_mul(2) {
-            let text = "more channels than were allowed";
-            return Err(ConnectionError::violation(code::LIMIT, text));
-        }
-        self.remote.opened += 1;
         self.counters.accepted += 1;
         self.counters.work += OPENED;
-        let state = State::new(id, false, u64::MAX, self.recv_budget.credit());
-        let key = self.channels.insert(state);
-        if self.remote.opened > limit || self.is_drained() {
-            self.release(key);
-            return self.guards.cancels.take();
+        if self.remote.opened >= self.remote.limit || self.is_drained() {
+            return self.refuse_v0(id);
         }
+        self.remote.opened += 1;
+        let state = self.begin(id, false);
+        let key = self.channels.insert(state);
         self.offer(key)
+    }
+
+    /// The only refusal that the version knows is a CLOSE. The peer can't be told how
+    /// many channels it may open, so an honest one may get many.
+    fn refuse_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
+        self.counters.reset += 1;
+        self.owed.refusals.insert(id);
+        if self.owed.refusals.len() > MOST_REFUSED {
+            let text = "refusals are not taken";
+            return Err(ConnectionError::violation(code::LIMIT, text));
+        }
+        self.guards.cancels.take()
     }
 
     /// Both directions have ended, the peer's cleanly.
     pub(super) fn on_close_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.by_id(id).filter(|state| state.opened) else {
-            return self.guards.idle.take(); // both sides closed it at once
+            return match self.owed.refusals.remove(&id) {
+                true => Ok(()),
+                false => self.guards.take_late(), // both sides closed it at once
+            };
         };
         let (key, held) = (state.key, state.send.buffer.len());
+        let cancel = state.is_cancel() && state.send.half.is_alive() && !state.counted;
         state.peer_ended = true;
         if state.recv.half == Half::Open {
             state.recv.half = Half::Ending;
@@ -121,7 +140,10 @@ impl Connection {
         self.notify_writable(key);
         self.free_number_v0(key);
         self.ended(key);
-        Ok(())
+        match cancel {
+            true => self.guards.cancels.take(),
+            false => Ok(()),
+        }
     }
 
     /// After a CLOSE the peer may give the number to another channel, though

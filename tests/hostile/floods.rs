@@ -8,7 +8,7 @@ use tcpchan::wire::Control;
 use crate::fixture::{FLOW_CONTROL, Heard, LIMIT, Peer, Server, is_cut_off};
 
 /// Few enough that a slow machine's flood is one.
-const RATE: u32 = 200;
+const RATE: u32 = 1_000;
 
 async fn server() -> Server {
     let config = Config::default()

@@ -38,11 +38,12 @@ impl Way {
     }
 
     fn deliver(&mut self, to: &mut Connection, now: Instant) -> bool {
-        let due = |(at, _): &mut (Instant, Vec<u8>)| *at <= now;
-        let Some((_, bytes)) = self.flying.pop_front_if(due) else {
+        if self.flying.front().is_none_or(|(at, _)| *at > now) {
             return false;
-        };
-        to.handle_block(&bytes.into(), now);
+        }
+        if let Some((_, bytes)) = self.flying.pop_front() {
+            to.handle_block(&bytes.into(), now);
+        }
         true
     }
 }
@@ -237,7 +238,7 @@ impl LongLink {
                     }
                     Ok(Read::Bytes(8)) => {
                         let word = u64::from_be_bytes(buf[..8].try_into().unwrap());
-                        let bytes = (word & (1 << 56) - 1) as usize;
+                        let bytes = (word & ((1 << 56) - 1)) as usize;
                         match word >> 56 {
                             0 => served.owes += bytes,
                             _ => served.sinks += bytes,

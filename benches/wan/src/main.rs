@@ -64,9 +64,9 @@ struct Bench {
     /// Rounds of each scenario, instead of its own
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Round trip, in milliseconds
-    #[arg(long, default_value_t = 80)]
-    rtt: u64,
+    /// Round trip, in milliseconds, instead of the scenario's
+    #[arg(long)]
+    rtt: Option<u64>,
     /// Rate in each direction, in Mbit/s; 0 is no limit
     #[arg(long, default_value_t = 200)]
     rate: u64,
@@ -121,7 +121,7 @@ fn process(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 fn list() -> Result<()> {
     for scenario in SCENARIOS {
-        println!("{:<14} {}", scenario.name, scenario.about);
+        println!("{:<17} {}", scenario.name, scenario.about);
     }
     let ways: Vec<_> = Way::all().map(|way| way.to_string()).collect();
     println!("ways: {}", ways.join(" "));
@@ -191,7 +191,7 @@ impl Bench {
                 continue;
             }
             all.extend(losses.iter().map(|loss| Conditions {
-                round_trip: Duration::from_millis(self.rtt),
+                round_trip: Duration::from_millis(self.rtt.unwrap_or(scenario.rtt_ms)),
                 jitter: Duration::from_millis(scenario.jitter_ms),
                 rate: self.rate * 1_000_000,
                 queue: Duration::from_millis(self.queue),

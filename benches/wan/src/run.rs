@@ -109,6 +109,7 @@ fn follow(client: &mut Process, link: &Link, samples: &mut Vec<Sample>) -> Resul
         match serde_json::from_str(&line?)? {
             Event::Sample(sample) => samples.push(sample),
             Event::Loss(loss) => link.set_loss(loss),
+            Event::RoundTrip(time) => link.set_round_trip(time),
         }
     }
     match client.0.wait()? {

@@ -13,6 +13,7 @@ pub struct Scenario {
     /// The link's losses to run it with.
     pub losses: &'static [f64],
     pub jitter_ms: u64,
+    pub rtt_ms: u64,
     /// The ways to run it for unless others are asked for; `None` for all.
     pub ways: Option<&'static [Kind]>,
     /// Those to run over TLS too.
@@ -37,6 +38,14 @@ pub enum Work {
     BothWays { bytes: u64 },
     /// A stream of requests on a link that turns lossy and recovers.
     Recovers { loss: f64 },
+    /// A GET on a client that keeps so many connections or channels, and on one
+    /// that keeps one.
+    KeptGet { count: usize, bytes: u64 },
+    /// The same with an upload.
+    KeptPut { count: usize, bytes: u64 },
+    /// GETs on a link whose round trip was another at first, and on one where it
+    /// was always the same.
+    Changes { from_ms: u64 },
     /// The link itself: echoes, connects, one flow.
     Link,
     /// The link's loss of datagrams.
@@ -52,6 +61,7 @@ const MIB: u64 = 1 << 20;
 /// And what shows how many connections tell.
 const LOSSY: &[Kind] = &[
     Kind::Tcpchan,
+    Kind::TcpchanPooled,
     Kind::TcpchanSystem,
     Kind::TcpchanOne,
     Kind::H1Pool,
@@ -68,6 +78,16 @@ const MAIN: &[Kind] = &[
     Kind::H2Large,
     Kind::Quic,
     Kind::Tcp,
+];
+
+/// And what keeps channels.
+const KEPT: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanPooled,
+    Kind::TcpchanSystem,
+    Kind::H1Pool,
+    Kind::H2Large,
+    Kind::Quic,
 ];
 
 /// And what shares one connection.
@@ -159,12 +179,39 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     scenario("upload-1mib", "an upload of 1 MiB", puts(1, MIB), 3),
     scenario("upload-16mib", "an upload of 16 MiB", puts(1, 16 * MIB), 2),
-    scenario(
-        "upload-50x64k",
-        "50 uploads of 64 KiB at once",
-        puts(50, 64 * KIB),
-        3,
-    ),
+    Scenario {
+        ways: Some(KEPT),
+        ..scenario(
+            "upload-50x64k",
+            "50 uploads of 64 KiB at once",
+            puts(50, 64 * KIB),
+            3,
+        )
+    },
+    Scenario {
+        ways: Some(KEPT),
+        ..scenario(
+            "16mib-kept",
+            "a GET of 16 MiB, on a client that keeps what 200 small GETs left",
+            Work::KeptGet {
+                count: 200,
+                bytes: 16 * MIB,
+            },
+            2,
+        )
+    },
+    Scenario {
+        ways: Some(KEPT),
+        ..scenario(
+            "upload-16mib-kept",
+            "an upload of 16 MiB, on a client that keeps what 200 small GETs left",
+            Work::KeptPut {
+                count: 200,
+                bytes: 16 * MIB,
+            },
+            2,
+        )
+    },
     Scenario {
         ways: Some(BESIDE),
         ..scenario(
@@ -198,6 +245,24 @@ pub const SCENARIOS: &[Scenario] = &[
         Work::Recovers { loss: 0.02 },
         1,
     ),
+    Scenario {
+        rtt_ms: 200,
+        ..scenario(
+            "longer",
+            "GETs at a round trip of 200 ms, that was 20 ms at first",
+            Work::Changes { from_ms: 20 },
+            2,
+        )
+    },
+    Scenario {
+        rtt_ms: 20,
+        ..scenario(
+            "shorter",
+            "GETs at a round trip of 20 ms, that was 200 ms at first",
+            Work::Changes { from_ms: 200 },
+            2,
+        )
+    },
     scenario(
         "link",
         "the link itself: echoes, connects, a flow of 64 MiB",
@@ -218,6 +283,7 @@ const fn scenario(name: &'static str, about: &'static str, work: Work, rounds: u
         rounds,
         losses: &[0.0],
         jitter_ms: 0,
+        rtt_ms: 80,
         ways: Some(MAIN),
         tls: &[],
     }
@@ -257,6 +323,7 @@ impl Scenario {
                 way.kind != Kind::Tcp || bytes > SMALL
             }
             Work::Idle { count, .. } => way.kind != Kind::Tcp || count == 1,
+            Work::Changes { .. } => true,
             Work::Link | Work::Datagrams => way.kind == Kind::Tcp,
             _ => way.kind != Kind::Tcp,
         }

@@ -27,7 +27,7 @@ impl Pair {
         client.write(near, &[0; 100])?;
         carry(&mut client, &mut server, &mut wire, now);
         let far = server.accept().context("no channel")?;
-        take(&mut server, far, 100, now)?;
+        take(&mut server, far, 100)?;
         for _ in 0..4 {
             carry(&mut server, &mut client, &mut wire, now);
             carry(&mut client, &mut server, &mut wire, now);
@@ -54,10 +54,10 @@ impl Pair {
     pub fn request(&mut self) -> anyhow::Result<()> {
         self.client.write(self.near, &[1; 100])?;
         self.up();
-        take(&mut self.server, self.far, 100, self.now)?;
+        take(&mut self.server, self.far, 100)?;
         self.server.write(self.far, &[2; 200])?;
         self.down();
-        take(&mut self.client, self.near, 200, self.now)
+        take(&mut self.client, self.near, 200)
     }
 
     /// Opens a channel, sends 100 bytes and FIN there and the same back, and
@@ -68,12 +68,12 @@ impl Pair {
         self.client.finish(id)?;
         self.up();
         let far = self.server.accept().context("no channel")?;
-        take(&mut self.server, far, 100, self.now)?;
+        take(&mut self.server, far, 100)?;
         self.server.write(far, &[2; 100])?;
         self.server.finish(far)?;
         self.server.release(far);
         self.down();
-        take(&mut self.client, id, 100, self.now)?;
+        take(&mut self.client, id, 100)?;
         self.client.release(id);
         self.up();
         self.down();
@@ -91,7 +91,7 @@ fn carry(from: &mut Connection, to: &mut Connection, wire: &mut Vec<u8>, now: In
     }
 }
 
-fn take(core: &mut Connection, id: Key, len: usize, now: Instant) -> anyhow::Result<()> {
+fn take(core: &mut Connection, id: Key, len: usize) -> anyhow::Result<()> {
     let mut buf = [0; 256];
     ensure!(core.read(id, &mut buf)? == Read::Bytes(len));
     black_box(buf);

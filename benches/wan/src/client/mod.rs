@@ -1,5 +1,7 @@
 //! The client's process: one way in one scenario.
 
+mod changes;
+mod kept;
 mod link;
 mod peer;
 mod quic;
@@ -39,6 +41,8 @@ pub enum Event {
     Sample(Sample),
     /// The link shall lose this share of packets from now on.
     Loss(f64),
+    /// The link's round trip from now on; `None` is the conditions' own.
+    RoundTrip(Option<Duration>),
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -59,14 +63,13 @@ const HANGS: Duration = Duration::from_secs(120);
 pub async fn run(options: Options) -> Result<()> {
     let scenario = scenario::find(&options.scenario)?;
     let identity = Identity::from_environment()?;
+    let new = || Peer::new(options.way, &identity, options.cc);
     for _ in 0..options.rounds {
-        let peer = Peer::new(options.way, &identity, options.cc)?;
-        let round = works::round(scenario.work, peer);
+        let round = works::round(scenario.work, new);
         tokio::time::timeout(HANGS, round)
             .await
             .context("it hangs")??;
-        // The dropped connections' last packets leave the link.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        works::apart().await;
     }
     Ok(())
 }

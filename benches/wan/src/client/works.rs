@@ -7,6 +7,8 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::changes::changes;
+use super::kept::kept;
 use super::link::{datagrams, link};
 use super::{Event, Peer, Sample, tell};
 use crate::scenario::{SMALL, Work};
@@ -16,7 +18,9 @@ fn repeats(bytes: u64) -> usize {
     if bytes > 2 << 20 { 2 } else { 5 }
 }
 
-pub async fn round(work: Work, peer: Peer) -> Result<()> {
+/// `new` makes a client that has no connection yet.
+pub async fn round(work: Work, new: impl Fn() -> Result<Peer>) -> Result<()> {
+    let peer = new()?;
     match work {
         Work::Gets { count, bytes } => cold_and_warm(count, bytes, || get(&peer, bytes)).await,
         Work::Puts { count, bytes } => cold_and_warm(count, bytes, || put(&peer, bytes)).await,
@@ -25,9 +29,28 @@ pub async fn round(work: Work, peer: Peer) -> Result<()> {
             bytes,
             seconds,
         } => idle(&peer, count, bytes, seconds).await,
+        Work::KeptGet { count, bytes } => {
+            kept(
+                new,
+                count,
+                bytes,
+                |peer| async move { peer.get(bytes).await },
+            )
+            .await
+        }
+        Work::KeptPut { count, bytes } => {
+            kept(
+                new,
+                count,
+                bytes,
+                |peer| async move { peer.put(bytes).await },
+            )
+            .await
+        }
         Work::Beside { bytes } => beside(&peer, bytes).await,
         Work::BothWays { bytes } => both_ways(&peer, bytes).await,
         Work::Recovers { loss } => recovers(&peer, loss).await,
+        Work::Changes { from_ms } => changes(new, Duration::from_millis(from_ms)).await,
         Work::Link => link(&peer).await,
         Work::Datagrams => datagrams().await,
     }
@@ -45,7 +68,7 @@ where
 }
 
 /// All at once; each latency counts from the burst's start.
-async fn burst<F>(phase: &str, count: usize, bytes: u64, work: impl Fn() -> F) -> Result<()>
+pub async fn burst<F>(phase: &str, count: usize, bytes: u64, work: impl Fn() -> F) -> Result<()>
 where
     F: Future<Output = Result<()>> + Send + 'static,
 {
@@ -138,6 +161,11 @@ async fn recovers(peer: &Peer, loss: f64) -> Result<()> {
         sample(phase, all(tasks).await?, start, 0)?;
     }
     Ok(())
+}
+
+/// The last packets of connections that were dropped leave the link.
+pub async fn apart() {
+    sleep(Duration::from_millis(200)).await;
 }
 
 /// Ticks that are late make the later ones late too, so that none come in a heap.

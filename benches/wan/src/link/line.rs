@@ -119,6 +119,11 @@ impl Line {
         self.loss = loss;
     }
 
+    /// The round trip of packets that arrive from now on.
+    pub fn set_round_trip(&mut self, round_trip: Duration) {
+        self.conditions.round_trip = round_trip;
+    }
+
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -158,6 +163,19 @@ mod tests {
         let due = start + clean().delay();
         assert_eq!(delivered(&mut line, due - Duration::from_nanos(1)), 0);
         assert_eq!(delivered(&mut line, due), 1);
+    }
+
+    #[test]
+    fn a_shorter_delay_is_of_the_next_packets_and_never_reorders() {
+        let (mut line, start) = line(clean());
+        line.push(start, &[0; 100]);
+        line.set_round_trip(clean().round_trip / 4);
+        line.push(start, &[0; 100]);
+        let due = start + clean().delay();
+        assert_eq!(delivered(&mut line, due - Duration::from_nanos(1)), 0);
+        assert_eq!(delivered(&mut line, due), 2);
+        line.push(due, &[0; 100]);
+        assert_eq!(delivered(&mut line, due + clean().delay() / 4), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{self, PipeWriter};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -31,6 +31,7 @@ pub struct Link {
     pub server: Namespace,
     pub client: Namespace,
     lines: Lines,
+    round_trip: Duration,
     /// Dropping it ends the thread.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -56,6 +57,7 @@ impl Link {
             server,
             client,
             lines,
+            round_trip: conditions.round_trip,
             stop: Some(stop),
             thread: Some(thread),
             realtime,
@@ -67,6 +69,14 @@ impl Link {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines.iter_mut() {
             line.set_loss(loss);
+        }
+    }
+
+    /// The round trip from now on; `None` is that which it began with.
+    pub fn set_round_trip(&self, round_trip: Option<Duration>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.iter_mut() {
+            line.set_round_trip(round_trip.unwrap_or(self.round_trip));
         }
     }
 
@@ -115,7 +125,7 @@ fn device(address: Ipv4Addr, conditions: &Conditions) -> Result<SyncDevice> {
     // A namespace may not have every congestion control as its default; a route can
     // choose any, but then sockets have no choice before they are connected.
     let congestion = conditions.congestion.name();
-    if !sysctl("net/ipv4/tcp_congestion_control", &congestion) {
+    if !sysctl("net/ipv4/tcp_congestion_control", congestion) {
         ip(&format!(
             "route replace 10.88.0.0/24 dev {DEVICE} src {address} congctl {congestion}"
         ))?;
