@@ -57,7 +57,12 @@ struct Seen {
 
 impl Side {
     fn new(role: Role, protocol: Protocol, kind: u8, now: Instant) -> Side {
-        let core = Connection::new(role, Config::default().protocol(protocol), now);
+        let config = Config::default().protocol(protocol);
+        let config = match is_tight(kind) {
+            true => config.receive_budget(100),
+            false => config,
+        };
+        let core = Connection::new(role, config, now);
         let mut side = Side {
             core,
             keys: Vec::new(),
@@ -67,7 +72,10 @@ impl Side {
             },
         };
         if kind & 8 == 0 {
-            side.core.handle_input(&hello(role, protocol), now);
+            let mut settings = Settings::default();
+            settings.receive_budget = if is_tight(kind) { 100_000 } else { 0 };
+            side.core
+                .handle_input(&hello(role, protocol, settings), now);
         }
         if kind & 16 != 0 {
             side.keys.extend(side.core.open());
@@ -108,7 +116,12 @@ impl Side {
     }
 }
 
-fn hello(core: Role, protocol: Protocol) -> Vec<u8> {
+/// Whether the core has little to lend. Its peer has much then.
+fn is_tight(kind: u8) -> bool {
+    kind >> 1 & 3 == 3
+}
+
+fn hello(core: Role, protocol: Protocol, settings: Settings) -> Vec<u8> {
     let magic = DEFAULT_MAGIC;
     let hello = match core {
         Role::Server => Control::Hello { magic },
@@ -121,7 +134,7 @@ fn hello(core: Role, protocol: Protocol) -> Vec<u8> {
     let mut bytes = Vec::new();
     Frame::Control(hello).encode(version, &mut bytes);
     if version == Version::V1 {
-        let body = Settings::default().encode();
+        let body = settings.encode();
         Frame::Control(Control::Settings { body }).encode(version, &mut bytes);
     }
     bytes

@@ -1,12 +1,15 @@
 //! A server core, fed operations of its application and frames of its peer,
 //! against a model of each channel: which frame is a violation, how many bytes
-//! wait, what is read and sent and in which order, and how each half ends.
+//! wait, what is read and sent and in which order, how each half ends, and what
+//! credit is given, borrowed and paid back. Credit is modelled after the rules W10
+//! to W12 of `src/wire/SPEC.md`, not after the code.
 #![no_main]
 
 mod bytes;
 mod sending;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -16,7 +19,7 @@ use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Read
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 
 use self::bytes::pattern;
-use self::sending::Sending;
+use self::sending::{Loans, Sending, least_return};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -27,13 +30,19 @@ enum Step {
     Data {
         channel: u8,
         len: u16,
+        frames: u8,
+        how: u8,
     },
     Fin {
         channel: u8,
+        how: u8,
+        more: u16,
     },
     Reset {
         channel: u8,
         code: u32,
+        how: u8,
+        more: u16,
     },
     PeerStops {
         channel: u8,
@@ -41,7 +50,12 @@ enum Step {
     },
     Window {
         channel: u8,
-        limit: u32,
+        how: u8,
+        part: u16,
+    },
+    Return {
+        how: u8,
+        part: u16,
     },
     Accept,
     Read {
@@ -52,6 +66,10 @@ enum Step {
         channel: u8,
         len: u16,
         through: bool,
+    },
+    /// Writes and sends until nothing more leaves.
+    Fill {
+        channel: u8,
     },
     Finish {
         channel: u8,
@@ -73,18 +91,26 @@ enum Step {
     },
 }
 
-const WINDOW: u64 = 64 << 10;
-const SEND_BUFFER: u64 = 20_000;
+/// The largest DATA frame.
+const MAX_DATA: u64 = 16 << 10;
 
-#[derive(Default)]
+/// A WINDOW comes no later than so long after it could (W11).
+const LATEST: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default)]
 struct Channel {
     key: Option<Key>,
     received: u64,
     waiting: u64,
-    /// The credit that the core has given, and that it has told.
-    limit: u64,
+    /// The limit that the peer knows, and the highest that the core may count: it
+    /// counts one as soon as it has made up its mind to say it.
     told: u64,
+    most: u64,
+    /// Since when a WINDOW must come.
+    due: Option<Instant>,
     end: Option<End>,
+    /// What the end said is borrowed.
+    debt: u64,
     /// The reader waits for an event.
     asleep: bool,
     stopped: bool,
@@ -92,7 +118,7 @@ struct Channel {
     sending: Sending,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Fin,
     Reset(u32),
@@ -109,11 +135,21 @@ struct Model {
     /// The channel whose DATA is being read.
     reading: usize,
     go_away: Option<(u32, String)>,
+    window: u64,
+    budget: u64,
+    send_buffer: u64,
+    loans: Loans,
+    /// What the core's RETURNs have said.
+    returned: u64,
+    /// The peer has kept to the limits that it knows.
+    honest: bool,
 }
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
-    let mut model = Model::new();
+    let Ok(mut model) = Model::new(&mut input) else {
+        return;
+    };
     while !input.is_empty() && model.core.error().is_none() {
         let Ok(step) = Step::arbitrary(&mut input) else {
             break;
@@ -125,13 +161,16 @@ fuzz_target!(|data: &[u8]| {
 });
 
 impl Model {
-    fn new() -> Model {
+    fn new(input: &mut Unstructured) -> arbitrary::Result<Model> {
         let now = Instant::now();
-        // The budget is 0, so that windows keep their size.
-        let config = Config::default().receive_budget(0);
-        let config = config.send_buffer(SEND_BUFFER as usize).expect("in range");
+        let (window, budget) = credit(input)?;
+        let theirs = credit(input)?;
+        let send_buffer = *input.choose(&[1, 20_000, 20_000, 300_000])?;
+        let config = Config::default().receive_budget(budget);
+        let config = config.initial_window(window);
+        let config = config.and_then(|config| config.send_buffer(send_buffer));
         let mut model = Model {
-            core: Connection::new(Role::Server, config, now),
+            core: Connection::new(Role::Server, config.expect("in range"), now),
             now,
             channels: Vec::new(),
             waiting: VecDeque::new(),
@@ -139,12 +178,20 @@ impl Model {
             decoder: Decoder::new(Protocol::V1),
             reading: 0,
             go_away: None,
+            window: window.into(),
+            budget,
+            send_buffer: send_buffer as u64,
+            loans: Loans::new(theirs.0.into(), theirs.1),
+            returned: 0,
+            honest: true,
         };
         let magic = DEFAULT_MAGIC;
-        let body = Settings::default().encode();
+        let mut settings = Settings::default();
+        (settings.initial_window, settings.receive_budget) = theirs;
+        let body = settings.encode();
         model.say(Control::Hello { magic });
         model.say(Control::Settings { body });
-        model
+        Ok(model)
     }
 
     fn say(&mut self, control: Control) {
@@ -171,16 +218,30 @@ impl Model {
     fn take(&mut self, step: Step) {
         match step {
             Step::Open { skips } => self.open(skips),
-            Step::Data { channel, len } => self.data(channel, len),
-            Step::Fin { channel } => {
-                let (index, channel) = self.pick(channel);
-                self.say(Control::Fin { channel, debt: 0 });
-                self.end_of(index, End::Fin);
+            Step::Data {
+                channel,
+                len,
+                frames,
+                how,
+            } => {
+                for _ in 0..=frames / 32 {
+                    self.data(channel, len, how);
+                }
             }
-            Step::Reset { channel, code } => {
-                let (index, channel) = self.pick(channel);
-                self.say(Control::Reset { channel, code, debt: 0 });
-                self.end_of(index, End::Reset(code));
+            Step::Fin { channel, how, more } => {
+                let (index, _) = self.pick(channel);
+                let debt = self.debt_to_say(index, how, more);
+                self.end_of(index, End::Fin, debt);
+            }
+            Step::Reset {
+                channel,
+                code,
+                how,
+                more,
+            } => {
+                let (index, _) = self.pick(channel);
+                let debt = self.debt_to_say(index, how, more);
+                self.end_of(index, End::Reset(code), debt);
             }
             Step::PeerStops { channel, code } => {
                 let (index, channel) = self.pick(channel);
@@ -190,15 +251,8 @@ impl Model {
                     state.sending.peer_stops(code);
                 }
             }
-            Step::Window { channel, limit } => {
-                let (index, channel) = self.pick(channel);
-                let limit = limit.into();
-                self.say(Control::Window { channel, limit });
-                self.check(index >= self.channels.len());
-                if let Some(state) = self.channels.get_mut(index) {
-                    state.sending.window(limit);
-                }
-            }
+            Step::Window { channel, how, part } => self.peer_gives(channel, how, part),
+            Step::Return { how, part } => self.peer_returns(how, part),
             Step::Accept => self.accept(),
             Step::Read { channel, most } => self.held(channel, |model, i, key| {
                 model.read(i, key, most.into());
@@ -209,6 +263,14 @@ impl Model {
                 through,
             } => self.held(channel, |model, i, key| {
                 model.write(i, key, usize::from(len), through);
+            }),
+            Step::Fill { channel } => self.held(channel, |model, i, key| {
+                for _ in 0..8 {
+                    if model.channels[i].sending.is_open() {
+                        model.write(i, key, 60_000, false);
+                        model.transmit(usize::MAX);
+                    }
+                }
             }),
             Step::Finish { channel } => self.held(channel, |model, i, key| {
                 let result = model.core.finish(key);
@@ -233,10 +295,45 @@ impl Model {
                 self.core.handle_timeout(self.now);
             }
         }
-        let waiting: u64 = self.channels.iter().map(|channel| channel.waiting).sum();
         if self.core.error().is_none() {
-            assert_eq!(self.core.stats().buffered, waiting);
+            self.check_credit();
         }
+    }
+
+    /// What the core holds and what it counts as borrowed.
+    fn check_credit(&mut self) {
+        let stats = self.core.stats();
+        let waiting: u64 = self.channels.iter().map(|channel| channel.waiting).sum();
+        assert_eq!(stats.buffered, waiting);
+        for state in &mut self.channels {
+            state.look(self.window, self.now);
+        }
+        let least = self.budget.saturating_sub(self.debts());
+        let most = self.budget.saturating_sub(self.certain_debts());
+        let left = stats.budget_left;
+        assert!(
+            least <= left && left <= most,
+            "{least} <= {left} <= {most}: {:?}",
+            self.channels
+        );
+    }
+
+    /// What the peer has borrowed of the core's budget, as it knows it (W10).
+    fn debts(&self) -> u64 {
+        let debts = self.channels.iter().map(|state| match state.end {
+            None => state.received.saturating_sub(state.told),
+            Some(_) => state.debt,
+        });
+        debts.sum::<u64>() - self.returned
+    }
+
+    /// The part of it that the core can't count as paid back.
+    fn certain_debts(&self) -> u64 {
+        let debts = self.channels.iter().map(|state| match state.end {
+            None => state.received.saturating_sub(state.most),
+            Some(_) => state.held(self.window),
+        });
+        debts.sum()
     }
 
     fn open(&mut self, skips: bool) {
@@ -249,55 +346,178 @@ impl Model {
         if self.core.error().is_none() {
             self.waiting.push_back(index);
             self.channels.push(Channel {
-                limit: WINDOW,
-                told: WINDOW,
-                sending: Sending::new(WINDOW, channel),
+                told: self.window,
+                most: self.window,
+                sending: Sending::new(self.loans.window, channel),
                 ..Channel::default()
             });
         }
     }
 
-    fn data(&mut self, channel: u8, len: u16) {
+    /// DATA that fits mostly; one byte too much, or any length.
+    fn data(&mut self, channel: u8, len: u16, how: u8) {
+        if self.core.error().is_some() {
+            return;
+        }
         let (index, channel) = self.pick(channel);
-        let len = usize::from(len) % (16 << 10) + 1;
+        let mut len = u64::from(len) % MAX_DATA + 1;
+        if self.channels.get(index).is_some() {
+            if self.room(index) < len {
+                self.flush();
+            }
+            match (how, self.room(index)) {
+                (0..8, _) => {}
+                (8..16, room) if room < MAX_DATA => len = room + 1,
+                (_, 0) => return,
+                (_, room) => len = len.min(room),
+            }
+        }
         let from = self.channels.get(index).map_or(0, |state| state.received);
-        let mut bytes = Vec::with_capacity(8 + len);
-        let body = pattern(channel, from, len);
+        let mut bytes = Vec::with_capacity(8 + len as usize);
+        let body = pattern(channel, from, len as usize);
         Frame::Data { channel, body }.encode(Version::V1, &mut bytes);
         match len % 2 {
             0 => self.core.handle_input(&bytes, self.now),
             _ => self.core.handle_block(&bytes.into(), self.now),
         }
+        let (window, room, certain) = (self.window, self.room(index), self.certain_debts());
         let Some(state) = self.channels.get_mut(index) else {
             return self.check(true);
         };
-        let over = state.released && state.end.is_some();
-        let fits = state.received + len as u64 <= state.limit && state.end.is_none();
-        if fits {
-            state.received += len as u64;
-            if !state.stopped && !state.released {
-                state.waiting += len as u64;
+        if state.end.is_some() {
+            // One that is over may be forgotten already.
+            if !state.released {
+                self.check(true);
             }
+            return;
         }
-        // One that is over may be forgotten already.
-        if !over {
-            self.check(!fits);
+        let before = state.received.saturating_sub(state.most);
+        let after = (state.received + len).saturating_sub(state.most);
+        let (fits, may_fit) = (
+            len <= room,
+            after == before || certain + after - before <= self.budget,
+        );
+        if !may_fit {
+            return self.check(true);
+        }
+        if self.core.error().is_none() {
+            self.honest &= fits;
+            state.received += len;
+            if !state.stopped && !state.released {
+                state.waiting += len;
+            }
+            state.look(window, self.now);
+        }
+        if fits {
+            self.check(false);
         }
     }
 
-    fn end_of(&mut self, index: usize, end: End) {
+    /// How much more the peer may send on a channel, as it knows it (W10).
+    fn room(&self, index: usize) -> u64 {
+        let free = self.budget.saturating_sub(self.debts());
+        let own = |state: &Channel| state.told.saturating_sub(state.received);
+        self.channels
+            .get(index)
+            .map_or(0, |state| own(state).saturating_add(free))
+    }
+
+    /// What an end says is borrowed: mostly what the peer knows, or what it knew
+    /// before.
+    fn debt_to_say(&mut self, index: usize, how: u8, more: u16) -> u64 {
+        if (8..40).contains(&how) {
+            self.flush();
+        }
+        let Some(state) = self.channels.get(index) else {
+            return more.into();
+        };
+        let known = state.received.saturating_sub(state.told);
+        let most = state.received.saturating_sub(self.window);
+        match how {
+            8..16 => known.saturating_sub(1 + u64::from(more)),
+            16..24 => state.received + 1 + u64::from(more),
+            24..32 => known + u64::from(more),
+            32..36 => self.budget.saturating_add(1),
+            36..40 => u64::MAX,
+            40..64 => (known + u64::from(more)).min(most.max(known)),
+            _ => known,
+        }
+    }
+
+    /// FIN or RESET (W12).
+    fn end_of(&mut self, index: usize, end: End, debt: u64) {
+        let channel = index as u32 * 2 + 1;
+        let (debts, certain) = (self.debts(), self.certain_debts());
+        self.say(match end {
+            End::Fin => Control::Fin { channel, debt },
+            End::Reset(code) => Control::Reset {
+                channel,
+                code,
+                debt,
+            },
+        });
         let Some(state) = self.channels.get_mut(index) else {
             return self.check(true);
         };
-        let (second, over) = (state.end.is_some(), state.released && state.end.is_some());
-        if !second {
-            state.end = Some(end);
+        if state.end.is_some() {
+            if !state.released {
+                self.check(true);
+            }
+            return;
+        }
+        let known = state.received.saturating_sub(state.told);
+        let least = state.received.saturating_sub(state.most);
+        // No limit is below a window, but the rules let nobody count on that.
+        let sound = debt >= known && debt <= state.received.saturating_sub(self.window);
+        let fits = sound && debts - known + debt <= self.budget;
+        let sound = debt >= least && debt <= state.received;
+        let may_fit = sound && (certain - least).saturating_add(debt) <= self.budget;
+        if !may_fit {
+            return self.check(true);
+        }
+        if self.core.error().is_none() {
+            self.honest &= debt >= known && debts - known + debt <= self.budget;
+            (state.end, state.debt) = (Some(end), debt);
             if matches!(end, End::Reset(_)) && state.key.is_none() {
                 state.waiting = 0;
             }
         }
+        if fits {
+            self.check(false);
+        }
+    }
+
+    /// WINDOW (W11).
+    fn peer_gives(&mut self, channel: u8, how: u8, part: u16) {
+        let (index, channel) = self.pick(channel);
+        let Some(state) = self.channels.get(index) else {
+            self.say(Control::Window { channel, limit: 1 });
+            return self.check(true);
+        };
+        let fit = state.sending.windows(self.loans.window);
+        let Some(limit) = draw(&fit, how, part) else {
+            return;
+        };
+        let over = state.released && state.end.is_some() && state.sending.has_ended();
+        self.say(Control::Window { channel, limit });
+        // One that is over may be forgotten already.
         if !over {
-            self.check(second);
+            self.check(!fit.contains(&limit));
+        }
+        if fit.contains(&limit) {
+            self.channels[index].sending.window(limit);
+        }
+    }
+
+    /// RETURN (W12).
+    fn peer_returns(&mut self, how: u8, part: u16) {
+        let fit = self.loans.returns();
+        if let Some(total) = draw(&fit, how, part) {
+            self.say(Control::Return { total });
+            self.check(!fit.contains(&total));
+            if fit.contains(&total) {
+                self.loans.on_return(total);
+            }
         }
     }
 
@@ -331,10 +551,6 @@ impl Model {
                 let from = state.received - state.waiting;
                 assert!(n > 0 && buf[..n] == *pattern(index as u32 * 2 + 1, from, n));
                 state.waiting -= n as u64;
-                let consumed = from + n as u64;
-                if state.limit - consumed <= WINDOW / 2 {
-                    state.limit = consumed + WINDOW;
-                }
             }
             Ok(Read::Blocked) => {
                 assert!(state.is_quiet() || most == 0);
@@ -364,19 +580,22 @@ impl Model {
                 result.map(|n| (n, n))
             }
             false => {
-                let room = SEND_BUFFER.saturating_sub(self.channels[index].sending.unsent());
+                let room = self
+                    .send_buffer
+                    .saturating_sub(self.channels[index].sending.unsent());
                 let result = self.core.write(key, bytes);
                 let accepted = *result.as_ref().unwrap_or(&0);
                 self.channels[index].sending.takes(accepted as u64);
                 result.map(|n| (n, len.min(room as usize)))
             }
         };
+        let send_buffer = self.send_buffer;
         let sending = &self.channels[index].sending;
         match result {
             Ok((n, expected)) => {
                 assert!(sending.is_open());
                 assert_eq!(n, expected);
-                assert!(n == len || sending.unsent() >= SEND_BUFFER);
+                assert!(n == len || sending.unsent() >= send_buffer);
             }
             Err(error) => sending.explain(&error),
         }
@@ -390,6 +609,44 @@ impl Model {
         self.hear(&out);
     }
 
+    /// All that can leave leaves. After that the peer knows each limit that the core
+    /// counts, and nothing that must leave is left.
+    fn flush(&mut self) {
+        self.transmit(usize::MAX);
+        if self.core.error().is_some() {
+            return;
+        }
+        assert!(!self.core.wants_transmit());
+        let nothing_lent = self.debts_of_core() == 0;
+        // The last quarter is for small debts.
+        let lendable = self.loans.budget - self.loans.budget / 4;
+        let mut paid = 0;
+        for state in &mut self.channels {
+            if state.reads() {
+                state.most = state.told;
+                let late = |due| self.budget == 0 || due + LATEST <= self.now;
+                assert!(!state.due.is_some_and(late), "no WINDOW: {state:?}");
+            }
+            if state.end.is_some() && state.waiting <= self.window / 2 {
+                paid += state.debt;
+            }
+            let sending = &state.sending;
+            assert!(sending.is_drained(), "{sending:?}");
+            // A loan for a part of what waits is a whole frame.
+            let needed = sending.needs_loan().min(MAX_DATA);
+            let sleeps = nothing_lent && needed > 0 && needed <= lendable;
+            assert!(!sleeps, "{sending:?} with {lendable} to borrow");
+        }
+        let owed = self.returned + least_return(self.window, self.budget);
+        assert!(paid < owed, "no RETURN of {paid}");
+    }
+
+    /// What the core has borrowed.
+    fn debts_of_core(&self) -> u64 {
+        self.loans
+            .debts(self.channels.iter().map(|state| &state.sending))
+    }
+
     /// What the core sends must be what the model allows.
     fn hear(&mut self, mut bytes: &[u8]) {
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
@@ -400,7 +657,10 @@ impl Model {
                     self.reading = channel as usize / 2;
                     self.channels[self.reading].sending.data(len as u64);
                 }
-                Decoded::Payload(bytes) => self.channels[self.reading].sending.payload(bytes),
+                Decoded::Payload(bytes) => {
+                    self.channels[self.reading].sending.payload(bytes);
+                    self.check_loans();
+                }
                 Decoded::Control(control) => self.hear_control(control),
                 Decoded::Unknown { op } => panic!("op {op}"),
             }
@@ -408,23 +668,48 @@ impl Model {
         self.decoder = decoder;
     }
 
+    /// W10.
+    fn check_loans(&self) {
+        let debts = self.debts_of_core();
+        assert!(debts <= self.loans.budget, "{debts} of {:?}", self.loans);
+    }
+
     fn hear_control(&mut self, control: Control) {
         let at = |channel: u32| channel as usize / 2;
         match control {
-            Control::Fin { channel } => self.channels[at(channel)].sending.fin(),
-            Control::Reset { channel, code } => self.channels[at(channel)].sending.reset(code),
+            Control::Fin { channel, debt } => {
+                let sending = &mut self.channels[at(channel)].sending;
+                self.loans.end(debt, sending);
+                sending.fin();
+            }
+            Control::Reset {
+                channel,
+                code,
+                debt,
+            } => {
+                let sending = &mut self.channels[at(channel)].sending;
+                self.loans.end(debt, sending);
+                sending.reset(code);
+            }
             Control::Stop { channel, .. } => {
                 let state = &self.channels[at(channel)];
                 assert!(state.stopped || state.released);
             }
             Control::Window { channel, limit } => {
                 let state = &mut self.channels[at(channel)];
-                assert_eq!(limit, state.limit);
-                assert!(limit > state.told && state.end.is_none());
-                state.told = limit;
+                assert!(state.reads(), "{state:?}");
+                assert!(limit >= state.told + self.window / 2);
+                assert!(limit <= state.received - state.waiting + self.window);
+                (state.told, state.due) = (limit, None);
+                state.look(self.window, self.now);
             }
-            Control::Blocked { channel, limit } => {
-                self.channels[at(channel)].sending.blocked(limit);
+            Control::Return { total } => {
+                let least = least_return(self.window, self.budget);
+                assert!(total >= self.returned + least);
+                let ended = self.channels.iter().filter(|state| state.end.is_some());
+                let paid = ended.map(|state| state.debt - state.held(self.window));
+                assert!(total <= paid.sum());
+                self.returned = total;
             }
             Control::MaxChannels { count } => assert!(count > 1024),
             Control::GoAway { last, code, text } => {
@@ -453,24 +738,84 @@ impl Model {
         }
     }
 
-    /// Everything that may leave has left; after a violation the peer is told.
+    /// Everything that may leave has left, and all credit comes back; after a
+    /// violation the peer is told.
     fn end(&mut self) {
-        self.transmit(usize::MAX);
+        self.flush();
+        if self.core.error().is_none() && self.honest {
+            self.settle();
+        }
         match self.core.error() {
             Some(ConnectionError::Violation { code, text }) => {
                 assert_eq!(self.go_away, Some((*code, text.clone())));
             }
             // The model answers no ping.
             Some(error) => assert_eq!(*error, ConnectionError::Dead),
-            None => {
-                for state in &self.channels {
-                    assert!(state.sending.is_drained(), "{:?}", state.sending);
-                }
-                let owes = |state: &Channel| state.told < state.limit && state.reads();
-                assert!(!self.channels.iter().any(owes), "a window was lost");
-            }
+            None => {}
         }
         assert!(!self.core.wants_transmit());
+    }
+
+    /// The application reads all that there is, and nothing is borrowed by a
+    /// channel that goes on. The peer ends them, and nothing is borrowed at all.
+    fn settle(&mut self) {
+        while !self.waiting.is_empty() {
+            self.accept();
+        }
+        for index in 0..self.channels.len() {
+            while let state = &self.channels[index]
+                && let Some(key) = state.key.filter(|_| state.waiting > 0)
+            {
+                self.read(index, key, u16::MAX.into());
+            }
+        }
+        self.check_credit();
+        self.now += LATEST;
+        self.core.handle_timeout(self.now);
+        self.flush();
+        for index in 0..self.channels.len() {
+            if self.core.error().is_some() {
+                return;
+            }
+            let state = &self.channels[index];
+            let debt = state.received.saturating_sub(state.told);
+            assert!(debt == 0 || !state.reads(), "{state:?}");
+            if state.end.is_none() {
+                self.end_of(index, End::Fin, debt);
+            }
+        }
+        self.flush();
+        if self.core.error().is_none() {
+            assert_eq!(self.core.stats().budget_left, self.budget);
+        }
+    }
+}
+
+/// A window, and a budget, of one side.
+fn credit(input: &mut Unstructured) -> arbitrary::Result<(u32, u64)> {
+    let window = *input.choose(&[64 << 10, 64 << 10, 65_537, 100_000])?;
+    let budget = match input.arbitrary::<u8>()? {
+        0..50 => 0,
+        small @ 50..100 => u64::from(small) - 49,
+        100..150 => 30_000,
+        150..200 => 100_000,
+        200..240 => 4_000_000,
+        _ => u64::MAX,
+    };
+    Ok((window, budget))
+}
+
+/// A number that fits, mostly; none if none does.
+fn draw(fit: &RangeInclusive<u64>, how: u8, part: u16) -> Option<u64> {
+    let (least, most) = (*fit.start(), *fit.end());
+    match how {
+        0..4 => Some(least - 1),
+        4..8 => Some(most + 1),
+        8..10 => Some(part.into()),
+        10 => Some(u64::MAX),
+        11..64 if least <= most => Some(most),
+        _ if least <= most => Some(least + u64::from(part) % (most - least + 1)),
+        _ => None,
     }
 }
 
@@ -494,5 +839,26 @@ impl Channel {
 
     fn reads(&self) -> bool {
         self.end.is_none() && !self.stopped && !self.released
+    }
+
+    /// Which limit the core may count now, and whether it must say one (W11).
+    fn look(&mut self, window: u64, now: Instant) {
+        if !self.reads() {
+            self.due = None;
+            return;
+        }
+        let can_give = self.received - self.waiting + window;
+        let gives_half = can_give >= self.told + window / 2;
+        if gives_half {
+            self.most = self.most.max(can_give);
+        }
+        if gives_half && self.received + window / 2 >= self.told {
+            self.due.get_or_insert(now);
+        }
+    }
+
+    /// Of an end's debt, what is not paid back while bytes are unread.
+    fn held(&self, window: u64) -> u64 {
+        self.debt.min(self.waiting.saturating_sub(window))
     }
 }

@@ -1,5 +1,7 @@
 //! The model of a channel's sending half.
 
+use std::ops::RangeInclusive;
+
 use tcpchan::proto::ChannelError;
 
 use super::bytes::pattern;
@@ -12,8 +14,10 @@ pub struct Sending {
     sent: u64,
     /// Bytes of an announced frame that are still to come.
     announced: u64,
-    /// Bytes that the peer takes.
+    /// The window at first, then what the last WINDOW said (W10).
     limit: u64,
+    /// Of what was written, what must leave before the RESET of one that is let go.
+    least: u64,
     state: State,
     /// The code of the RESET that must follow.
     owes_reset: Option<u32>,
@@ -52,14 +56,37 @@ impl Sending {
         self.state == State::Open
     }
 
-    /// Everything that the peer takes has left, and the end if there is one.
+    /// What was borrowed and is not paid back.
+    pub fn debt(&self) -> u64 {
+        self.sent.saturating_sub(self.limit)
+    }
+
+    /// Its FIN or RESET has left.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What needs no loan has left, and the end if there is one.
     pub fn is_drained(&self) -> bool {
-        let sent = self.sent == self.written.min(self.limit);
+        let sent = self.sent >= self.written.min(self.limit);
         match self.state {
             State::Open => sent && !self.ended,
             State::Finished => sent && self.ended == (self.sent == self.written),
             State::Cut | State::GivenUp | State::Stopped(_) => self.ended,
         }
+    }
+
+    /// Bytes that wait for a loan, where it has none.
+    pub fn needs_loan(&self) -> u64 {
+        match self.debt() {
+            0 if !self.ended => self.unsent(),
+            _ => 0,
+        }
+    }
+
+    /// The limits that a WINDOW of a peer with this window may say (W11).
+    pub fn windows(&self, window: u64) -> RangeInclusive<u64> {
+        self.limit + window / 2..=self.sent + window
     }
 
     // What the application and the peer do.
@@ -68,8 +95,9 @@ impl Sending {
         self.written += bytes;
     }
 
+    /// A WINDOW that keeps the rules.
     pub fn window(&mut self, limit: u64) {
-        self.limit = self.limit.max(limit);
+        self.limit = limit;
     }
 
     pub fn finish(&mut self, result: Result<(), ChannelError>) {
@@ -89,13 +117,12 @@ impl Sending {
         self.fail(State::Stopped(code), code);
     }
 
-    /// What the peer takes still leaves.
+    /// What needs no loan still leaves.
     pub fn release(&mut self) {
         if self.state == State::Open {
-            self.written = self.written.min(self.limit);
             match self.unsent() {
                 0 => self.fail(State::GivenUp, 0),
-                _ => self.state = State::Cut,
+                _ => (self.state, self.least) = (State::Cut, self.written.min(self.limit)),
             }
         }
     }
@@ -121,7 +148,7 @@ impl Sending {
 
     pub fn data(&mut self, len: u64) {
         assert!(self.announced == 0 && !self.ended && self.owes_reset.is_none());
-        assert!(self.sent + len <= self.written.min(self.limit));
+        assert!(self.sent + len <= self.written);
         self.announced = len;
     }
 
@@ -138,15 +165,59 @@ impl Sending {
 
     pub fn reset(&mut self, code: u32) {
         let owed = match self.state {
-            State::Cut if self.sent == self.written => Some(0),
+            State::Cut if self.sent >= self.least => Some(0),
             _ => self.owes_reset.take(),
         };
         assert_eq!(owed, Some(code));
         assert!(!self.ended);
         self.ended = true;
     }
+}
 
-    pub fn blocked(&self, limit: u64) {
-        assert!(limit == self.limit && limit == self.sent && self.written > limit);
+/// What the core has borrowed of the peer's budget.
+#[derive(Debug)]
+pub struct Loans {
+    pub window: u64,
+    pub budget: u64,
+    /// Debts that FIN and RESET said, and how many of them a RETURN paid back.
+    ended: u64,
+    returned: u64,
+}
+
+impl Loans {
+    pub fn new(window: u64, budget: u64) -> Self {
+        Loans {
+            window,
+            budget,
+            ended: 0,
+            returned: 0,
+        }
     }
+
+    /// The debts of all channels, those included that have ended (W10).
+    pub fn debts<'a>(&self, channels: impl Iterator<Item = &'a Sending>) -> u64 {
+        let alive = channels.filter(|sending| !sending.ended);
+        alive.map(Sending::debt).sum::<u64>() + self.ended - self.returned
+    }
+
+    /// An end of the core's with this debt.
+    pub fn end(&mut self, said: u64, sending: &Sending) {
+        assert_eq!(said, sending.debt(), "the debt that an end says");
+        self.ended += said;
+    }
+
+    /// The sums that a RETURN may say (W12).
+    pub fn returns(&self) -> RangeInclusive<u64> {
+        self.returned + least_return(self.window, self.budget)..=self.ended
+    }
+
+    /// A RETURN that keeps the rules.
+    pub fn on_return(&mut self, total: u64) {
+        self.returned = total;
+    }
+}
+
+/// By how much a RETURN rises at least (W12).
+pub fn least_return(window: u64, budget: u64) -> u64 {
+    (window / 2).min(budget / 4).max(1)
 }

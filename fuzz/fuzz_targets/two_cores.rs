@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use tcpchan::proto::Role;
 use tcpchan::{Config, Protocol};
 use world::World;
-use world::actions::{Action, Setup};
+use world::actions::{Action, MOST, Setup};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
@@ -31,7 +31,8 @@ fn live(input: &mut Unstructured<'_>) -> Result<()> {
 
 fn setup(input: &mut Unstructured<'_>) -> Result<Setup> {
     let initial_window = *input.choose(&[64 << 10, 64 << 10, 100_000])?;
-    let receive_budget = *input.choose(&[0, 100_000, 4_000_000])?;
+    let tiny = input.int_in_range(1..=100)?;
+    let receive_budget = *input.choose(&[0, tiny, 100_000, 4_000_000])?;
     let send_buffer = *input.choose(&[1, 100, 64 << 10, 200_000])?;
     let protocol = *input.choose(&[Protocol::V1, Protocol::V1, Protocol::Auto])?;
     let config = Config::default()
@@ -52,7 +53,7 @@ fn action(input: &mut Unstructured<'_>) -> Result<Action> {
     let kind: u8 = input.arbitrary()?;
     let role = [Role::Client, Role::Server][usize::from(kind & 1)];
     let nth = |input: &mut Unstructured<'_>| input.arbitrary::<u8>().map(usize::from);
-    let size = |input: &mut Unstructured<'_>| input.int_in_range(1..=30_000usize);
+    let size = |input: &mut Unstructured<'_>| input.int_in_range(1..=MOST);
     Ok(match kind / 2 % 20 {
         0 => Open(role, 1 + nth(input)? % 3),
         1 | 2 => Accept(role),

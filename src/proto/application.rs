@@ -199,7 +199,7 @@ impl Connection {
                 let (credit, waits) = (&state.recv.credit, state.window_delayed);
                 let due = match state.peer_ended {
                     true => credit.borrowed() > 0,
-                    false => self.recv_budget.is_due(credit, waits),
+                    false => self.recv_budget.is_due(credit, 0, waits),
                 };
                 if due {
                     self.pay(key);
@@ -215,14 +215,17 @@ impl Connection {
             return;
         };
         let (buffer, credit) = (&mut state.recv.buffer, &mut state.recv.credit);
+        buffer.fit((2 * buffer.len()).max(self.config.settings.initial_window as usize));
         if state.peer_ended {
             return self.recv_budget.settle(credit, buffer.memory());
         }
         if state.recv.half != Half::Open {
             return; // the peer is asked to stop
         }
-        buffer.fit((2 * buffer.len()).max(self.config.settings.initial_window as usize));
-        let waits = state.window_delayed;
+        let waits = state.window_delayed && self.recv_budget.left() > 0;
+        if !waits && self.recv_budget.is_due(credit, buffer.len(), waits) {
+            buffer.fit(buffer.len()); // no more memory than bytes holds a WINDOW up
+        }
         if self.recv_budget.pay(credit, buffer.memory(), waits) && self.end.is_none() {
             state.owed.window = true;
             self.queue_control(key);

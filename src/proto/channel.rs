@@ -188,6 +188,11 @@ impl State {
         }
     }
 
+    /// Whether more waits than may be sent without borrowing.
+    pub fn needs_loan(&self) -> bool {
+        self.send.buffer.len() as u64 > self.send.credit.own()
+    }
+
     /// The application begins with it; `unseen` counts those that are that.
     pub fn begin(&mut self, unseen: &mut usize) {
         *unseen -= usize::from(self.is_unseen());

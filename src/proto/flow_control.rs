@@ -72,7 +72,7 @@ impl SendCredit {
     }
 
     /// Bytes that may be sent without borrowing.
-    fn own(&self) -> u64 {
+    pub fn own(&self) -> u64 {
         self.limit.saturating_sub(self.sent)
     }
 
@@ -280,7 +280,7 @@ impl RecvBudget {
     /// Notes a channel that has received more, if its WINDOW may now wait for more to
     /// be read.
     pub fn delay_window(&mut self, state: &mut State, now: Instant) {
-        if !state.window_delayed && self.is_due(&state.recv.credit, false) {
+        if !state.window_delayed && self.is_due(&state.recv.credit, 0, false) {
             state.window_delayed = true;
             self.delayed.push_back(state.key);
             self.due.get_or_insert(now + DELAY);
@@ -324,10 +324,12 @@ impl RecvBudget {
         Ok(())
     }
 
-    /// Whether a WINDOW is due if all that came was read. `waits`: more may be read
-    /// soon, and a timer looks again.
-    pub fn is_due(&self, credit: &RecvCredit, waits: bool) -> bool {
-        credit.received + self.window >= credit.limit + self.least_window(credit, waits)
+    /// Whether a WINDOW is due for what takes no memory any more, where `memory` is
+    /// what a channel still has. `waits`: more may be read soon, and a timer looks
+    /// again.
+    pub fn is_due(&self, credit: &RecvCredit, memory: usize, waits: bool) -> bool {
+        let taken = credit.limit + memory as u64;
+        credit.received + self.window >= taken + self.least_window(credit, waits)
     }
 
     /// By how much the next WINDOW raises at least.
@@ -340,14 +342,12 @@ impl RecvBudget {
         half.max((loan / PART).min(MOST_UNPAID))
     }
 
-    /// Gives credit for what takes no memory any more, where `memory` is what a
-    /// channel still has. True if the peer is to be told. `waits` as in
-    /// [`is_due`](Self::is_due).
+    /// Gives credit, if [it is due](Self::is_due). True if the peer is to be told.
     pub fn pay(&mut self, credit: &mut RecvCredit, memory: usize, waits: bool) -> bool {
-        let limit = (credit.received + self.window).saturating_sub(memory as u64);
-        if limit < credit.limit + self.least_window(credit, waits) {
+        if !self.is_due(credit, memory, waits) {
             return false;
         }
+        let limit = credit.received + self.window - memory as u64;
         let before = credit.borrowed();
         credit.limit = limit;
         self.borrowed -= before - credit.borrowed();

@@ -320,14 +320,15 @@ impl Connection {
 
     /// So many bytes were paid back: those who wait for them are looked at, as far
     /// as they reach. The others' turn comes with the next, or with their own
-    /// WINDOW.
+    /// WINDOW. One that needs no loan any more takes no turn.
     fn lend(&mut self, bytes: u64) {
-        for _ in 0..bytes.div_ceil(MAX_DATA as u64) {
-            let Some(key) = self.send_budget.waiting.pop_front() else {
-                return;
-            };
+        let mut turns = bytes.div_ceil(MAX_DATA as u64);
+        while turns > 0
+            && let Some(key) = self.send_budget.waiting.pop_front()
+        {
             if let Some(state) = self.channels.get_mut(key) {
                 state.waits_for_budget = false;
+                turns -= u64::from(state.needs_loan());
             }
             self.queue_data(key);
         }
