@@ -19,8 +19,11 @@ use crate::config::Config;
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the shortest round trip holds at least, as in BBR, and half of how long it
-/// does at most. A way that has become longer must be noticed.
+/// does at most. A way that has become longer must be noticed: sooner if so many round
+/// trips in a row have all taken half as long again, more than a queue makes of a link
+/// that is paced.
 const MIN_RTT_HOLDS: Duration = Duration::from_secs(10);
+const LONGER: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -49,6 +52,8 @@ pub(super) struct Liveness {
     min_rtt: Option<Duration>,
     min_rtt_before: Option<Duration>,
     min_rtt_since: Instant,
+    /// Round trips since then.
+    rounds: u32,
     /// Bytes that had been sent when the last ping left.
     sent: u64,
     round: Option<Round>,
@@ -112,6 +117,7 @@ impl Liveness {
             min_rtt: None,
             min_rtt_before: None,
             min_rtt_since: now,
+            rounds: 0,
             sent: 0,
             round: None,
         }
@@ -207,10 +213,13 @@ impl Liveness {
             left: at,
             answered: now,
         });
-        if now >= self.min_rtt_since + MIN_RTT_HOLDS {
+        let longer = self.min_rtt > self.min_rtt_before.map(|before| before * 3 / 2);
+        if now >= self.min_rtt_since + MIN_RTT_HOLDS || longer && self.rounds >= LONGER {
             (self.min_rtt_since, self.min_rtt_before) = (now, self.min_rtt.take());
+            self.rounds = 0;
         }
         self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
+        self.rounds += 1;
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         true
     }
