@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::cooperative;
 
 use super::channel::Channel;
 use super::pacer::Pacer;
@@ -117,14 +118,17 @@ impl Connection {
     /// When the connection has ended, or drains (`NotConnected`). `get_ref` gives
     /// a [`proto::OpenError`].
     pub async fn open(&self) -> io::Result<Channel> {
-        loop {
-            let changed = self.changed();
-            match self.try_open() {
-                Ok(channel) => return Ok(channel),
-                Err(OpenError::Blocked) => changed.await,
-                Err(error) => return Err(error.into()),
+        cooperative(async {
+            loop {
+                let changed = self.changed();
+                match self.try_open() {
+                    Ok(channel) => return Ok(channel),
+                    Err(OpenError::Blocked) => changed.await,
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// Opens a channel or says why not. The open leaves with what is written
@@ -227,11 +231,13 @@ impl Connection {
     /// ended. Cancel safe: a call that is dropped takes no channel.
     pub async fn accept(&self) -> Option<Channel> {
         let shared = &self.handle.0;
-        loop {
-            let acceptable = shared.acceptable.notified();
-            match self.next_channel() {
-                Some(accepted) => return accepted,
-                None => acceptable.await,
+        cooperative(async {
+            loop {
+                let acceptable = shared.acceptable.notified();
+                match self.next_channel() {
+                    Some(accepted) => return accepted,
+                    None => acceptable.await,
+                }
             }
         }
     }
@@ -242,7 +248,8 @@ impl Connection {
         match inner.core.accept() {
             Some(key) => Some(Some(Channel::new(self.handle.clone(), key))),
             None => inner.core.error().map(|_| None),
-        }
+        })
+        .await
     }
 
     /// Asks the peer to open no more channels; those that are open go on, and

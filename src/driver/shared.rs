@@ -8,6 +8,8 @@ use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use tokio::task::coop::has_budget_remaining;
+
 #[cfg(feature = "hyper")]
 use super::hyper_io::Young;
 use super::sync::{AtomicBool, Mutex, MutexGuard, Notify};
@@ -157,7 +159,8 @@ impl Shared {
     /// The right to write to the transport, if nobody has it and nothing waits
     /// there.
     fn sender(&self) -> Option<Sender<'_>> {
-        let mut transport = self.try_transport().filter(|t| t.is_idle())?;
+        let takes = |t: &MutexGuard<'_, Transport>| t.is_idle() && has_budget_remaining();
+        let mut transport = self.try_transport().filter(takes)?;
         let gathers = transport.gather.is_on() && transport.gather.until(0, now()).is_some();
         let spaced = transport.pacer.is_on() && transport.pacer.room(now()) == 0;
         (!gathers && !spaced).then_some(Sender {
