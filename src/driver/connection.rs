@@ -101,8 +101,14 @@ impl Connection {
         let observer = Observer::new(role);
         let pacer = Pacer::new(config.pacing, now());
         let transport = Transport::new(io, observer.tap(config.protocol), pacer);
-        #[cfg(any(feature = "client", feature = "server"))]
+        #[cfg(feature = "net")]
         let transport = transport.for_socket(&config.socket, now());
+        #[cfg(feature = "net")]
+        let config = {
+            let mut config = config;
+            config.socket.set_up(&io);
+            config
+        };
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
         let task = Task::new(shared.clone(), patience, Meter::new(role, now()));

@@ -16,6 +16,7 @@ use super::tls::Identity;
 use crate::config::Config;
 use crate::driver::Channel;
 
+use crate::socket::find;
 /// Channels that wait for [`Acceptor::accept`], of all connections. Those
 /// behind them wait in their own connection, bounded by its `max_channels`.
 const BACKLOG: usize = 128;
@@ -125,7 +126,7 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, mut config: Config) -> Self {
-        config.socket = config.socket.late(|io| io.downcast_ref());
+        config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
         Acceptor::start(Incoming::new(listener, &config), config, local_addr)
     }
