@@ -61,9 +61,15 @@ impl Drop for Handle {
 impl Connection {
     /// The side that dialled `io`. Spawns the connection's task.
     ///
+    /// A TCP socket gets the options of the configuration
+    /// ([`SocketProfile`](crate::SocketProfile)), `TCP_NODELAY` first. `io` is polled
+    /// within the runtime of this call, by the task and by those who write to channels;
+    /// if it panics, the connection ends with an error.
+    ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with time enabled.
+    /// Outside a tokio runtime, or in one without time (`enable_time`). In one that was
+    /// shut down the connection has ended at once.
     pub fn client<T>(io: T, config: Config) -> Connection
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
@@ -71,11 +77,11 @@ impl Connection {
         Connection::spawn(Role::Client, io, config)
     }
 
-    /// The side that accepted `io`. Spawns the connection's task.
+    /// The side that accepted `io`, in everything else like [`client`](Self::client).
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with time enabled.
+    /// Outside a tokio runtime, or in one without time (`enable_time`).
     pub fn server<T>(io: T, config: Config) -> Connection
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
@@ -97,18 +103,18 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let patience = config.dead_after;
-        let observer = Observer::new(role);
-        let pacer = Pacer::new(config.pacing, now());
-        let transport = Transport::new(io, observer.tap(config.protocol), pacer);
-        #[cfg(feature = "net")]
-        let transport = transport.for_socket(&config.socket, now());
         #[cfg(feature = "net")]
         let config = {
             let mut config = config;
             config.socket.set_up(&io);
             config
         };
+        let patience = config.dead_after;
+        let observer = Observer::new(role);
+        let pacer = Pacer::new(config.pacing, now());
+        let transport = Transport::new(io, observer.tap(config.protocol), pacer);
+        #[cfg(feature = "net")]
+        let transport = transport.for_socket(&config.socket, now());
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
         let task = Task::new(shared.clone(), patience, Meter::new(role, now()));
@@ -245,7 +251,8 @@ impl Connection {
                     None => acceptable.await,
                 }
             }
-        }
+        })
+        .await
     }
 
     /// A channel, the end, or nothing yet.
@@ -254,8 +261,7 @@ impl Connection {
         match inner.core.accept() {
             Some(key) => Some(Some(Channel::new(self.handle.clone(), key))),
             None => inner.core.error().map(|_| None),
-        })
-        .await
+        }
     }
 
     /// Asks the peer to open no more channels; those that are open go on, and
