@@ -14,7 +14,7 @@ use tower_service::Service;
 use super::error::{BoxError, ConnectError};
 use super::target::Target;
 use crate::config::Config;
-use crate::driver::Connection;
+use crate::driver::{Connection, Tell};
 use crate::observability;
 use crate::socket::find;
 
@@ -29,6 +29,7 @@ pub(super) struct Dialler<C> {
     pub connector: C,
     pub uri: Uri,
     pub config: Config,
+    pub tell: Option<Tell>,
 }
 
 impl<C> Dial for Dialler<C>
@@ -40,14 +41,20 @@ where
 {
     fn dial(&self) -> Dialling {
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
-        let mut config = self.config.clone();
+        let (mut config, tell) = (self.config.clone(), self.tell);
         // Nobody accepts channels of the server's here, so none may wait.
         config.max_waiting = Some(0);
         config.socket = config.socket.late(find);
         Box::pin(async move {
             let dial = observability::Dial::begin(uri.host(), uri.port_u16());
             match connect(&mut connector, uri, &config).await {
-                Ok(io) => Ok(dial.succeeds(|| Connection::client(io, config))),
+                Ok(io) => {
+                    let connection = dial.succeeds(|| Connection::client(io, config));
+                    if let Some(tell) = tell {
+                        connection.told_by(tell);
+                    }
+                    Ok(connection)
+                }
                 Err(error) => {
                     dial.fails(&error);
                     Err(error)

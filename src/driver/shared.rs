@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub openable: Notify,
     /// Where the task runs.
     pub place: Place,
+    #[cfg(feature = "client")]
+    pub told: std::sync::OnceLock<super::told::Told>,
     observer: Observer,
 }
 
@@ -101,6 +103,8 @@ impl Shared {
             acceptable: Notify::new(),
             openable: Notify::new(),
             place: Place::here(),
+            #[cfg(feature = "client")]
+            told: Default::default(),
             observer,
         }
     }

@@ -150,6 +150,13 @@ impl Transport {
         self
     }
 
+    /// The I/O object, until the connection is over.
+    #[cfg(feature = "client")]
+    pub fn io(&self) -> Option<&dyn Any> {
+        let io: &dyn Io = self.io.as_ref()?.as_ref().get_ref();
+        Some(io)
+    }
+
     /// Whether the transport took bytes after it had been full; told once.
     pub fn resumed(&mut self) -> bool {
         std::mem::take(&mut self.resumed)
