@@ -14,9 +14,10 @@ use tokio_rustls::server::TlsStream;
 use super::acceptor::{Acceptor, Peer};
 use super::handshake::{Handshakes, Limits};
 use super::listen::Incoming;
+use super::patience::Patient;
 use crate::config::{Config, ConfigError, HOUR, MAX_HANDSHAKES, MOST, check, check_time};
-use crate::tls::ALPN;
 use crate::socket::find;
+use crate::tls::ALPN;
 
 /// How a server speaks TLS: rustls's configuration, and limits of handshakes.
 ///
@@ -124,6 +125,8 @@ impl Acceptor {
             let shake = shake(acceptor.clone(), tcp, addr);
             async { shake.await.map(Some) }
         };
-        Acceptor::start(Handshakes::new(incoming, limits, shake), config, local_addr)
+        Acceptor::start(config, local_addr, |freed| {
+            Handshakes::new(Patient::new(incoming, freed), limits, shake)
+        })
     }
 }
