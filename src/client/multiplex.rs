@@ -42,6 +42,11 @@ use crate::driver::{Channel, Tell};
 /// }
 /// # let _ = client;
 /// ```
+///
+/// # Panics
+///
+/// A call that is polled outside a tokio runtime, or in one without time
+/// (`enable_time`).
 #[derive(Clone)]
 #[must_use]
 pub struct Multiplex<C> {

@@ -134,8 +134,9 @@ impl Acceptor {
     }
 
     /// An acceptor of the connections that a stream yields, each with its
-    /// peer's address. An error of the stream costs nothing but a wait where
-    /// it isn't about one connection; after its end no more connections come.
+    /// peer's address. An error of the stream that isn't about one connection costs a
+    /// wait of a second, which ends sooner if a connection is over; after its end no
+    /// more connections come.
     ///
     /// # Panics
     ///
