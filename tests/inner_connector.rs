@@ -1,6 +1,9 @@
 //! What the connector under a `Multiplex` tells of its connections reaches the
 //! responses of a hyper-util client.
 
+#[path = "support/certs.rs"]
+mod certs;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -35,14 +38,17 @@ async fn serve(channel: Channel) {
 async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    serve_all(Acceptor::new(listener, Config::default()));
+    addr
+}
+
+fn serve_all(mut acceptor: Acceptor) {
     tokio::spawn(async move {
         loop {
             let (channel, _) = acceptor.accept().await;
             tokio::spawn(serve(channel));
         }
     });
-    addr
 }
 
 fn request(addr: SocketAddr) -> Sent {
@@ -74,6 +80,24 @@ async fn the_addresses_of_one_connection_are_in_each_response() {
     let response = client.request(request(addr)).await.unwrap();
     let info = response.extensions().get::<HttpInfo>().unwrap();
     assert_eq!((info.local_addr(), info.remote_addr()), (local, addr));
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn the_addresses_under_this_crates_tls_are_in_each_response() {
+    use tcpchan::client::TlsConnector;
+    use tcpchan::server::Tls;
+
+    let authority = certs::Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let tls = Tls::new(authority.server());
+    serve_all(Acceptor::tls(listener, tls, Config::default()));
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let response = client.request(request(addr)).await.unwrap();
+    let info = response.extensions().get::<HttpInfo>().unwrap();
+    assert_eq!(info.remote_addr(), addr);
 }
 
 /// A stream of a connector's own.

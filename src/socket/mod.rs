@@ -20,10 +20,11 @@ use crate::observability;
 
 /// The options of a TCP socket that carries a connection.
 ///
-/// Connections set those of their configuration ([`Config::socket`]): on a
-/// `TcpStream`, alone or in rustls's `TlsStream`, and on what a connector gives as
-/// hyper-util's `TokioIo<TcpStream>`. Where a socket is hidden in another type,
-/// [`apply`](Self::apply) is for whoever makes it. Options that a system does not have are left out, but for a
+/// Connections set those of their configuration
+/// ([`Config::socket`](crate::Config::socket)): on a `TcpStream`, alone or in rustls's
+/// `TlsStream`, and on what a connector gives as hyper-util's `TokioIo<TcpStream>`.
+/// Where a socket is hidden in another type, [`apply`](Self::apply) is for whoever makes
+/// it. Options that a system does not have are left out, but for a
 /// [`congestion`](Self::congestion) that was asked for by its name.
 ///
 /// ```
