@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tcpchan::server::Acceptor;
-use tcpchan::{Config, Connection, SocketProfile};
+use tcpchan::{Config, Connection};
 use tokio::net::{TcpListener, TcpStream};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -52,7 +52,6 @@ async fn app(hub: String) -> Result<()> {
         let hub = hub.clone();
         async move {
             let tcp = TcpStream::connect(hub).await?;
-            SocketProfile::default().apply(&tcp)?;
             let addr = tcp.peer_addr()?;
             Ok((tcp, addr))
         }
@@ -64,7 +63,6 @@ async fn app(hub: String) -> Result<()> {
 /// Waits for an app, and calls it.
 async fn hub(listener: TcpListener) -> Result<()> {
     let (tcp, _) = listener.accept().await?;
-    SocketProfile::default().apply(&tcp)?;
     let app = Connection::server(tcp, Config::default());
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(app);
     println!("the hub is process {}", std::process::id());

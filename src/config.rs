@@ -212,7 +212,8 @@ impl Config {
         Ok(self)
     }
 
-    /// The options of TCP sockets. Default [`SocketProfile::default`].
+    /// The options of TCP sockets that carry connections, where they can be found.
+    /// Default [`SocketProfile::default`].
     ///
     /// [`SocketProfile::default`]: crate::SocketProfile
     #[cfg(feature = "net")]

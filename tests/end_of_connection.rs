@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tcpchan::proto::ConnectionError;
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
-use tcpchan::{Channel, Config, Connection};
+use tcpchan::{Channel, Config, Connection, SocketProfile};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -397,7 +397,8 @@ async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_i
     let to = listener.local_addr().unwrap();
     let mut far = socket.connect(to).await.unwrap();
     let (near, _) = listener.accept().await.unwrap();
-    let server = Connection::server(near, Config::default());
+    let profile = SocketProfile::default().unsent(None).unwrap(); // the kernel takes all
+    let server = Connection::server(near, Config::default().socket(profile));
     let asks = [
         hello(Control::Hello { magic: MAGIC }),
         v1(Control::Open { channel: 1 }),

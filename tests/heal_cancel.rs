@@ -72,7 +72,7 @@ async fn an_open_that_is_dropped_in_the_pause_takes_no_dial_from_others() {
 /// Opens channels until the peer takes no more.
 async fn fill(connection: &Connection) -> Vec<Channel> {
     let mut channels = Vec::new();
-    while let Some(channel) = poll_up_to(1, connection.open()).await {
+    while let Some(channel) = poll_up_to(2, connection.open()).await {
         channels.push(channel.unwrap());
     }
     channels

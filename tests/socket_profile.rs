@@ -1,5 +1,8 @@
 //! TCP sockets get the options of the profile, on both sides.
 
+#[path = "support/certs.rs"]
+mod certs;
+
 use std::net::SocketAddr;
 
 use http_body_util::Empty;
@@ -9,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::SockRef;
 use tcpchan::client::Multiplex;
-use tcpchan::{Config, SocketProfile};
+use tcpchan::{Config, Connection, SocketProfile};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -167,4 +170,61 @@ async fn a_socket_of_hypers_connector_gets_the_profile() {
         }
     };
     tokio::select! { _ = request => panic!("nobody answers"), () = accept => {} }
+}
+
+/// What the tests look at after the stream was given away.
+#[cfg(target_os = "linux")]
+fn second_handle(stream: &TcpStream) -> socket2::Socket {
+    SockRef::from(stream).try_clone().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_sockets_of_plain_connections_get_the_profile() {
+    let profile = SocketProfile::default().unsent(Some(54_321)).unwrap();
+    let config = Config::default().socket(profile);
+    let (near, far) = pair().await;
+    let sockets = [second_handle(&near), second_handle(&far)];
+    let _connections = (
+        Connection::client(near, config.clone()),
+        Connection::server(far, config),
+    );
+    for socket in sockets {
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 54_321);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_in_hypers_adapter_gets_the_profile() {
+    let (near, _far) = pair().await;
+    let socket = second_handle(&near);
+    let adapted = TokioIo::new(TokioIo::new(near));
+    let _connection = Connection::client(adapted, Config::default());
+    assert!(socket.tcp_nodelay().unwrap());
+}
+
+#[cfg(all(target_os = "linux", feature = "tls"))]
+#[tokio::test]
+async fn a_socket_under_tls_gets_the_profile() {
+    use tokio_rustls::rustls::pki_types::ServerName;
+
+    let authority = certs::Authority::new();
+    let server = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(authority.server()));
+    let client = tokio_rustls::TlsConnector::from(std::sync::Arc::new(authority.client()));
+    let (near, far) = pair().await;
+    let sockets = [second_handle(&near), second_handle(&far)];
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let (near, far) = tokio::join!(client.connect(name, near), server.accept(far));
+    let _connections = (
+        Connection::client(near.unwrap(), Config::default()),
+        Connection::server(
+            tokio_rustls::TlsStream::from(far.unwrap()),
+            Config::default(),
+        ),
+    );
+    for socket in sockets {
+        assert!(socket.tcp_nodelay().unwrap());
+    }
 }

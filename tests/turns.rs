@@ -259,6 +259,7 @@ fn all_channels_learn_of_an_end_though_the_runtime_goes_amid_it() {
     let kept = runtime.block_on(async {
         let (connection, far, mut channels) = with_channels().await;
         let waker = Waker::from(woken.clone());
+        tokio::task::yield_now().await; // the opens have used up this turn
         for channel in &mut channels {
             let mut buf = [0];
             let read = Pin::new(channel).poll_read(

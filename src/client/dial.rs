@@ -1,6 +1,5 @@
 //! One dial, made by a task of its own so that no caller takes it from others.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Weak;
@@ -9,15 +8,15 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower_service::Service;
 
 use super::error::{BoxError, ConnectError};
 use super::target::Target;
 use crate::config::Config;
-use crate::driver::Connection;
+use crate::driver::{Connection, Tell};
 use crate::observability;
+use crate::socket::find;
 
 pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
@@ -30,6 +29,7 @@ pub(super) struct Dialler<C> {
     pub connector: C,
     pub uri: Uri,
     pub config: Config,
+    pub tell: Option<Tell>,
 }
 
 impl<C> Dial for Dialler<C>
@@ -41,14 +41,20 @@ where
 {
     fn dial(&self) -> Dialling {
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
-        let mut config = self.config.clone();
+        let (mut config, tell) = (self.config.clone(), self.tell);
         // Nobody accepts channels of the server's here, so none may wait.
         config.max_waiting = Some(0);
-        config.socket = config.socket.late(tcp);
+        config.socket = config.socket.late(find);
         Box::pin(async move {
             let dial = observability::Dial::begin(uri.host(), uri.port_u16());
             match connect(&mut connector, uri, &config).await {
-                Ok(io) => Ok(dial.succeeds(|| Connection::client(io, config))),
+                Ok(io) => {
+                    let connection = dial.succeeds(|| Connection::client(io, config));
+                    if let Some(tell) = tell {
+                        connection.told_by(tell);
+                    }
+                    Ok(connection)
+                }
                 Err(error) => {
                     dial.fails(&error);
                     Err(error)
@@ -73,22 +79,10 @@ where
         .map_err(ConnectError::dial)?;
     let io = connector.call(uri).await.map_err(ConnectError::dial)?;
     let io = TokioIo::new(io);
-    if let Some(tcp) = tcp(&io) {
+    if let Some(tcp) = find(&io) {
         config.socket.apply(tcp).map_err(ConnectError::dial)?;
     }
     Ok(io)
-}
-
-/// The TCP socket in what hyper-util's or this crate's connectors make, if that is not
-/// hidden in another type.
-fn tcp(io: &dyn Any) -> Option<&TcpStream> {
-    type Plain = TokioIo<TokioIo<TcpStream>>;
-    #[cfg(feature = "tls")]
-    if let Some(io) = io.downcast_ref::<TokioIo<super::TlsIo<TokioIo<TcpStream>>>>() {
-        let tcp: &Plain = io.inner().inner().get_ref().0;
-        return Some(tcp.inner().inner());
-    }
-    Some(io.downcast_ref::<Plain>()?.inner().inner())
 }
 
 /// The place of a dial at its target, which learns of its end however it ends.

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection as Connects};
+use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use super::config::PoolConfig;
@@ -15,7 +17,7 @@ use super::error::{BoxError, ConnectError};
 use super::pool::{Pool, Settings};
 use super::stats::TargetStats;
 use crate::config::Config;
-use crate::driver::Channel;
+use crate::driver::{Channel, Tell};
 
 /// A connector that opens channels on few connections per scheme and authority.
 ///
@@ -40,11 +42,17 @@ use crate::driver::Channel;
 /// }
 /// # let _ = client;
 /// ```
+///
+/// # Panics
+///
+/// A call that is polled outside a tokio runtime, or in one without time
+/// (`enable_time`).
 #[derive(Clone)]
 #[must_use]
 pub struct Multiplex<C> {
     inner: C,
     config: Config,
+    tell: Option<Tell>,
     settings: Arc<Settings>,
     pool: Arc<Pool>,
 }
@@ -54,26 +62,42 @@ impl<C> Multiplex<C> {
     /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
     pub fn new(inner: C) -> Self {
         let (config, pool) = Default::default();
-        Multiplex::with(inner, config, pool)
+        Multiplex::with(inner, config, pool, None)
     }
 
     /// The same connector with connections of this configuration, which it
     /// shares with no other.
     pub fn with_config(self, config: Config) -> Self {
-        Multiplex::with(self.inner, config, self.settings.pool.clone())
+        Multiplex::with(self.inner, config, self.settings.pool.clone(), self.tell)
     }
 
     /// The same connector with connections that are kept like this, which it
     /// shares with no other.
     pub fn with_pool(self, pool: PoolConfig) -> Self {
-        Multiplex::with(self.inner, self.config, pool)
+        Multiplex::with(self.inner, self.config, pool, self.tell)
     }
 
-    fn with(inner: C, config: Config, pool: PoolConfig) -> Self {
+    /// The same connector with connections, which it shares with no other, of which a
+    /// hyper-util client learns what the inner connector tells: the
+    /// [extras](Connected::extra) that are in the extensions of each response.
+    ///
+    /// It always learns hyper-util's `HttpInfo`, the addresses, where a connection's
+    /// TCP socket can be found.
+    pub fn with_extras(self) -> Self
+    where
+        C: Service<Uri>,
+        C::Response: Connects + 'static,
+    {
+        let (tell, pool): (Tell, _) = (of_connector::<C::Response>, self.settings.pool.clone());
+        Multiplex::with(self.inner, self.config, pool, Some(tell))
+    }
+
+    fn with(inner: C, config: Config, pool: PoolConfig, tell: Option<Tell>) -> Self {
         let late = config.suspect_after;
         Multiplex {
             inner,
             config,
+            tell,
             settings: Arc::new(Settings { pool, late }),
             pool: Arc::default(),
         }
@@ -146,6 +170,7 @@ where
                 connector: self.inner.clone(),
                 uri: uri.clone(),
                 config: self.config.clone(),
+                tell: self.tell,
             })
         });
         Connecting(Box::pin(target.open()))
@@ -154,6 +179,11 @@ where
 
 impl Connects for Channel {
     fn connected(&self) -> Connected {
-        Connected::new()
+        self.told()
     }
+}
+
+fn of_connector<T: Connects + 'static>(io: &dyn Any) -> Connected {
+    let io = io.downcast_ref::<TokioIo<T>>();
+    io.map_or_else(Connected::new, |io| io.inner().connected())
 }

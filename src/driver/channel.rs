@@ -1,9 +1,10 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 use super::connection::Handle;
 use super::split::{ReadHalf, WriteHalf};
@@ -22,7 +23,8 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// shutdown, and else as much as the peer has room for. Behind a shutdown the peer
 /// is asked to stop only if it sends more or does not end its side soon.
 ///
-/// Reads and writes are cancel safe: a poll that is pending has taken nothing.
+/// Reads and writes are cancel safe: a poll that is pending has taken nothing. They
+/// take part in tokio's cooperative scheduling, as those of a `TcpStream` do.
 ///
 /// By hyper's traits, the failure of a channel that this side opened and has not
 /// written to is told to the writer first, and to the reader a second after it was
@@ -104,10 +106,11 @@ impl Channel {
     /// Reads up to `most` bytes into `sink`. Ready without a byte is the end.
     pub(super) fn poll_read_with(
         &self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         most: usize,
         sink: impl FnMut(&[u8]),
     ) -> Poll<io::Result<()>> {
+        let coop = ready!(poll_proceed(cx));
         let mut inner = self.handle.0.lock();
         let paused = !inner.core.wants_input();
         match inner.core.read_with(self.key, most, sink) {
@@ -119,13 +122,18 @@ impl Channel {
                 return Poll::Pending;
             }
             Ok(_) => {
+                coop.made_progress();
                 let seen = inner.seen();
                 drop(inner);
                 drop(seen);
                 return Poll::Ready(Ok(()));
             }
-            Err(error) => return Poll::Ready(Err(error.into())),
+            Err(error) => {
+                coop.made_progress();
+                return Poll::Ready(Err(error.into()));
+            }
         }
+        coop.made_progress();
         let seen = inner.seen();
         let resumes = paused && inner.core.wants_input();
         let tell = resumes || inner.core.owes_credit(self.key);
@@ -140,12 +148,13 @@ impl Channel {
 
     pub(super) fn poll_write_slices(
         &self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
+        let coop = ready!(poll_proceed(cx));
         let (poll, kept) = self.handle.0.write(|inner, mut out| {
             let mut total = 0;
             for slice in slices.iter().filter(|slice| !slice.is_empty()) {
@@ -172,6 +181,9 @@ impl Channel {
             (Poll::Ready(Ok(total)), (None, inner.seen()))
         });
         drop(kept);
+        if poll.is_ready() {
+            coop.made_progress();
+        }
         poll
     }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::cooperative;
 
 use super::channel::Channel;
 use super::pacer::Pacer;
@@ -60,9 +61,15 @@ impl Drop for Handle {
 impl Connection {
     /// The side that dialled `io`. Spawns the connection's task.
     ///
+    /// A TCP socket gets the options of the configuration
+    /// ([`SocketProfile`](crate::SocketProfile)), `TCP_NODELAY` first. `io` is polled
+    /// within the runtime of this call, by the task and by those who write to channels;
+    /// if it panics, the connection ends with an error.
+    ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with time enabled.
+    /// Outside a tokio runtime, or in one without time (`enable_time`). In one that was
+    /// shut down the connection has ended at once.
     pub fn client<T>(io: T, config: Config) -> Connection
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
@@ -70,11 +77,11 @@ impl Connection {
         Connection::spawn(Role::Client, io, config)
     }
 
-    /// The side that accepted `io`. Spawns the connection's task.
+    /// The side that accepted `io`, in everything else like [`client`](Self::client).
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with time enabled.
+    /// Outside a tokio runtime, or in one without time (`enable_time`).
     pub fn server<T>(io: T, config: Config) -> Connection
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
@@ -96,11 +103,17 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
+        #[cfg(feature = "net")]
+        let config = {
+            let mut config = config;
+            config.socket.set_up(&io);
+            config
+        };
         let patience = config.dead_after;
         let observer = Observer::new(role);
         let pacer = Pacer::new(config.pacing, now());
         let transport = Transport::new(io, observer.tap(config.protocol), pacer);
-        #[cfg(any(feature = "client", feature = "server"))]
+        #[cfg(feature = "net")]
         let transport = transport.for_socket(&config.socket, now());
         let core = proto::Connection::new(role, config, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
@@ -117,14 +130,17 @@ impl Connection {
     /// When the connection has ended, or drains (`NotConnected`). `get_ref` gives
     /// a [`proto::OpenError`].
     pub async fn open(&self) -> io::Result<Channel> {
-        loop {
-            let changed = self.changed();
-            match self.try_open() {
-                Ok(channel) => return Ok(channel),
-                Err(OpenError::Blocked) => changed.await,
-                Err(error) => return Err(error.into()),
+        cooperative(async {
+            loop {
+                let changed = self.changed();
+                match self.try_open() {
+                    Ok(channel) => return Ok(channel),
+                    Err(OpenError::Blocked) => changed.await,
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// Opens a channel or says why not. The open leaves with what is written
@@ -227,13 +243,16 @@ impl Connection {
     /// ended. Cancel safe: a call that is dropped takes no channel.
     pub async fn accept(&self) -> Option<Channel> {
         let shared = &self.handle.0;
-        loop {
-            let acceptable = shared.acceptable.notified();
-            match self.next_channel() {
-                Some(accepted) => return accepted,
-                None => acceptable.await,
+        cooperative(async {
+            loop {
+                let acceptable = shared.acceptable.notified();
+                match self.next_channel() {
+                    Some(accepted) => return accepted,
+                    None => acceptable.await,
+                }
             }
-        }
+        })
+        .await
     }
 
     /// A channel, the end, or nothing yet.

@@ -7,11 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::channel::Channel;
-use crate::proto::{ChannelError, Key, OpenError};
+use crate::proto::{ChannelError, ConnectionError, Key, OpenError};
 
 /// How long after a channel was opened hyper's reader learns at the earliest that
 /// it failed, while nothing was written on it. hyper may lose a request that it is
@@ -79,12 +78,20 @@ impl Channel {
             return Poll::Ready(());
         };
         let held = inner.young.held.remove(&self.key);
+        let has_runtime = inner.core.error() != Some(&ConnectionError::Abandoned);
         drop(inner);
-        if Handle::try_current().is_err() {
+        if !has_runtime {
             return Poll::Ready(());
         }
-        let mut held = held.unwrap_or_else(|| Box::pin(sleep(left)));
-        let poll = held.as_mut().poll(cx); // without the lock: it drops a waker
+        // By the connection's timers, since the caller's runtime may have none; without
+        // the lock, since it drops a waker; and that runtime may have just gone.
+        let polled = self.handle.0.place.run(|| {
+            let mut held = held.unwrap_or_else(|| Box::pin(sleep(left)));
+            (held.as_mut().poll(cx), held)
+        });
+        let Some((poll, held)) = polled else {
+            return Poll::Ready(());
+        };
         self.handle.0.lock().young.held.insert(self.key, held);
         poll
     }

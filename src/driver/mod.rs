@@ -14,6 +14,8 @@ mod shared;
 mod split;
 mod sync;
 mod task;
+#[cfg(feature = "client")]
+mod told;
 mod transport;
 mod turn;
 mod unseen;
@@ -21,3 +23,5 @@ mod unseen;
 pub use self::channel::Channel;
 pub use self::connection::Connection;
 pub use self::split::{ReadHalf, WriteHalf};
+#[cfg(feature = "client")]
+pub(crate) use self::told::Tell;

@@ -8,9 +8,11 @@ use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use tokio::task::coop::has_budget_remaining;
+
 #[cfg(feature = "hyper")]
 use super::hyper_io::Young;
-use super::sync::{AtomicBool, Mutex, MutexGuard, Notify};
+use super::sync::{AtomicBool, Mutex, MutexGuard, Notify, Place};
 use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
@@ -31,6 +33,10 @@ pub(super) struct Shared {
     alone: AtomicBool,
     pub acceptable: Notify,
     pub openable: Notify,
+    /// Where the task runs.
+    pub place: Place,
+    #[cfg(feature = "client")]
+    pub told: std::sync::OnceLock<super::told::Told>,
     observer: Observer,
 }
 
@@ -96,6 +102,9 @@ impl Shared {
             alone: AtomicBool::new(true),
             acceptable: Notify::new(),
             openable: Notify::new(),
+            place: Place::here(),
+            #[cfg(feature = "client")]
+            told: Default::default(),
             observer,
         }
     }
@@ -155,9 +164,11 @@ impl Shared {
     }
 
     /// The right to write to the transport, if nobody has it and nothing waits
-    /// there.
+    /// there. A caller who is to let others run has it not: a socket would take nothing
+    /// of it.
     fn sender(&self) -> Option<Sender<'_>> {
-        let mut transport = self.try_transport().filter(|t| t.is_idle())?;
+        let takes = |t: &MutexGuard<'_, Transport>| t.is_idle() && has_budget_remaining();
+        let mut transport = self.try_transport().filter(takes)?;
         let gathers = transport.gather.is_on() && transport.gather.until(0, now()).is_some();
         let spaced = transport.pacer.is_on() && transport.pacer.room(now()) == 0;
         (!gathers && !spaced).then_some(Sender {
@@ -259,20 +270,38 @@ impl Sender<'_> {
         drop(inner);
         self.transport.note_at_once();
         let some = !self.transport.is_idle();
-        let failed = self
-            .transport
-            .poll_write(&mut Context::from_waker(&task))
-            .is_err();
+        let (failed, lost) = self.write(&task);
         self.transport.note_waiting(false, now);
         if some && !failed {
             self.transport.gather.begin(now);
         }
         drop(self.transport);
+        if lost.is_some() {
+            self.shared.place.run(|| drop(lost));
+        }
         self.shared.wake(&mut wake);
         if failed || more {
             task.wake();
         }
         value
+    }
+}
+
+impl Sender<'_> {
+    /// Writes as the task does; whether that failed. A panic of the transport is for
+    /// its connection to bear, not for who writes to a channel: the I/O object that is
+    /// lost by it is to be dropped without the lock.
+    fn write(&mut self, task: &Waker) -> (bool, Option<impl Sized + use<>>) {
+        let transport = &mut *self.transport;
+        let write = || transport.poll_write(&mut Context::from_waker(task));
+        match self.shared.place.run(write) {
+            Some(written) => (written.is_err(), None),
+            None => {
+                let panicked = io::Error::other("the transport panicked");
+                self.shared.lock().core.handle_error(&panicked);
+                (true, Some(transport.take()))
+            }
+        }
     }
 }
 

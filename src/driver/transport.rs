@@ -16,11 +16,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::gather::Gather;
 use super::pacer::Pacer;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(feature = "net")]
 use super::shared::now;
 use crate::observability::Tap;
 use crate::proto;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(feature = "net")]
 use crate::{SocketProfile, socket::Late};
 
 /// What carries a connection.
@@ -109,7 +109,7 @@ pub(super) struct Transport {
     has_data: bool,
     tap: Tap,
     /// Its socket is to get another congestion control.
-    #[cfg(any(feature = "client", feature = "server"))]
+    #[cfg(feature = "net")]
     late: Option<Late>,
 }
 
@@ -137,17 +137,24 @@ impl Transport {
             pacer,
             has_data: false,
             tap,
-            #[cfg(any(feature = "client", feature = "server"))]
+            #[cfg(feature = "net")]
             late: None,
         }
     }
 
     /// Has its socket, if it is one, get what the profile keeps for later.
-    #[cfg(any(feature = "client", feature = "server"))]
+    #[cfg(feature = "net")]
     pub fn for_socket(mut self, profile: &SocketProfile, now: Instant) -> Self {
         let io = self.io.as_ref();
         self.late = io.and_then(|io| profile.for_connection(io.as_ref().get_ref(), now));
         self
+    }
+
+    /// The I/O object, until the connection is over.
+    #[cfg(feature = "client")]
+    pub fn io(&self) -> Option<&dyn Any> {
+        let io: &dyn Io = self.io.as_ref()?.as_ref().get_ref();
+        Some(io)
     }
 
     /// Whether the transport took bytes after it had been full; told once.
@@ -296,7 +303,7 @@ impl Transport {
     /// Writes what waits. `Ok` with how far it came; the waker of `cx` is
     /// woken when more can go.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        #[cfg(any(feature = "client", feature = "server"))]
+        #[cfg(feature = "net")]
         self.choose_congestion();
         let Some(io) = &mut self.io else {
             return Err(io::ErrorKind::NotConnected.into());
@@ -309,7 +316,7 @@ impl Transport {
                     self.tap.sent(&bytes[..n]);
                     self.written += n;
                     self.pacer.spend(n);
-                    #[cfg(any(feature = "client", feature = "server"))]
+                    #[cfg(feature = "net")]
                     if let Some(late) = &mut self.late {
                         late.on_written(n);
                     }
@@ -343,7 +350,7 @@ impl Transport {
 
     /// Has the socket get what it is to have, if it is time before what waits is
     /// written.
-    #[cfg(any(feature = "client", feature = "server"))]
+    #[cfg(feature = "net")]
     fn choose_congestion(&mut self) {
         let waiting = self.output.len() - self.written;
         if let (Some(late), Some(io)) = (&mut self.late, &self.io)

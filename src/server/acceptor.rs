@@ -11,10 +11,12 @@ use tokio::sync::mpsc;
 
 use super::drain::{DrainHandle, Token};
 use super::listen::{Incoming, Listener};
+use super::patience::{Freed, Patient};
 #[cfg(feature = "tls")]
 use super::tls::Identity;
 use crate::config::Config;
 use crate::driver::Channel;
+use crate::socket::find;
 
 /// Channels that wait for [`Acceptor::accept`], of all connections. Those
 /// behind them wait in their own connection, bounded by its `max_channels`.
@@ -125,14 +127,16 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, mut config: Config) -> Self {
-        config.socket = config.socket.late(|io| io.downcast_ref());
+        config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
-        Acceptor::start(Incoming::new(listener, &config), config, local_addr)
+        let incoming = Incoming::new(listener, &config);
+        Acceptor::start(config, local_addr, |freed| Patient::new(incoming, freed))
     }
 
     /// An acceptor of the connections that a stream yields, each with its
-    /// peer's address. An error of the stream costs nothing but a wait where
-    /// it isn't about one connection; after its end no more connections come.
+    /// peer's address. An error of the stream that isn't about one connection costs a
+    /// wait of a second, which ends sooner if a connection is over; after its end no
+    /// more connections come.
     ///
     /// # Panics
     ///
@@ -142,20 +146,25 @@ impl Acceptor {
         S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Acceptor::start(incoming, config, None)
+        Acceptor::start(config, None, |freed| Patient::new(incoming, freed))
     }
 
+    /// `incoming` gets what is to be told of each connection that is over before it is
+    /// served.
     pub(super) fn start<S, T, P>(
-        incoming: S,
         config: Config,
         local_addr: Option<SocketAddr>,
+        incoming: impl FnOnce(Freed) -> S,
     ) -> Self
     where
         S: Stream<Item = io::Result<(T, P)>> + Send + 'static,
         P: Into<Peer> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Acceptor::with(config, local_addr, |listener| listener.run(incoming))
+        Acceptor::with(config, local_addr, |listener| {
+            let incoming = incoming(listener.freed.clone());
+            listener.run(incoming)
+        })
     }
 
     pub(super) fn with<R>(

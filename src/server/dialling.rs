@@ -22,14 +22,13 @@ impl Acceptor {
     /// may take as long as [`Config::handshake_timeout`].
     ///
     /// `dial` yields the connection and its peer's address, such as a
-    /// `TcpStream` (whose options are its own to set, by
-    /// [`SocketProfile::apply`](crate::SocketProfile::apply)) or TLS over one.
+    /// `TcpStream` or TLS over one. Its socket gets the options of
+    /// [`Config::socket`].
     ///
     /// ```no_run
     /// # async fn run(app: axum::Router) -> std::io::Result<()> {
     /// let dial = || async {
     ///     let tcp = tokio::net::TcpStream::connect("hub.example:3000").await?;
-    ///     tcpchan::SocketProfile::default().apply(&tcp)?;
     ///     let addr = tcp.peer_addr()?;
     ///     Ok((tcp, addr))
     /// };

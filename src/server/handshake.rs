@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::listen::Incoming;
 use super::newcomers::Newcomers;
+use super::patience::Patient;
 use crate::observability;
 
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub(super) struct Limits {
 
 /// The connections of a listener whose handshake has ended well.
 pub(super) struct Handshakes<F, T> {
-    incoming: Incoming,
+    incoming: Patient<Incoming>,
     shake: F,
     within: Duration,
     newcomers: Newcomers,
@@ -33,7 +34,7 @@ pub(super) struct Handshakes<F, T> {
 
 impl<F, T: 'static> Handshakes<F, T> {
     /// `shake` yields what is to be served, or nothing if it is elsewhere.
-    pub fn new(incoming: Incoming, limits: Limits, shake: F) -> Self {
+    pub fn new(incoming: Patient<Incoming>, limits: Limits, shake: F) -> Self {
         Handshakes {
             incoming,
             shake,
@@ -82,7 +83,7 @@ where
             match this.tasks.poll_join_next(cx) {
                 Poll::Ready(Some(Ok(Ok(Some(io))))) => return Poll::Ready(Some(Ok(io))),
                 // A handshake that fails is its peer's loss alone.
-                Poll::Ready(Some(_)) => {}
+                Poll::Ready(Some(_)) => this.incoming.tell(),
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }

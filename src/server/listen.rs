@@ -16,17 +16,11 @@ use tokio::time::Instant;
 use super::acceptor::{Accepted, Peer};
 use super::drain::{Mark, Membership, Token};
 use super::newcomers::{Newcomers, Place};
+use super::patience::{Freed, is_of_one_connection};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
 use crate::observability;
 use crate::socket::SocketProfile;
-
-/// How long to wait before the listener is tried again when the system is out
-/// of file descriptors or memory: what axum's server waits.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// In which connections that lost their places are closed.
-const CLOSING: Duration = Duration::from_millis(10);
 
 /// A TCP listener as a stream.
 pub(super) struct Incoming {
@@ -70,6 +64,7 @@ pub(super) struct Listener {
     pub config: Config,
     pub to: Sender,
     pub member: Membership,
+    pub freed: Freed,
     newcomers: Newcomers,
     connections: u64,
 }
@@ -81,11 +76,13 @@ impl Listener {
             config,
             to,
             member,
+            freed: Freed::default(),
             connections: 0,
         }
     }
 
-    /// Takes connections until the acceptor is gone or drains.
+    /// Takes connections until the acceptor is gone or drains. The stream is patient:
+    /// after an error it is asked for the next at once.
     pub async fn run<S, T, P>(mut self, incoming: S)
     where
         S: Stream<Item = io::Result<(T, P)>>,
@@ -112,11 +109,7 @@ impl Listener {
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(error)) => {
                     observability::accept_failed(&error);
-                    let wait = match self.newcomers.thin() {
-                        true => CLOSING,
-                        false => RETRY,
-                    };
-                    tokio::time::sleep(wait).await;
+                    self.newcomers.thin();
                 }
                 None => return,
             }
@@ -135,7 +128,7 @@ impl Listener {
         let (number, to) = (self.connections, self.to.clone());
         let connection = observability::of_peer(peer.addr, number, make);
         let served = connection.clone();
-        let member = self.member.clone();
+        let (member, freed) = (self.member.clone(), self.freed.clone());
         let (call, live) = (member.call, member.live);
         tokio::spawn(async move {
             let feed = Feed {
@@ -151,6 +144,7 @@ impl Listener {
                 () = give_up_silent(&connection, place) => {}
             }
             connection.closed().await;
+            freed.tell();
             drop(live);
         });
         served
@@ -233,12 +227,4 @@ async fn turn_of_others() -> u32 {
 async fn retire(connection: &Connection) {
     connection.drain();
     connection.refuse().await;
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionAborted | ConnectionReset
-    )
 }

@@ -8,6 +8,7 @@ mod drain;
 mod handshake;
 mod listen;
 mod newcomers;
+mod patience;
 mod shared_port;
 #[cfg(feature = "tls")]
 mod tls;

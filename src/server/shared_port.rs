@@ -14,6 +14,7 @@ use super::acceptor::{Acceptor, Peer, PeerInfo};
 use super::drain::DrainHandle;
 use super::handshake::{Handshakes, Limits};
 use super::listen::Incoming;
+use super::patience::Patient;
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
@@ -121,7 +122,7 @@ impl SharedPort {
             .socket
             .late(|io| io.downcast_ref::<SharedIo>()?.tcp());
         let incoming = Incoming::new(listener, &config);
-        let sorted = Handshakes::new(incoming, limits, move |tcp, addr| {
+        let sorted = move |tcp, addr| {
             let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
             async move {
                 let (is_tcpchan, io, peer) = sorted.await?;
@@ -135,9 +136,11 @@ impl SharedPort {
                 let _ = sender.send((io, peer.info(0, 0))).await;
                 Ok(None)
             }
-        });
+        };
         SharedPort {
-            acceptor: Acceptor::start(sorted, config, local_addr),
+            acceptor: Acceptor::start(config, local_addr, |freed| {
+                Handshakes::new(Patient::new(incoming, freed), limits, sorted)
+            }),
             http,
         }
     }

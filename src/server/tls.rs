@@ -1,6 +1,5 @@
 //! TLS in front of an acceptor.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +14,9 @@ use tokio_rustls::server::TlsStream;
 use super::acceptor::{Acceptor, Peer};
 use super::handshake::{Handshakes, Limits};
 use super::listen::Incoming;
+use super::patience::Patient;
 use crate::config::{Config, ConfigError, HOUR, MAX_HANDSHAKES, MOST, check, check_time};
+use crate::socket::find;
 use crate::tls::ALPN;
 
 /// How a server speaks TLS: rustls's configuration, and limits of handshakes.
@@ -95,11 +96,6 @@ pub(super) async fn shake(
     Ok((stream, Peer { addr, identity }))
 }
 
-fn tcp(io: &dyn Any) -> Option<&TcpStream> {
-    let (tcp, _) = io.downcast_ref::<TlsStream<TcpStream>>()?.get_ref();
-    Some(tcp)
-}
-
 impl Acceptor {
     /// An acceptor of the listener's connections, over TLS. One handshake
     /// carries all channels of a connection; handshakes run in tasks of their
@@ -120,7 +116,7 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
-        config.socket = config.socket.late(tcp);
+        config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &config);
         let limits = tls.limits;
@@ -129,6 +125,8 @@ impl Acceptor {
             let shake = shake(acceptor.clone(), tcp, addr);
             async { shake.await.map(Some) }
         };
-        Acceptor::start(Handshakes::new(incoming, limits, shake), config, local_addr)
+        Acceptor::start(config, local_addr, |freed| {
+            Handshakes::new(Patient::new(incoming, freed), limits, shake)
+        })
     }
 }

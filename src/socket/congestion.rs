@@ -7,7 +7,6 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::explain;
-#[cfg(any(feature = "client", feature = "server"))]
 use super::late::Found;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +14,6 @@ pub(super) enum Congestion {
     /// [`PREFERRED`], where the socket has one of [`LOSS_BASED`] and may choose.
     Preferred,
     /// The same, once it pays.
-    #[cfg(any(feature = "client", feature = "server"))]
     Late(Found),
     System,
     Named(String),

@@ -1,31 +1,30 @@
 //! TCP sockets set up for long links.
 
 mod congestion;
-#[cfg(any(feature = "client", feature = "server"))]
+mod find;
 mod late;
 
-#[cfg(any(feature = "client", feature = "server"))]
 use std::any::Any;
 use std::io;
 use std::time::Duration;
-#[cfg(any(feature = "client", feature = "server"))]
 use std::time::Instant;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
 use self::congestion::Congestion;
-#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) use self::find::find;
 pub(crate) use self::late::{FindSocket, Late};
 use crate::config::{ConfigError, DAY, MOST, check, check_time};
 use crate::observability;
 
 /// The options of a TCP socket that carries a connection.
 ///
-/// The crate applies the default to TCP sockets that it accepts, and to those
-/// that it gets from a connector as hyper-util's `TokioIo<TcpStream>`. Where a
-/// socket is hidden in another type, [`apply`](Self::apply) is for whoever
-/// makes it. Options that a system does not have are left out, but for a
+/// Connections set those of their configuration
+/// ([`Config::socket`](crate::Config::socket)): on a `TcpStream`, alone or in rustls's
+/// `TlsStream`, and on what a connector gives as hyper-util's `TokioIo<TcpStream>`.
+/// Where a socket is hidden in another type, [`apply`](Self::apply) is for whoever makes
+/// it. Options that a system does not have are left out, but for a
 /// [`congestion`](Self::congestion) that was asked for by its name.
 ///
 /// ```
@@ -117,10 +116,9 @@ impl SocketProfile {
     /// slowly and a lossy one crawls; BBR does neither. The side that sends
     /// chooses, so both sides should have it.
     ///
-    /// [`apply`](Self::apply) chooses BBR at once. Connections that
-    /// `client::Multiplex` dials and those that `server::Acceptor` and `SharedPort`
-    /// accept, alone or over this crate's TLS, begin with the system's, since BBR
-    /// spaces even the first packets. They choose it when 64 KiB are to be written at
+    /// [`apply`](Self::apply) chooses BBR at once. Connections begin with the system's,
+    /// where their socket can be found, since BBR spaces even the first packets. They
+    /// choose it when 64 KiB are to be written at
     /// once or 128 KiB without a gap of 25 ms. After a burst of more than ten packets,
     /// which makes TCP's window grow, they also choose it between bursts: once 128 KiB
     /// were sent, or after a pause of a round trip and 200 ms. Where the system's is
@@ -200,7 +198,6 @@ impl SocketProfile {
     }
 }
 
-#[cfg(any(feature = "client", feature = "server"))]
 impl SocketProfile {
     /// The same for connections that choose BBR themselves, once it pays.
     pub(crate) fn late(mut self, find: FindSocket) -> Self {
@@ -208,6 +205,19 @@ impl SocketProfile {
             self.congestion = Congestion::Late(late::Found(find));
         }
         self
+    }
+
+    /// Sets the options of a connection's socket, if it can be found and whoever made it
+    /// has not set them.
+    pub(crate) fn set_up(&mut self, io: &dyn Any) {
+        if matches!(self.congestion, Congestion::Late(_)) {
+            return;
+        }
+        if let Some(stream) = find(io) {
+            *self = self.clone().late(find);
+            // A socket that is gone already says so again when it is read.
+            let _ = self.apply(stream);
+        }
     }
 
     /// What chooses BBR for a connection, if its socket is one that is to get it.

@@ -75,7 +75,7 @@ impl Pacer {
     }
 
     /// The shortest round trip; zero until it is known.
-    #[cfg(any(feature = "client", feature = "server"))]
+    #[cfg(feature = "net")]
     pub fn rtt(&self) -> Duration {
         self.rtt
     }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(any(feature = "client", feature = "server"))]
+    #[cfg(feature = "net")]
     fn the_round_trip_is_known_though_nothing_is_spaced() {
         let left = Instant::now();
         let mut pacer = Pacer::new(false, left);

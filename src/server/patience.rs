@@ -1,0 +1,82 @@
+//! What to do when the system has no room for another connection: wait, but no longer
+//! than until one of those that there are is over.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// How long to wait before the listener is tried again when the system is out
+/// of file descriptors or memory: what axum's server waits.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Told of each connection that is over, and so of its file descriptor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Freed(Arc<Notify>);
+
+impl Freed {
+    pub fn tell(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// A listener's connections. After an error that is not about one of them it is left
+/// alone for a while.
+pub(super) struct Patient<S> {
+    incoming: Pin<Box<S>>,
+    freed: Freed,
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<S> Patient<S> {
+    pub fn new(incoming: S, freed: Freed) -> Self {
+        Patient {
+            incoming: Box::pin(incoming),
+            freed,
+            pause: None,
+        }
+    }
+
+    /// Tells that a connection is over.
+    pub fn tell(&self) {
+        self.freed.tell();
+    }
+}
+
+impl<S, T> Stream for Patient<S>
+where
+    S: Stream<Item = io::Result<T>>,
+{
+    type Item = io::Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let next = ready!(self.incoming.as_mut().poll_next(cx));
+        if let Some(Err(error)) = &next
+            && !is_of_one_connection(error)
+        {
+            let freed = self.freed.clone();
+            self.pause = Some(Box::pin(async move {
+                let _ = timeout(RETRY, freed.0.notified()).await;
+            }));
+        }
+        Poll::Ready(next)
+    }
+}
+
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionAborted | ConnectionReset
+    )
+}
