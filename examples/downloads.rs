@@ -255,6 +255,7 @@ fn report(name: &str, rounds: &[Outcome]) {
     let control = Control::Window {
         channel: 1,
         limit: 0,
+        loan: 0,
     };
     Frame::Control(control).encode(Version::V1, &mut window);
     let bytes = rounds.iter().map(|round| round.bytes).sum::<u64>() as f64;

@@ -398,13 +398,12 @@ impl Config {
     }
 
     /// Frames that change nothing and that the peer may send a second; beyond
-    /// that the connection ends. Each channel that is over allows two more,
-    /// since they may have crossed its end. Default 10,000.
+    /// that the connection ends. For a channel that is over a STOP, and the WINDOWs
+    /// that can be under way, are not counted. Default 10,000.
     ///
     /// # Errors
     ///
-    /// Below 1,000, since honest frames also cross what makes them change nothing,
-    /// and those of many channels may come at once; or above 2^31 - 1.
+    /// Below 1,000 or above 2^31 - 1.
     pub fn idle_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
         check("idle_frames_per_second", count.into(), 1_000..=MOST)?;
         self.idle_frames_per_second = count;

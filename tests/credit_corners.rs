@@ -25,8 +25,9 @@ fn a_few_unread_bytes_hold_up_no_window() {
     raw.hear();
     read_but(&mut raw, 10);
     let limit = 2 * WINDOW - 10;
-    let said = Control::Window { channel: 1, limit };
-    assert_eq!(raw.hear(), [said]);
+    let heard = raw.hear();
+    let told = |control: &Control| matches!(control, Control::Window { limit: told, .. } if *told == limit);
+    assert!(heard.iter().any(told), "{heard:?}");
 }
 
 #[test]
@@ -62,6 +63,7 @@ fn a_channel_that_was_given_up_takes_no_turn_of_those_who_wait() {
     let mut raw = raw.say(Control::Window {
         channel: 1,
         limit: WINDOW + 32_768,
+        loan: 2 << 20,
     });
     raw.hear();
     assert!(raw.core.stats().bytes_sent > sent + 14_000);
@@ -87,7 +89,11 @@ fn a_channel_that_pays_back_takes_no_turn_of_those_who_wait() {
     }
     let sent = raw.core.stats().bytes_sent;
     let limit = 2 * WINDOW + 15_000;
-    raw = raw.say(Control::Window { channel: 1, limit });
+    raw = raw.say(Control::Window {
+        channel: 1,
+        limit,
+        loan: 2 << 20,
+    });
     raw.hear();
     assert!(raw.core.stats().bytes_sent > sent + 40_000);
 }

@@ -181,7 +181,11 @@ async fn what_the_kernel_still_holds_arrives() {
     drop((channel, server));
     sleep(Duration::from_millis(1500)).await;
     let (channel, limit) = (1, 1 << 20);
-    let window = v1(Control::Window { channel, limit });
+    let window = v1(Control::Window {
+        channel,
+        limit,
+        loan: 2 << 20,
+    });
     far.write_all(&window).await.unwrap();
     sleep(Duration::from_millis(100)).await;
     let (controls, payload) = hear(far).await;

@@ -204,7 +204,13 @@ fn frames_for_a_channel_that_is_over() {
         raw
     };
     let late = 1; // a STOP, which may have crossed the end
-    let window = |raw: Raw, _| raw.say(Control::Window { channel, limit: 1 });
+    let window = |raw: Raw, _| {
+        raw.say(Control::Window {
+            channel,
+            limit: 1,
+            loan: 2 << 20,
+        })
+    };
     let stop = |raw: Raw, _| raw.say(Control::Stop { channel, code: 1 });
     let reset = |raw: Raw, _| {
         raw.say(Control::Reset {

@@ -147,7 +147,7 @@ impl Peer {
                 Decoded::Control(Control::Settings { body }) => {
                     self.budget = Settings::decode(&body).unwrap().receive_budget;
                 }
-                Decoded::Control(Control::Window { channel, limit }) => {
+                Decoded::Control(Control::Window { channel, limit, .. }) => {
                     for one in self.channels.iter_mut().filter(|one| one.id == channel) {
                         let before = one.debt();
                         one.limit = limit;

@@ -52,7 +52,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         let (token, count, last, text) = (limit, limit as u32, channel, "bye".to_owned());
         prop_oneof![
             8 => Just(Control::Open { channel }),
-            2 => Just(Control::Window { channel, limit }),
+            2 => Just(Control::Window { channel, limit, loan: limit as u32 }),
             2 => Just(Control::Fin { channel, debt: limit % 3 * 400 }),
             2 => Just(Control::Stop { channel, code }),
             2 => Just(Control::Reset { channel, code, debt: 0 }),

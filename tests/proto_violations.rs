@@ -324,7 +324,11 @@ fn a_frame_for_a_channel_that_was_never_opened_is_a_violation() {
         .say(Control::Stop { channel, code })
         .ends(PROTOCOL, never);
     client()
-        .say(Control::Window { channel, limit })
+        .say(Control::Window {
+            channel,
+            limit,
+            loan: 2 << 20,
+        })
         .ends(PROTOCOL, never);
     Raw::client()
         .say(fin(2))
@@ -398,9 +402,13 @@ fn frames_for_a_channel_that_is_over_are_ignored() {
     peer.core.release(peer.key());
     assert_eq!(peer.core.channels(), 0);
     let (channel, code, limit) = (1, 0, 9);
-    peer.say(Control::Window { channel, limit })
-        .say(Control::Stop { channel, code })
-        .goes_on();
+    peer.say(Control::Window {
+        channel,
+        limit,
+        loan: 2 << 20,
+    })
+    .say(Control::Stop { channel, code })
+    .goes_on();
 }
 
 #[test]

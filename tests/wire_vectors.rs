@@ -61,6 +61,7 @@ impl Found {
             "WINDOW" => Control::Window {
                 channel,
                 limit: u64("limit"),
+                loan: u32("loan"),
             },
             "FIN" => Control::Fin {
                 channel,

@@ -106,7 +106,14 @@ pub const KINDS: &[Kind] = &[
         first: open,
         ..flood("windows", |nth, _, out| {
             let limit = (1 << 20) + u64::from(nth);
-            say(Control::Window { channel: 1, limit }, out);
+            say(
+                Control::Window {
+                    channel: 1,
+                    limit,
+                    loan: 1 << 20,
+                },
+                out,
+            );
         })
     },
     Kind {
@@ -283,7 +290,9 @@ fn hear(mut stream: TcpStream, allowed: &Allowed) -> io::Result<()> {
                 Decoded::Control(Control::MaxChannels { count }) => {
                     allowed.channels.store(count, Relaxed);
                 }
-                Decoded::Control(Control::Window { channel: 1, limit }) => {
+                Decoded::Control(Control::Window {
+                    channel: 1, limit, ..
+                }) => {
                     allowed.bytes.store(limit, Relaxed);
                 }
                 Decoded::Data { .. } => allowed.answered.store(true, Relaxed),

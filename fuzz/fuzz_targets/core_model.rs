@@ -491,7 +491,7 @@ impl Model {
     fn peer_gives(&mut self, channel: u8, how: u8, part: u16) {
         let (index, channel) = self.pick(channel);
         let Some(state) = self.channels.get(index) else {
-            self.say(Control::Window { channel, limit: 1 });
+            self.say(Control::Window { channel, limit: 1, loan: 2 << 20 });
             return self.check(true);
         };
         let fit = state.sending.windows(self.loans.window);
@@ -499,7 +499,7 @@ impl Model {
             return;
         };
         let over = state.released && state.end.is_some() && state.sending.has_ended();
-        self.say(Control::Window { channel, limit });
+        self.say(Control::Window { channel, limit, loan: 2 << 20 });
         // One that is over may be forgotten already.
         if !over {
             self.check(!fit.contains(&limit));
@@ -695,7 +695,7 @@ impl Model {
                 let state = &self.channels[at(channel)];
                 assert!(state.stopped || state.released);
             }
-            Control::Window { channel, limit } => {
+            Control::Window { channel, limit, .. } => {
                 let state = &mut self.channels[at(channel)];
                 assert!(state.reads(), "{state:?}");
                 assert!(limit >= state.told + self.window / 2);

@@ -215,16 +215,19 @@ impl Connection {
             return;
         };
         let (buffer, credit) = (&mut state.recv.buffer, &mut state.recv.credit);
-        buffer.fit((2 * buffer.len()).max(self.config.settings.initial_window as usize));
+        let waits = state.window_delayed && self.recv_budget.left() > 0;
+        // A few bytes in large blocks hold no credit. To copy more would be dear.
+        let few = buffer.len() <= self.config.settings.initial_window as usize;
+        if few
+            && (state.peer_ended || !waits && self.recv_budget.is_due(credit, buffer.len(), false))
+        {
+            buffer.fit();
+        }
         if state.peer_ended {
             return self.recv_budget.settle(credit, buffer.memory());
         }
         if state.recv.half != Half::Open {
             return; // the peer is asked to stop
-        }
-        let waits = state.window_delayed && self.recv_budget.left() > 0;
-        if !waits && self.recv_budget.is_due(credit, buffer.len(), waits) {
-            buffer.fit(buffer.len()); // no more memory than bytes holds a WINDOW up
         }
         if self.recv_budget.pay(credit, buffer.memory(), waits) && self.end.is_none() {
             state.owed.window = true;

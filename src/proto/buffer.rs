@@ -14,13 +14,18 @@ use bytes::{Buf, Bytes};
 pub(super) struct Buffer(Option<Box<Queue>>);
 
 /// What waits, in order: first pieces of what the transport read, then what was
-/// copied.
+/// copied, of which the last bytes are not a whole chunk yet.
 #[derive(Debug, Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
     /// Bytes in the pieces, and of the blocks that they keep.
     len: usize,
     kept: usize,
+    /// Memory goes with each chunk that was read, so none is ever copied for it.
+    chunks: VecDeque<Bytes>,
+    /// Bytes in the chunks, and those of the first that were read.
+    chunked: usize,
+    first_read: usize,
     copied: VecDeque<u8>,
 }
 
@@ -32,8 +37,9 @@ struct Piece {
     block: usize,
 }
 
-/// Bytes of memory that a buffer begins with.
+/// Bytes of memory that a buffer begins with, and that a chunk has.
 const LEAST: usize = 64;
+const CHUNK: usize = 64 * 1024;
 
 /// Bytes of memory that a buffer keeps at most, a few turns' reads: they may have to
 /// be copied at once, and more would hold others up.
@@ -63,23 +69,15 @@ impl Buffer {
             return;
         }
         let queue = self.0.get_or_insert_with(|| spare.take(most));
-        if queue.kept() > most.saturating_sub(queue.copied.len() + bytes.len()) {
-            queue.settle();
+        for bytes in bytes.chunks(CHUNK) {
+            queue.extend(bytes, most);
         }
-        let buffer = &mut queue.copied;
-        let needed = buffer.len() + bytes.len();
-        if needed > buffer.capacity() {
-            let doubled = (2 * buffer.capacity()).max(LEAST);
-            let most = most.saturating_sub(queue.kept + words(queue.pieces.capacity()));
-            buffer.reserve_exact(doubled.min(most).max(needed) - buffer.len());
-        }
-        buffer.extend(bytes);
     }
 
     /// Appends bytes of a block as [`extend`](Self::extend) does, but keeps the
     /// block instead of copying them where that is no more memory than `most`.
     pub fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize, spare: &mut Spare) {
-        if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.copied.is_empty()) {
+        if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.has_no_copies()) {
             let queue = self.0.get_or_insert_with(|| spare.take(most));
             if queue.keep(bytes, block, most) {
                 return;
@@ -93,11 +91,14 @@ impl Buffer {
         let Some(queue) = &mut self.0 else {
             return 0;
         };
-        let kept = match queue.len {
+        let mut taken = match queue.len {
             0 => 0,
             _ => queue.take_kept(most, &mut sink),
         };
-        let taken = kept + take_copied(&mut queue.copied, most - kept, &mut sink);
+        if queue.chunked > 0 {
+            taken += queue.take_chunks(most - taken, &mut sink);
+        }
+        taken += take_copied(&mut queue.copied, most - taken, &mut sink);
         if queue.len() == 0
             && let Some(empty) = self.0.take()
         {
@@ -111,16 +112,16 @@ impl Buffer {
         if let Some(queue) = &mut self.0 {
             queue.settle();
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            queue.copied.truncate(most);
+            queue.truncate(most);
         }
     }
 
-    /// Gives back memory for more than `most` bytes, as there are no more from
-    /// now on.
-    pub fn fit(&mut self, most: usize) {
-        if let Some(queue) = self.0.as_mut().filter(|queue| queue.memory() > most) {
+    /// Gives back memory beyond its bytes.
+    pub fn fit(&mut self) {
+        if let Some(queue) = &mut self.0 {
             queue.settle();
-            queue.copied.shrink_to(most);
+            queue.fit_first_chunk();
+            queue.copied.shrink_to_fit();
         }
     }
 
@@ -129,6 +130,7 @@ impl Buffer {
     pub fn fit_content(&mut self) {
         let most = 4 * self.len().max(LEAST);
         if let Some(queue) = self.0.as_mut().filter(|queue| queue.memory() > most) {
+            queue.fit_first_chunk();
             queue.copied.shrink_to(most / 2);
         }
     }
@@ -140,12 +142,98 @@ impl Buffer {
 
 impl Queue {
     fn len(&self) -> usize {
-        self.len + self.copied.len()
+        self.len + self.chunked + self.copied.len()
     }
 
-    /// Bytes of memory for what waits.
+    fn has_no_copies(&self) -> bool {
+        self.chunked == 0 && self.copied.is_empty()
+    }
+
+    /// Bytes of memory for what waits. The words of chunks are not counted: they are a
+    /// thousandth of it.
     fn memory(&self) -> usize {
-        self.kept() + self.copied.capacity()
+        self.kept() + self.chunked + self.first_read + self.copied.capacity()
+    }
+
+    /// Appends up to a chunk's bytes.
+    fn extend(&mut self, bytes: &[u8], most: usize) {
+        let copies = self.chunked + self.copied.len() + bytes.len();
+        if self.kept() + self.first_read > most.saturating_sub(copies) {
+            self.settle();
+            self.fit_first_chunk();
+        }
+        if self.copied.len() + bytes.len() > CHUNK {
+            let chunk = Vec::from(std::mem::take(&mut self.copied));
+            self.push_chunk(chunk);
+        }
+        let needed = self.copied.len() + bytes.len();
+        if needed > self.copied.capacity() {
+            let doubled = match self.chunked {
+                0 => (2 * self.copied.capacity()).clamp(LEAST, CHUNK),
+                _ => CHUNK, // much comes
+            };
+            let most = most.saturating_sub(self.kept() + self.chunked + self.first_read);
+            let capacity = doubled.min(most).max(needed);
+            self.copied.reserve_exact(capacity - self.copied.len());
+        }
+        self.copied.extend(bytes);
+    }
+
+    fn push_chunk(&mut self, mut chunk: Vec<u8>) {
+        chunk.shrink_to_fit();
+        self.chunked += chunk.len();
+        self.chunks.push_back(chunk.into());
+    }
+
+    fn take_chunks(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        let mut taken = 0;
+        while taken < most
+            && let Some(chunk) = self.chunks.front_mut()
+        {
+            let n = chunk.len().min(most - taken);
+            sink(&chunk[..n]);
+            chunk.advance(n);
+            taken += n;
+            self.first_read += n;
+            if chunk.is_empty() {
+                self.chunks.pop_front();
+                self.first_read = 0;
+            }
+        }
+        self.chunked -= taken;
+        if self.chunks.is_empty() {
+            self.chunks = VecDeque::new();
+        }
+        taken
+    }
+
+    /// Gives back the memory of what was read of the first chunk.
+    fn fit_first_chunk(&mut self) {
+        if let Some(chunk) = self.chunks.front_mut().filter(|_| self.first_read > 0) {
+            *chunk = Bytes::copy_from_slice(chunk);
+            self.first_read = 0;
+        }
+    }
+
+    fn truncate(&mut self, most: usize) {
+        let mut left = self.len().saturating_sub(most);
+        let of_copied = left.min(self.copied.len());
+        self.copied.truncate(self.copied.len() - of_copied);
+        left -= of_copied;
+        self.chunked -= left;
+        while left > 0
+            && let Some(chunk) = self.chunks.back_mut()
+        {
+            let n = left.min(chunk.len());
+            chunk.truncate(chunk.len() - n);
+            left -= n;
+            if chunk.is_empty() {
+                self.chunks.pop_back();
+            }
+        }
+        if self.chunks.is_empty() {
+            self.first_read = 0;
+        }
     }
 
     /// Bytes of memory for pieces: their blocks, and their words, which stay.
@@ -204,18 +292,15 @@ impl Queue {
 
     /// Copies what is kept, so that it keeps no memory beside its bytes.
     fn settle(&mut self) {
-        if self.pieces.is_empty() {
-            self.pieces = VecDeque::new();
-            return;
+        let mut first = VecDeque::new();
+        while self.len > 0 {
+            let mut chunk = Vec::with_capacity(CHUNK.min(self.len));
+            self.chunked += self.take_kept(CHUNK, &mut |bytes| chunk.extend(bytes));
+            first.push_back(chunk.into());
         }
-        let (len, mut copied) = (self.len, std::mem::take(&mut self.copied));
-        copied.reserve_exact(len);
-        self.take_kept(usize::MAX, &mut |bytes| copied.extend(bytes));
-        copied.rotate_right(len); // they were first
-        *self = Queue {
-            copied,
-            ..Queue::default()
-        };
+        first.append(&mut self.chunks);
+        self.chunks = first;
+        self.pieces = VecDeque::new();
     }
 }
 
@@ -346,12 +431,12 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_window_keeps_no_large_block() {
+    fn one_that_is_to_fit_keeps_no_large_block() {
         let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
         let block = Bytes::from(vec![7; 64 << 10]);
         buffer.keep(&block[..2_000], &block, 1 << 20, &mut spare);
         assert!(buffer.0.as_ref().is_some_and(|queue| queue.kept > 0));
-        buffer.fit(32 << 10);
+        buffer.fit();
         assert!(buffer.0.as_ref().is_some_and(|queue| queue.kept == 0));
         assert_eq!(buffer.len(), 2_000);
     }

@@ -73,8 +73,9 @@ impl Connection {
         }
     }
 
-    /// The shortest round-trip time of the last ten to twenty seconds; zero with
-    /// version 0, which can't measure it.
+    /// The shortest round-trip time of the last ten to twenty seconds, as in
+    /// [`Stats::min_rtt`](super::Stats::min_rtt); zero with version 0, which can't measure
+    /// it.
     pub fn min_rtt(&self) -> Option<Duration> {
         match self.is_v0() {
             true => Some(Duration::ZERO),

@@ -12,11 +12,16 @@ use super::error::code;
 use super::{ConnectionError, Key};
 use crate::wire::MAX_DATA;
 
-/// Bytes that a channel may borrow before its peer has read any of it: an answer
-/// of 2 MiB leaves whole, and so does all that a link of 200 Mbit/s and 80 ms
-/// carries in a round trip. What was read since is added. A reader that stands
-/// still keeps no more than that of the budget.
-const FIRST_LOAN: u64 = 2 << 20;
+/// Bytes that a channel may borrow before a WINDOW says how many: an answer of 2 MiB
+/// leaves whole, and so does all that a link of 200 Mbit/s and 80 ms carries in a
+/// round trip. A reader that stands still holds no more of the budget.
+const FIRST_LOAN: u32 = 2 << 20;
+
+/// A reader keeps up with its peer while it has no larger part of the loan unread. Its
+/// loan then grows by what it reads. Else it shrinks, to this at least: more would only
+/// lie there, and leave the processor's cache before it is read.
+const UNREAD: u32 = 4;
+const SLOW_LOAN: u32 = 512 << 10;
 
 /// Of the last quarter of the budget a channel gets a quarter at most, and this at
 /// most. So channels that nobody reads leave something for new ones.
@@ -41,20 +46,17 @@ pub(super) struct SendCredit {
     pub sent: u64,
     /// The window at first, then that of the last WINDOW.
     limit: u64,
+    /// The most that it may borrow, as the last WINDOW said.
+    loan: u32,
 }
 
 /// One direction of a channel, as its receiver knows it, in bytes.
 #[derive(Debug)]
 pub(super) struct RecvCredit {
     pub received: u64,
-    /// The last limit that the peer was told, or is told next.
+    /// The last limit and loan that the peer was told, or is told next.
     limit: u64,
-}
-
-/// What a channel may borrow that has been given this limit, while the rest of the
-/// budget allows it.
-fn most_borrowed(limit: u64, window: u64) -> u64 {
-    FIRST_LOAN.saturating_add(limit.saturating_sub(window))
+    loan: u32,
 }
 
 fn violation(text: &str) -> ConnectionError {
@@ -68,7 +70,11 @@ fn least_return(window: u64, budget: u64) -> u64 {
 
 impl SendCredit {
     pub fn new(limit: u64) -> Self {
-        SendCredit { sent: 0, limit }
+        SendCredit {
+            sent: 0,
+            limit,
+            loan: FIRST_LOAN,
+        }
     }
 
     /// Bytes that may be sent without borrowing.
@@ -132,7 +138,7 @@ impl SendBudget {
     /// Bytes that a channel may borrow now.
     fn lendable(&self, credit: &SendCredit) -> u64 {
         let (borrowed, free) = (credit.borrowed(), self.free());
-        let large = most_borrowed(credit.limit, self.window).saturating_sub(borrowed);
+        let large = u64::from(credit.loan).saturating_sub(borrowed);
         let large = large.min(free.saturating_sub(self.budget / 4));
         let small = LAST_LOAN.min(free / 4).saturating_sub(borrowed);
         large.max(small)
@@ -146,7 +152,7 @@ impl SendBudget {
             .saturating_add(waiting)
             .saturating_sub(credit.limit);
         let most = self.budget - self.budget / 4;
-        match debt == 0 || debt <= FIRST_LOAN && self.borrowed + waiting <= most {
+        match debt == 0 || debt <= credit.loan.into() && self.borrowed + waiting <= most {
             true => waiting, // nearly always, and cheap
             false => self.part(credit, waiting),
         }
@@ -167,7 +173,7 @@ impl SendBudget {
     #[inline(never)]
     pub fn wait(&mut self, state: &mut State) {
         let credit = &state.send.credit;
-        let helps = credit.borrowed() < most_borrowed(credit.limit, self.window);
+        let helps = credit.borrowed() < credit.loan.into();
         if self.budget > 0 && helps && !std::mem::replace(&mut state.waits_for_budget, true) {
             self.waiting.push_back(state.key);
         }
@@ -184,7 +190,7 @@ impl SendBudget {
     pub fn on_window(
         &mut self,
         credit: &mut SendCredit,
-        limit: u64,
+        (limit, loan): (u64, u32),
         ended: bool,
     ) -> Result<u64, ConnectionError> {
         if limit < credit.limit.saturating_add(self.window / 2) {
@@ -194,7 +200,7 @@ impl SendBudget {
             return Err(violation("a WINDOW beyond what was sent and a window"));
         }
         let before = credit.borrowed();
-        credit.limit = limit;
+        (credit.limit, credit.loan) = (limit, loan);
         let paid = before - credit.borrowed();
         if ended {
             return Ok(0);
@@ -230,11 +236,16 @@ impl SendBudget {
 
 impl RecvCredit {
     pub fn new(limit: u64) -> Self {
-        RecvCredit { received: 0, limit }
+        RecvCredit {
+            received: 0,
+            limit,
+            loan: FIRST_LOAN,
+        }
     }
 
-    pub fn limit(&self) -> u64 {
-        self.limit
+    /// What the next WINDOW says.
+    pub fn told(&self) -> (u64, u32) {
+        (self.limit, self.loan)
     }
 
     /// Version 0 has no limits.
@@ -338,7 +349,7 @@ impl RecvBudget {
         if !waits {
             return half;
         }
-        let loan = most_borrowed(credit.limit, self.window).min(self.left());
+        let loan = u64::from(credit.loan).min(self.left());
         half.max((loan / PART).min(MOST_UNPAID))
     }
 
@@ -348,6 +359,14 @@ impl RecvBudget {
             return false;
         }
         let limit = credit.received + self.window - memory as u64;
+        let more = (limit - credit.limit).min(u32::MAX.into()) as u32;
+        credit.loan = match memory as u64 <= u64::from(credit.loan / UNREAD) {
+            true => credit.loan.saturating_add(more),
+            false => credit.loan.saturating_sub(more).max(SLOW_LOAN),
+        };
+        if memory == 0 && !waits {
+            credit.loan = credit.loan.max(FIRST_LOAN); // it rests
+        }
         let before = credit.borrowed();
         credit.limit = limit;
         self.borrowed -= before - credit.borrowed();

@@ -21,7 +21,7 @@ impl State {
             Half::Ending => self.send.buffer.is_empty(),
             half => half == Half::Done,
         };
-        let credit = self.recv.credit.received < self.recv.credit.limit() && !self.owed.window;
+        let credit = self.recv.credit.received < self.recv.credit.told().0 && !self.owed.window;
         finished && credit && !self.peer_ended && self.recv.half.is_alive()
     }
 }

@@ -128,7 +128,11 @@ impl Connection {
             Control::Open { channel } if self.is_v0() => self.on_open_v0(channel)?,
             Control::Open { channel } => self.on_open(channel)?,
             Control::Close { channel } => self.on_close_v0(channel)?,
-            Control::Window { channel, limit } => self.on_window(channel, limit)?,
+            Control::Window {
+                channel,
+                limit,
+                loan,
+            } => self.on_window(channel, (limit, loan))?,
             Control::Fin { channel, debt } => {
                 self.on_end(channel, |state, budget| state.on_fin(debt, budget))?;
             }
@@ -265,13 +269,13 @@ impl Connection {
         Ok(())
     }
 
-    fn on_window(&mut self, id: u32, limit: u64) -> Result<(), ConnectionError> {
+    fn on_window(&mut self, id: u32, told: (u64, u32)) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
             return self.guards.take_late();
         };
         let (key, ended) = (state.key, state.send.ended);
         let credit = &mut state.send.credit;
-        let paid = self.send_budget.on_window(credit, limit, ended)?;
+        let paid = self.send_budget.on_window(credit, told, ended)?;
         self.queue_data(key);
         self.lend(paid);
         Ok(())

@@ -17,8 +17,9 @@ pub struct Stats {
     pub version: Option<Version>,
     /// The smoothed round-trip time.
     pub rtt: Option<Duration>,
-    /// The shortest round-trip time of the last ten to twenty seconds, or of the last
-    /// two pings if those are longer ago.
+    /// The shortest round-trip time of the last ten to twenty seconds, of the last two
+    /// pings if those are longer ago, or of the last sixteen round trips if all took half
+    /// as long again.
     pub min_rtt: Option<Duration>,
     /// Whether the peer is late with an answer.
     pub suspect: bool,

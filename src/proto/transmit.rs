@@ -312,8 +312,12 @@ fn owed_by(state: &mut State, budget: &mut SendBudget, version: Version, out: &m
     let channel = state.id;
     let mut put = |control| Frame::Control(control).encode(version, out);
     if std::mem::take(&mut state.owed.window) {
-        let limit = state.recv.credit.limit();
-        put(Control::Window { channel, limit });
+        let (limit, loan) = state.recv.credit.told();
+        put(Control::Window {
+            channel,
+            limit,
+            loan,
+        });
     }
     if std::mem::take(&mut state.owed.stop) {
         let code = state.recv.half.code();

@@ -268,8 +268,8 @@ fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
         op::DATA => (1..=MAX_DATA).contains(&size),
         op::DRAIN => size == 0,
         op::STOP | op::MAX_CHANNELS => size == 4,
-        op::WINDOW | op::FIN | op::PING | op::PONG | op::RETURN => size == 8,
-        op::RESET => size == 12,
+        op::FIN | op::PING | op::PONG | op::RETURN => size == 8,
+        op::WINDOW | op::RESET => size == 12,
         op::GOAWAY => (8..=8 + MAX_TEXT).contains(&size),
         _ => return Ok(()),
     };
@@ -303,6 +303,7 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
         op::WINDOW => Control::Window {
             channel,
             limit: value,
+            loan: u32_at(8),
         },
         op::FIN => Control::Fin {
             channel,

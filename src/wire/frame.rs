@@ -45,8 +45,8 @@ pub enum Control {
     Open { channel: u32 },
     /// The end of a channel in both directions; version 0 only.
     Close { channel: u32 },
-    /// How far the peer may send on a channel.
-    Window { channel: u32, limit: u64 },
+    /// How far the peer may send on a channel, and how much beyond that it may borrow.
+    Window { channel: u32, limit: u64, loan: u32 },
     /// The clean end of one direction.
     Fin { channel: u32, debt: u64 },
     /// The sender will read no more.
@@ -161,7 +161,15 @@ impl Control {
             }
             Control::Open { channel } => to.short(op::OPEN, *channel),
             Control::Close { channel } => to.short(op::CLOSE, *channel),
-            Control::Window { channel, limit } => to.with_u64(op::WINDOW, *channel, *limit),
+            Control::Window {
+                channel,
+                limit,
+                loan,
+            } => {
+                to.header(op::WINDOW, *channel, 12);
+                to.out.put_u64(*limit);
+                to.out.put_u32(*loan);
+            }
             Control::Fin { channel, debt } => to.with_u64(op::FIN, *channel, *debt),
             Control::Stop { channel, code } => to.with_u32(op::STOP, *channel, *code),
             Control::Reset {

@@ -156,7 +156,11 @@ async fn a_window_of_a_byte() {
     let mut server = server().await;
     let (channel, limit) = (1, (64 << 10) + 1);
     let peer = server.peer_with_a_channel().await;
-    let peer = peer.say(Control::Window { channel, limit });
+    let peer = peer.say(Control::Window {
+        channel,
+        limit,
+        loan: 2 << 20,
+    });
     server.cuts_off(peer, FLOW_CONTROL, "half a window").await;
 }
 

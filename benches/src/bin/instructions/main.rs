@@ -16,6 +16,7 @@ fn frames() -> [Frame<'static>; 2] {
     let window = Control::Window {
         channel: 1,
         limit: 1 << 20,
+        loan: 1 << 21,
     };
     [
         Frame::Data {
