@@ -926,6 +926,19 @@ fn a_return_of_nothing_is_no_return() {
 }
 
 #[test]
+fn an_end_owes_what_was_sent_at_most() {
+    // The rules say no more than that the budget bounds it.
+    for end in [fin, reset] {
+        for budget in [1 << 20, u64::MAX] {
+            let raw = || receiver(budget).accepted(1).data(1, 200_000);
+            raw().say(end(1, 200_000)).goes_on();
+            raw().say(end(1, 200_001)).ends(FLOW_CONTROL, "");
+            raw().say(end(1, usize::MAX)).ends(FLOW_CONTROL, "");
+        }
+    }
+}
+
+#[test]
 fn what_comes_behind_an_end_ends_the_connection() {
     for end in [fin, reset] {
         let ended = || receiver(1000).accepted(1).say(end(1, 0));
