@@ -234,7 +234,7 @@ impl Side {
         );
         self.returned = total;
         // What is unread beyond the windows of channels that have ended stays lent.
-        let beyond = |of: &In| match of.ended && !of.dropped {
+        let beyond = |of: &In| match of.ended && !of.dropped && of.taken {
             true => u128::from((of.got - of.read.max(of.counted)).saturating_sub(window.into())),
             false => 0,
         };
