@@ -1109,3 +1109,18 @@ fn a_reader_that_is_stopped_hears_of_it_and_no_rule_is_broken() {
     let raw = raw.say(window(1, 2 * WINDOW)).goes_on();
     assert_eq!(idle(&raw), 0);
 }
+
+#[test]
+#[ignore = "the first 4 KiB of what waits borrow alone, and then 16 KiB don't fit"]
+fn a_channel_that_waits_for_the_budget_borrows_once_another_has_paid() {
+    let raw = send(sender(WINDOW as u32, 200_001), WINDOW + 131_072).accepted(3);
+    let mut raw = send(raw, WINDOW + 6_616).accepted(5);
+    raw = send(raw, WINDOW);
+    let (key, id) = (raw.key(), 5);
+    assert_eq!(raw.core.write(key, &[7; WINDOW]), Ok(WINDOW));
+    let before = data(&mut raw).get(&id).copied().unwrap_or(0);
+    // What the second owed is paid, so three quarters have room for 16 KiB more.
+    let mut raw = raw.say(window(3, 2 * WINDOW + 6_616));
+    let after = data(&mut raw).get(&id).copied().unwrap_or(0);
+    assert!(before + after >= 16 << 10, "{before} and {after}");
+}

@@ -10,6 +10,7 @@ use tcpchan::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
 const MIB: u128 = 1 << 20;
 const FRAME: u128 = 16 << 10;
+const FIRST: u128 = 4 << 10;
 const LATEST: Duration = Duration::from_millis(100);
 
 /// A direction of a channel as its sender sees it.
@@ -401,7 +402,8 @@ impl Side {
                 "{channel} sent {} of {limit} and {waits} wait",
                 out.sent
             );
-            let more = waits.min(FRAME);
+            // Its first 4 KiB may leave ahead, and borrow alone.
+            let more = waits.min(FRAME + FIRST);
             let debt = self.debt(out) + more;
             let last_quarter = all + more > budget - budget / 4;
             let may = all + more <= budget
