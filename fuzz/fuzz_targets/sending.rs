@@ -86,7 +86,7 @@ impl Sending {
 
     /// The limits that a WINDOW of a peer with this window may say (W11).
     pub fn windows(&self, window: u64) -> RangeInclusive<u64> {
-        self.limit + window / 2..=self.sent + window
+        self.limit + window.div_ceil(2)..=self.sent + window
     }
 
     // What the application and the peer do.
@@ -219,5 +219,5 @@ impl Loans {
 
 /// By how much a RETURN rises at least (W12).
 pub fn least_return(window: u64, budget: u64) -> u64 {
-    (window / 2).min(budget / 4).max(1)
+    window.div_ceil(2).min(budget.div_ceil(4)).max(1)
 }

@@ -216,11 +216,16 @@ impl Connection {
         };
         let (buffer, credit) = (&mut state.recv.buffer, &mut state.recv.credit);
         let waits = state.window_delayed && self.recv_budget.left() > 0;
+        // Of a frame whose header has come, the rest will need memory too.
+        let coming = match self.receiving == Some(key) {
+            true => self.decoder.data_left(),
+            false => 0,
+        };
         // A few bytes in large blocks hold no credit. To copy more would be dear.
+        let unread = buffer.len() + coming;
         let few = buffer.len() <= self.config.settings.initial_window as usize;
-        if few
-            && (state.peer_ended || !waits && self.recv_budget.is_due(credit, buffer.len(), false))
-        {
+        let due = !waits && self.recv_budget.is_due(credit, unread, false);
+        if few && (state.peer_ended || due) {
             buffer.fit();
         }
         if state.peer_ended {
@@ -229,7 +234,8 @@ impl Connection {
         if state.recv.half != Half::Open {
             return; // the peer is asked to stop
         }
-        if self.recv_budget.pay(credit, buffer.memory(), waits) && self.end.is_none() {
+        let memory = buffer.memory() + coming;
+        if self.recv_budget.pay(credit, memory, waits) && self.end.is_none() {
             state.owed.window = true;
             self.queue_control(key);
         }

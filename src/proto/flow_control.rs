@@ -65,7 +65,7 @@ fn violation(text: &str) -> ConnectionError {
 
 /// The least rise of a RETURN (W12).
 fn least_return(window: u64, budget: u64) -> u64 {
-    (window / 2).min(budget / 4).max(1)
+    window.div_ceil(2).min(budget.div_ceil(4)).max(1)
 }
 
 impl SendCredit {
@@ -160,10 +160,10 @@ impl SendBudget {
 
     #[inline(never)]
     fn part(&self, credit: &SendCredit, waiting: u64) -> u64 {
-        let own = credit.own();
-        let all = own.saturating_add(self.lendable(credit));
-        match all >= waiting.min(LEAST_LOAN) {
-            true => all.min(waiting),
+        let own = credit.own().min(waiting);
+        let (wanted, loan) = (waiting - own, self.lendable(credit));
+        match loan >= wanted.min(LEAST_LOAN) {
+            true => own + loan.min(wanted),
             false => own,
         }
     }
@@ -193,7 +193,7 @@ impl SendBudget {
         (limit, loan): (u64, u32),
         ended: bool,
     ) -> Result<u64, ConnectionError> {
-        if limit < credit.limit.saturating_add(self.window / 2) {
+        if limit < credit.limit.saturating_add(self.window.div_ceil(2)) {
             return Err(violation("a WINDOW that raises by less than half a window"));
         }
         if limit > credit.sent.saturating_add(self.window) {
@@ -218,7 +218,7 @@ impl SendBudget {
     /// How many WINDOWs may be on their way for a channel that is over.
     pub fn late_windows(&self, credit: &SendCredit) -> u64 {
         let most = credit.sent + self.window;
-        most.saturating_sub(credit.limit) / (self.window / 2)
+        most.saturating_sub(credit.limit) / self.window.div_ceil(2)
     }
 
     /// A RETURN (W12): how many bytes it pays back.
@@ -345,7 +345,7 @@ impl RecvBudget {
 
     /// By how much the next WINDOW raises at least.
     fn least_window(&self, credit: &RecvCredit, waits: bool) -> u64 {
-        let half = self.window / 2;
+        let half = self.window.div_ceil(2);
         if !waits {
             return half;
         }

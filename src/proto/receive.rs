@@ -45,7 +45,7 @@ impl Connection {
         let result = self.frames(&mut decoder, &mut input, block, now);
         self.decoder = decoder;
         let (received, rtt) = (self.counters.received, self.liveness.min_rtt());
-        let waits = self.decoder.is_within_data();
+        let waits = self.decoder.data_left() > 0;
         let found = self.receives.on(received, waits, now, rtt);
         self.note_held_up(found);
         if result.is_err() {

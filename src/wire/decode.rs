@@ -114,9 +114,9 @@ impl Decoder {
         self.payload > 0 || self.skip > 0 || !self.held.is_empty()
     }
 
-    /// Whether more bytes of a DATA frame are to come.
-    pub(crate) fn is_within_data(&self) -> bool {
-        self.payload > 0
+    /// Bytes of a DATA frame that are still to come.
+    pub(crate) fn data_left(&self) -> usize {
+        self.payload
     }
 
     /// Takes the next frame or piece of one from the front of `input`; `None`

@@ -264,7 +264,11 @@ impl Peer {
         };
         channel.said += rise;
         let limit = channel.said;
-        self.say(Control::Window { channel: id, limit });
+        self.say(Control::Window {
+            channel: id,
+            limit,
+            loan: 2 << 20,
+        });
     }
 
     fn give_back(&mut self, any: bool) {
@@ -338,7 +342,7 @@ impl Peer {
 
     fn hears(&mut self, control: Control) {
         match control {
-            Control::Window { channel, limit } => self.channel(channel).limit = limit,
+            Control::Window { channel, limit, .. } => self.channel(channel).limit = limit,
             Control::Return { total } => self.paid = total,
             Control::Fin { channel, debt } => {
                 self.is_owed += debt;

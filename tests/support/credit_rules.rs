@@ -20,6 +20,8 @@ struct Out {
     sent: u64,
     /// That of the last WINDOW that came.
     limit: Option<u64>,
+    /// What the last WINDOW advised.
+    loan: Option<u32>,
     ended: bool,
     /// What was written may be dropped.
     loose: bool,
@@ -146,6 +148,7 @@ impl Side {
         let (waits, loose) = (out.written.saturating_sub(out.sent), out.loose);
         let out = &self.outs[&channel];
         let (debt, limit) = (self.debt(out), u128::from(self.limit(out)));
+        let loan = out.loan.map_or(2 * MIB, u128::from);
         if debt == 0 {
             return;
         }
@@ -156,10 +159,7 @@ impl Side {
             "W10: debts of {all}, and a budget of {budget}"
         );
         self.seen.full += u64::from(all == budget);
-        assert!(
-            debt <= 2 * MIB + (limit - window),
-            "lends {debt} to {channel} with {limit}"
-        );
+        assert!(debt <= loan, "lends {debt} to {channel} with {limit}");
         if all > budget - budget / 4 {
             self.seen.last_quarter += 1;
             assert!(
@@ -174,7 +174,7 @@ impl Side {
         }
         // What it borrows for may leave in pieces.
         let beyond = u128::from(waits).min(FRAME - FRAME.min(len.into()));
-        let room = all + beyond <= budget && debt + beyond <= 2 * MIB + (limit - window);
+        let room = all + beyond <= budget && debt + beyond <= loan;
         assert!(
             self.through || room || loose,
             "borrows for {len} where {waits} more wait: owes {debt} beyond {limit} of {window}, \
@@ -258,7 +258,7 @@ impl Side {
                 | Decoded::Control(Control::Reset { channel, debt, .. }) => {
                     self.says_end(channel, debt);
                 }
-                Decoded::Control(Control::Window { channel, limit }) => {
+                Decoded::Control(Control::Window { channel, limit, .. }) => {
                     self.says_window(channel, limit);
                 }
                 Decoded::Control(Control::Return { total }) => self.says_return(total),
@@ -316,12 +316,17 @@ impl Side {
                 self.hears_end(channel, debt);
                 self.in_(channel).dropped = true;
             }
-            Control::Window { channel, limit } => {
+            Control::Window {
+                channel,
+                limit,
+                loan,
+            } => {
                 let window = u64::from(self.theirs.initial_window);
                 let (sent, last) = (self.outs[&channel].sent, self.limit(&self.outs[&channel]));
                 assert!(limit <= sent + window, "W11: {limit} where {sent} was sent");
                 assert!(limit > last, "W11: from {last} to {limit}");
-                self.out(channel).limit = Some(limit);
+                let out = self.out(channel);
+                (out.limit, out.loan) = (Some(limit), Some(loan));
             }
             Control::Return { total } => {
                 self.paid = total.into();
@@ -360,7 +365,8 @@ impl Side {
                 && !of.dropped
                 && of.taken
                 && 2 * (of.read + window - said.min(of.read + window)) >= window
-                && (of.got > said || 2 * (said - of.got) <= window);
+                && (of.got > said || 2 * (said - of.got) <= window)
+                && of.got - of.read <= window;
             if !due {
                 of.due = None;
                 continue;
@@ -389,7 +395,6 @@ impl Side {
             return; // W2: a server waits for the HELLO
         }
         let budget = u128::from(self.theirs.receive_budget);
-        let window = u128::from(self.theirs.initial_window);
         let all = self.debts();
         let is_waiting = |out: &&Out| out.written > out.sent && !out.ended;
         let alone = self.outs.values().filter(is_waiting).count() == 1;
@@ -409,7 +414,7 @@ impl Side {
             let debt = self.debt(out) + more;
             let last_quarter = all + more > budget - budget / 4;
             let may = all + more <= budget
-                && debt <= 2 * MIB + (limit - window)
+                && debt <= out.loan.map_or(2 * MIB, u128::from)
                 && (!last_quarter || (debt <= MIB && 4 * debt <= budget - (all + more)));
             // Of several that wait, one that can't go on may hold up the others.
             assert!(
