@@ -410,6 +410,7 @@ impl Connection {
 impl Table {
     /// A channel that is there, `None` for one that is over, an error for one
     /// that never was.
+    #[inline]
     fn known(
         &mut self,
         id: u32,

@@ -291,7 +291,7 @@ fn check_body(op: u8, channel: u32, len: u16) -> Result<(), WireError> {
 fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
     let channel = header.channel;
     let u32_at = |at: usize| u32::from_be_bytes(chunk(body, at).unwrap_or_default());
-    let value = u64::from_be_bytes(chunk(body, 0).unwrap_or_default());
+    let u64_at = |at: usize| u64::from_be_bytes(chunk(body, at).unwrap_or_default());
     Ok(match header.op {
         op::HELLO => Control::Hello { magic: channel },
         op::HELLO_REPLY => Control::HelloReply { magic: channel },
@@ -302,12 +302,12 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
         },
         op::WINDOW => Control::Window {
             channel,
-            limit: value,
+            limit: u64_at(0),
             loan: u32_at(8),
         },
         op::FIN => Control::Fin {
             channel,
-            debt: value,
+            debt: u64_at(0),
         },
         op::STOP => Control::Stop {
             channel,
@@ -316,10 +316,10 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
         op::RESET => Control::Reset {
             channel,
             code: u32_at(0),
-            debt: u64::from_be_bytes(chunk(body, 4).unwrap_or_default()),
+            debt: u64_at(4),
         },
-        op::PING => Control::Ping { token: value },
-        op::PONG => Control::Pong { token: value },
+        op::PING => Control::Ping { token: u64_at(0) },
+        op::PONG => Control::Pong { token: u64_at(0) },
         op::MAX_CHANNELS => Control::MaxChannels { count: u32_at(0) },
         op::DRAIN => Control::Drain,
         op::GOAWAY => Control::GoAway {
@@ -329,7 +329,7 @@ fn control(header: &Header, body: &[u8]) -> Result<Control, WireError> {
                 .map_err(|_| WireError::Text)?
                 .to_owned(), // W5
         },
-        op::RETURN => Control::Return { total: value },
+        op::RETURN => Control::Return { total: u64_at(0) },
         other => return Err(WireError::UnknownOp(other)),
     })
 }
