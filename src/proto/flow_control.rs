@@ -31,10 +31,11 @@ const LAST_LOAN: u64 = 1 << 20;
 /// cost as much as large ones (RFC 1122, 4.2.3.4).
 const LEAST_LOAN: u64 = MAX_DATA as u64;
 
-/// A WINDOW may wait until a sixteenth of what its channel can borrow was read, at
-/// most this, for at most [`DELAY`]: so bulk makes few of them.
+/// A WINDOW may wait until a sixteenth of the channel's loan was read, or this, but not
+/// for more than a sixteenth of what is free, and for [`DELAY`] at most. So bulk makes
+/// few of them: each costs a system call and wakes a task.
 const PART: u64 = 16;
-const MOST_UNPAID: u64 = 1 << 20;
+const UNPAID: std::ops::RangeInclusive<u64> = 128 << 10..=1 << 20;
 
 /// How long a WINDOW may wait for more to be read: less than the round trips on
 /// which credit matters.
@@ -349,8 +350,8 @@ impl RecvBudget {
         if !waits {
             return half;
         }
-        let loan = u64::from(credit.loan).min(self.left());
-        half.max((loan / PART).min(MOST_UNPAID))
+        let part = (u64::from(credit.loan) / PART).clamp(*UNPAID.start(), *UNPAID.end());
+        half.max(part.min(self.left() / PART))
     }
 
     /// Gives credit, if [it is due](Self::is_due). True if the peer is to be told.
