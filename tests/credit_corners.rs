@@ -5,7 +5,7 @@ mod raw;
 
 use raw::Raw;
 use tcpchan::Config;
-use tcpchan::wire::{Control, Settings};
+use tcpchan::wire::{Control, Frame, Settings, Version};
 
 const WINDOW: u64 = 64 << 10;
 
@@ -42,6 +42,27 @@ fn a_few_unread_bytes_of_a_channel_that_has_ended_hold_no_budget() {
     read_but(&mut raw, 10);
     assert_eq!(raw.core.stats().budget_left, debt);
     assert_eq!(raw.hear(), [Control::Return { total: debt }]);
+}
+
+#[test]
+fn a_few_unread_bytes_of_a_channel_that_ends_then_hold_no_budget() {
+    let budget = 64 << 20;
+    let config = Config::default().receive_budget(budget);
+    let mut raw = Raw::client_of(config).accepted(1);
+    // Two blocks that are kept, and a few bytes behind them.
+    for sizes in [&[16_000; 4][..], &[16_250; 4], &[1_000]] {
+        let mut bytes = Vec::new();
+        for size in sizes {
+            let body = &vec![7; *size];
+            Frame::Data { channel: 1, body }.encode(Version::V1, &mut bytes);
+        }
+        raw.core.handle_block(&bytes.into(), raw.now);
+    }
+    read_but(&mut raw, 2_000);
+    let debt = 130_000 - WINDOW;
+    assert_eq!(raw.core.stats().budget_left, budget - debt);
+    let raw = raw.say(Control::Fin { channel: 1, debt });
+    assert_eq!(raw.core.stats().budget_left, budget);
 }
 
 /// What is paid back wakes as many as it reaches for. One that had been given up

@@ -273,7 +273,11 @@ impl State {
     fn on_end(&mut self, budget: &mut RecvBudget) {
         self.peer_ended = true;
         (self.owed.window, self.owed.stop) = (false, false);
-        budget.settle(&mut self.recv.credit, self.recv.buffer.memory());
+        let (buffer, credit) = (&mut self.recv.buffer, &mut self.recv.credit);
+        if credit.borrowed() > 0 && buffer.len() as u64 <= budget.window() {
+            buffer.fit(); // a few bytes in large blocks hold no credit
+        }
+        budget.settle(credit, buffer.memory());
     }
 
     /// The peer gave up what it had opened before it got a byte.

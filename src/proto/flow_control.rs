@@ -309,6 +309,11 @@ impl RecvBudget {
         std::mem::take(&mut self.delayed)
     }
 
+    /// The window of each channel.
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+
     /// Bytes that the peer may still borrow.
     pub fn left(&self) -> u64 {
         self.budget - self.borrowed
