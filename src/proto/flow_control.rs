@@ -136,6 +136,11 @@ impl SendBudget {
         self.budget - self.borrowed
     }
 
+    /// Whether nothing is borrowed.
+    pub fn is_all_free(&self) -> bool {
+        self.borrowed == 0
+    }
+
     /// Bytes that a channel may borrow now.
     fn lendable(&self, credit: &SendCredit) -> u64 {
         let (borrowed, free) = (credit.borrowed(), self.free());

@@ -323,7 +323,12 @@ impl Connection {
     /// WINDOW. One that needs no loan any more takes no turn.
     fn lend(&mut self, bytes: u64) {
         let mut turns = bytes.div_ceil(MAX_DATA as u64);
+        if bytes > 0 && self.send_budget.is_all_free() {
+            turns = u64::MAX; // no other payment will come for them
+        }
+        let mut left = self.send_budget.waiting.len();
         while turns > 0
+            && left > 0
             && let Some(key) = self.send_budget.waiting.pop_front()
         {
             if let Some(state) = self.channels.get_mut(key) {
@@ -331,6 +336,7 @@ impl Connection {
                 turns -= u64::from(state.needs_loan());
             }
             self.queue_data(key);
+            left -= 1;
         }
     }
 
