@@ -4,17 +4,16 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::acceptor::{Acceptor, Peer, PeerInfo};
 use super::drain::DrainHandle;
-use super::handshake::{Handshakes, Limits};
+use super::handshake::{Handshakes, Limits, Shaken};
 use super::listen::Incoming;
-use super::patience::Patient;
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
@@ -59,8 +58,11 @@ pub enum SharedIo {
 
 impl SharedPort {
     /// Without TLS: the first byte tells tcpchan (0 or 1) from HTTP (a
-    /// letter). A connection that says nothing is closed after
-    /// [`Config::handshake_timeout`].
+    /// letter). A connection that has sent neither a hello nor the head of a request
+    /// (16 KiB of it are enough) after [`Config::handshake_timeout`] is closed. A request
+    /// that has come waits for [`accept`](Self::accept) for as long as it takes;
+    /// such count among [`Config::max_handshakes`], beyond which connections wait in the
+    /// system's backlog.
     ///
     /// # Panics
     ///
@@ -71,11 +73,7 @@ impl SharedPort {
             at_once: config.max_handshakes as usize,
         };
         SharedPort::start(listener, config, limits, |tcp, addr| async move {
-            let mut first = [0];
-            if tcp.peek(&mut first).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let is_tcpchan = first[0] <= 1;
+            let is_tcpchan = is_tcpchan(&tcp).await?;
             Ok((is_tcpchan, SharedIo::Tcp(tcp), Peer::from(addr)))
         })
     }
@@ -127,19 +125,20 @@ impl SharedPort {
             async move {
                 let (is_tcpchan, io, peer) = sorted.await?;
                 if is_tcpchan {
-                    return Ok(Some((io, peer)));
+                    return Ok(Shaken::Ours((io, peer)));
                 }
                 if let Some(tcp) = io.tcp() {
                     let _ = profile.apply(tcp); // HTTP chooses nothing later
                 }
-                // If it fails, nobody serves HTTP any more.
-                let _ = sender.send((io, peer.info(0, 0))).await;
-                Ok(None)
+                Ok(Shaken::Other(Box::pin(async move {
+                    // If it fails, nobody serves HTTP any more.
+                    let _ = sender.send((io, peer.info(0, 0))).await;
+                })))
             }
         };
         SharedPort {
-            acceptor: Acceptor::start(config, local_addr, |freed| {
-                Handshakes::new(Patient::new(incoming, freed), limits, sorted)
+            acceptor: Acceptor::start(config, local_addr, |listener| {
+                Handshakes::new(listener.patient(incoming), limits, sorted)
             }),
             http,
         }
@@ -168,6 +167,51 @@ impl SharedPort {
     /// are for their server to end.
     pub fn drain_handle(&self) -> DrainHandle {
         self.acceptor.drain_handle()
+    }
+}
+
+/// Bytes of a request that are looked at for the end of its head.
+const HEAD: usize = 16 << 10;
+
+/// Waits until the bytes tell whose the connection is, and takes none of them.
+async fn is_tcpchan(tcp: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if let Some(sorted) = sort(&first) {
+        return Ok(sorted);
+    }
+    let mut head = vec![0; HEAD];
+    loop {
+        tcp.readable().await?;
+        let sorted = tcp.try_io(Interest::READABLE, || {
+            let mut bytes = ReadBuf::new(&mut head);
+            // An error that would block: the socket is not readable again for what was seen.
+            let blocks = || io::ErrorKind::WouldBlock.into();
+            match tcp.poll_peek(&mut Context::from_waker(Waker::noop()), &mut bytes) {
+                Poll::Ready(peeked) => peeked.and_then(|_| sort(bytes.filled()).ok_or_else(blocks)),
+                Poll::Pending => Err(blocks()),
+            }
+        });
+        match sorted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sorted => return sorted,
+        }
+    }
+}
+
+/// Whether it is tcpchan or HTTP, once that is known and a request's head is whole.
+fn sort(bytes: &[u8]) -> Option<bool> {
+    match bytes[0] {
+        0 | 1 => Some(true),
+        b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => {
+            let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
+            let whole =
+                bytes.len() == HEAD || bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
+            whole.then_some(false)
+        }
+        _ => Some(false), // HTTP's server says what is wrong with it
     }
 }
 
