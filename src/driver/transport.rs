@@ -164,7 +164,12 @@ impl Transport {
 
     /// Whether nothing waits to be written and more could be.
     pub fn is_idle(&self) -> bool {
-        self.written == self.output.len() && !self.unflushed && self.io.is_some()
+        self.has_taken_all() && self.io.is_some()
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn has_taken_all(&self) -> bool {
+        self.written == self.output.len() && !self.unflushed
     }
 
     /// Whether nothing is to be written or told.

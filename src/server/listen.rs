@@ -135,21 +135,27 @@ impl Listener {
         let connection = observability::of_peer(peer.addr, number, make);
         let served = connection.clone();
         let (member, freed) = (self.member.clone(), self.freed.clone());
-        let (call, live) = (member.call, member.live);
+        let (call, live, mark) = (member.call, member.live, member.mark);
         tokio::spawn(async move {
             let feed = Feed {
                 from: &connection,
                 number,
                 peer,
                 to,
-                mark: member.mark,
+                mark: mark.clone(),
+            };
+            let run = async {
+                tokio::select! {
+                    () = feed.run(member.open) => {}
+                    () = give_up_silent(&connection, place) => {}
+                }
+                connection.closed().await;
             };
             tokio::select! {
-                () = feed.run(member.open) => {}
-                () = call.obey(&connection) => {}
-                () = give_up_silent(&connection, place) => {}
+                biased;
+                () = run => {}
+                () = call.obey(&connection, &mark) => connection.closed().await,
             }
-            connection.closed().await;
             freed.tell();
             drop(live);
         });

@@ -14,7 +14,7 @@ mod shared_port;
 mod tls;
 
 pub use self::acceptor::{Acceptor, PeerInfo};
-pub use self::drain::DrainHandle;
+pub use self::drain::{DrainHandle, Stop};
 pub use self::shared_port::{SharedIo, SharedPort};
 #[cfg(feature = "tls")]
 pub use self::tls::{Identity, Tls};
