@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::driver::{Channel, Connection};
 
@@ -148,46 +148,51 @@ impl DrainHandle {
             served = &mut server => Some(served),
             () = signal => None,
         };
-        let deadline = self.deadline(within);
-        let served = timeout_at(deadline + LAST_WORDS, async {
+        self.drain(within);
+        let mut late = pin!(async {
+            self.late().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        });
+        let shut_down = async {
             if let Some(served) = early {
                 return served;
             }
             tokio::select! {
-                served = &mut server => served,
-                () = self.drained() => {
-                    let _ = stop.send(()); // a server may have let go of it
-                    server.await
-                }
+                served = &mut server => return served,
+                () = self.drained() => {}
             }
-        });
-        let served = served.await;
-        let _silent = timeout_at(deadline + LAST_WORDS, self.closed()).await;
-        match served {
-            Ok(Ok(_)) | Err(_) if self.0.cut.load(Relaxed) => Err(cut_off()),
-            Ok(served) => served.map_err(io::Error::other),
-            Err(_) => Err(cut_off()),
+            let _ = stop.send(()); // a server may have let go of it
+            server.await
+        };
+        let served = tokio::select! {
+            served = shut_down => served.map_err(io::Error::other)?,
+            () = &mut late => return Err(cut_off()),
+        };
+        tokio::select! {
+            () = self.closed() => {}
+            () = late => {} // a peer that is silent
+        }
+        match self.0.cut.load(Relaxed) {
+            true => Err(cut_off()),
+            false => Ok(served),
         }
     }
 
     /// Takes no more connections, and asks the peers of those there are to open
     /// no more channels. What they opened before they knew is still accepted;
     /// each connection closes with its last channel, and those that are left
-    /// after `within` are closed on their channels. A second call does nothing.
+    /// after `within` are closed on their channels. A second call can make that sooner,
+    /// and not later.
     pub fn drain(&self, within: Duration) {
-        self.deadline(within);
-    }
-
-    /// Drains, by a deadline that may have been set before.
-    fn deadline(&self, within: Duration) -> Instant {
         let year = Duration::from_secs(86_400 * 365);
-        let mut deadline = Instant::now() + within.min(year);
+        let deadline = Instant::now() + within.min(year);
         self.0.deadline.send_if_modified(|asked| {
-            let first = asked.is_none();
-            deadline = *asked.get_or_insert(deadline);
-            first
+            let sooner = asked.is_none_or(|asked| deadline < asked);
+            if sooner {
+                *asked = Some(deadline);
+            }
+            sooner
         });
-        deadline
     }
 
     /// Waits until no peer can open a channel any more, which is one round trip
@@ -201,14 +206,15 @@ impl DrainHandle {
             self.0.open.closed().await;
             let _ = tokio::time::timeout(FIRST_BYTE, self.0.unseen.closed()).await;
         };
-        let late = async {
-            let deadline = Call(self.0.deadline.subscribe()).asked().await;
-            tokio::time::sleep_until(deadline).await;
-        };
         tokio::select! {
             () = quiet => {}
-            () = late => {}
+            () = self.late() => {}
         }
+    }
+
+    /// Waits for the deadline of the drain.
+    async fn late(&self) {
+        Call(self.0.deadline.subscribe()).late().await;
     }
 
     /// Waits until every connection is over, after [`drain`](Self::drain) or
@@ -252,12 +258,23 @@ impl Call {
         }
     }
 
+    /// Waits for the deadline, for ever if there is none.
+    async fn late(&mut self) {
+        loop {
+            let deadline = self.asked().await;
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return,
+                Ok(()) = self.0.changed() => {} // it is sooner
+            }
+        }
+    }
+
     /// Drains the connection when that is asked for, and closes it at the
     /// deadline.
     pub async fn obey(mut self, connection: &Connection, mark: &Mark) {
-        let deadline = self.asked().await;
+        self.asked().await;
         connection.drain();
-        tokio::time::sleep_until(deadline).await;
+        self.late().await;
         if connection.is_cut_by_its_end() {
             mark.cut();
         }
