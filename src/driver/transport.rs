@@ -360,8 +360,8 @@ impl Transport {
         let waiting = self.output.len() - self.written;
         if let (Some(late), Some(io)) = (&mut self.late, &self.io)
             && late.is_due(waiting, self.full != Full::No, self.pacer.rtt(), now())
+            && late.choose(io.as_ref().get_ref())
         {
-            late.choose(io.as_ref().get_ref());
             self.late = None;
         }
     }

@@ -128,7 +128,7 @@ impl Acceptor {
     pub fn new(listener: TcpListener, mut config: Config) -> Self {
         config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
-        let incoming = Incoming::new(listener, &config);
+        let incoming = Incoming::new(listener, &mut config);
         Acceptor::start(config, local_addr, |listener| listener.patient(incoming))
     }
 

@@ -29,9 +29,9 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub fn new(listener: TcpListener, config: &Config) -> Self {
+    pub fn new(listener: TcpListener, config: &mut Config) -> Self {
+        config.socket.prepare(&listener);
         let profile = config.socket.clone();
-        profile.prepare(&listener);
         Incoming { listener, profile }
     }
 }

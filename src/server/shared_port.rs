@@ -115,11 +115,11 @@ impl SharedPort {
     {
         let (sender, http) = mpsc::channel(BACKLOG);
         let local_addr = listener.local_addr().ok();
-        let profile = config.socket.clone();
         config.socket = config
             .socket
             .late(|io| io.downcast_ref::<SharedIo>()?.tcp());
-        let incoming = Incoming::new(listener, &config);
+        let incoming = Incoming::new(listener, &mut config);
+        let profile = config.socket.clone();
         let sorted = move |tcp, addr| {
             let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
             async move {
@@ -128,7 +128,7 @@ impl SharedPort {
                     return Ok(Shaken::Ours((io, peer)));
                 }
                 if let Some(tcp) = io.tcp() {
-                    let _ = profile.apply(tcp); // HTTP chooses nothing later
+                    profile.give_back(tcp);
                 }
                 Ok(Shaken::Other(Box::pin(async move {
                     // If it fails, nobody serves HTTP any more.

@@ -117,7 +117,7 @@ impl Acceptor {
     pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
         config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
-        let incoming = Incoming::new(listener, &config);
+        let incoming = Incoming::new(listener, &mut config);
         let limits = tls.limits;
         let acceptor = tls.acceptor(vec![ALPN.to_vec()]);
         let shake = move |tcp, addr| {
