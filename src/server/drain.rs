@@ -44,7 +44,8 @@ struct Control {
     /// For each peer that may open channels, and each channel that waits to be
     /// accepted.
     open: Tokens,
-    /// For each connection with a channel that the application has yet to begin with.
+    /// For each connection with a channel that the application has yet to begin with, and
+    /// each of HTTP.
     unseen: Tokens,
     /// For each connection that is not over.
     live: Tokens,
@@ -237,6 +238,11 @@ impl Mark {
         if let Some(control) = self.0.upgrade() {
             channel.hold_unseen(|| control.unseen.subscribe());
         }
+    }
+
+    /// The same for another connection: a token until then.
+    pub fn token(&self) -> Option<Token> {
+        Some(self.0.upgrade()?.unseen.subscribe())
     }
 
     /// The deadline cuts the connection off.

@@ -11,9 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::acceptor::{Acceptor, Peer, PeerInfo};
-use super::drain::DrainHandle;
+use super::drain::{DrainHandle, Token};
 use super::handshake::{Handshakes, Limits, Shaken};
-use super::listen::Incoming;
+use super::http_io::HttpIo;
+use super::listen::{Incoming, Listener};
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
@@ -40,7 +41,7 @@ const BACKLOG: usize = 128;
 #[must_use = "a port that is dropped takes no more connections"]
 pub struct SharedPort {
     acceptor: Acceptor,
-    http: mpsc::Receiver<(SharedIo, PeerInfo)>,
+    http: mpsc::Receiver<Waiting>,
 }
 
 /// What a [`SharedPort`] takes.
@@ -49,11 +50,16 @@ pub struct SharedPort {
 pub enum SharedIo {
     /// A channel.
     Channel(Channel),
-    /// A connection without TLS that is not tcpchan's, and should be HTTP's.
-    Tcp(TcpStream),
-    /// The same with TLS.
-    #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// A connection that is not tcpchan's, and should be HTTP's.
+    Http(HttpIo),
+}
+
+/// An HTTP connection that waits to be accepted. A drain waits while it does.
+#[derive(Debug)]
+struct Waiting {
+    io: HttpIo,
+    info: PeerInfo,
+    _open: Token,
 }
 
 impl SharedPort {
@@ -74,7 +80,7 @@ impl SharedPort {
         };
         SharedPort::start(listener, config, limits, |tcp, addr| async move {
             let is_tcpchan = is_tcpchan(&tcp).await?;
-            Ok((is_tcpchan, SharedIo::Tcp(tcp), Peer::from(addr)))
+            Ok((is_tcpchan, HttpIo::tcp(tcp), Peer::from(addr)))
         })
     }
 
@@ -102,7 +108,7 @@ impl SharedPort {
             async {
                 let (stream, peer) = shake.await?;
                 let is_tcpchan = stream.get_ref().1.alpn_protocol() == Some(ALPN);
-                Ok((is_tcpchan, SharedIo::Tls(Box::new(stream)), peer))
+                Ok((is_tcpchan, HttpIo::tls(stream), peer))
             }
         })
     }
@@ -111,35 +117,41 @@ impl SharedPort {
     fn start<F, S>(listener: TcpListener, mut config: Config, limits: Limits, sort: F) -> Self
     where
         F: Fn(TcpStream, SocketAddr) -> S + Send + 'static,
-        S: Future<Output = io::Result<(bool, SharedIo, Peer)>> + Send + 'static,
+        S: Future<Output = io::Result<(bool, HttpIo, Peer)>> + Send + 'static,
     {
         let (sender, http) = mpsc::channel(BACKLOG);
         let local_addr = listener.local_addr().ok();
         config.socket = config
             .socket
-            .late(|io| io.downcast_ref::<SharedIo>()?.tcp());
+            .late(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
         let incoming = Incoming::new(listener, &mut config);
         let profile = config.socket.clone();
-        let sorted = move |tcp, addr| {
-            let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
-            async move {
-                let (is_tcpchan, io, peer) = sorted.await?;
-                if is_tcpchan {
-                    return Ok(Shaken::Ours((io, peer)));
+        let take = move |listener: &Listener| {
+            let patient = listener.patient(incoming);
+            let (open, mark) = (listener.member.open.clone(), listener.member.mark.clone());
+            Handshakes::new(patient, limits, move |tcp, addr| {
+                let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
+                let (open, mark) = (open.clone(), mark.clone());
+                async move {
+                    let (is_tcpchan, io, peer) = sorted.await?;
+                    if is_tcpchan {
+                        return Ok(Shaken::Ours((io, peer)));
+                    }
+                    profile.give_back(io.get_ref());
+                    let waiting = Waiting {
+                        io: io.until_read(mark.token()),
+                        info: peer.info(0, 0),
+                        _open: open,
+                    };
+                    Ok(Shaken::Other(Box::pin(async move {
+                        // If it fails, nobody serves HTTP any more.
+                        let _ = sender.send(waiting).await;
+                    })))
                 }
-                if let Some(tcp) = io.tcp() {
-                    profile.give_back(tcp);
-                }
-                Ok(Shaken::Other(Box::pin(async move {
-                    // If it fails, nobody serves HTTP any more.
-                    let _ = sender.send((io, peer.info(0, 0))).await;
-                })))
-            }
+            })
         };
         SharedPort {
-            acceptor: Acceptor::start(config, local_addr, |listener| {
-                Handshakes::new(listener.patient(incoming), limits, sorted)
-            }),
+            acceptor: Acceptor::start(config, local_addr, take),
             http,
         }
     }
@@ -149,7 +161,7 @@ impl SharedPort {
     pub async fn accept(&mut self) -> (SharedIo, PeerInfo) {
         tokio::select! {
             (channel, peer) = self.acceptor.accept() => (SharedIo::Channel(channel), peer),
-            Some((io, peer)) = self.http.recv() => (io, peer),
+            Some(http) = self.http.recv() => (SharedIo::Http(http.io), http.info),
         }
     }
 
@@ -215,25 +227,12 @@ fn sort(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-impl SharedIo {
-    fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            SharedIo::Channel(_) => None,
-            SharedIo::Tcp(tcp) => Some(tcp),
-            #[cfg(feature = "tls")]
-            SharedIo::Tls(tls) => Some(tls.get_ref().0),
-        }
-    }
-}
-
 /// Calls a method of whichever stream it is.
 macro_rules! delegate {
     ($self:ident, $method:ident($($argument:ident),*)) => {
         match $self.get_mut() {
             SharedIo::Channel(io) => Pin::new(io).$method($($argument),*),
-            SharedIo::Tcp(io) => Pin::new(io).$method($($argument),*),
-            #[cfg(feature = "tls")]
-            SharedIo::Tls(io) => Pin::new(io).$method($($argument),*),
+            SharedIo::Http(io) => Pin::new(io).$method($($argument),*),
         }
     };
 }
@@ -268,9 +267,7 @@ impl AsyncWrite for SharedIo {
     fn is_write_vectored(&self) -> bool {
         match self {
             SharedIo::Channel(io) => io.is_write_vectored(),
-            SharedIo::Tcp(io) => io.is_write_vectored(),
-            #[cfg(feature = "tls")]
-            SharedIo::Tls(io) => io.is_write_vectored(),
+            SharedIo::Http(io) => io.is_write_vectored(),
         }
     }
 

@@ -2,20 +2,20 @@
 //! this one, each way after a delay.
 #![allow(dead_code)] // each test file uses a part
 
+#[path = "slow_proxy.rs"]
+mod slow_proxy;
+
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep_until};
+use tokio::net::TcpListener;
 
 pub struct Neighbour {
     name: String,
@@ -23,7 +23,7 @@ pub struct Neighbour {
     pub ours: IpAddr,
     /// Where the proxy listens.
     pub addr: SocketAddr,
-    backend: &'static Mutex<Option<SocketAddr>>,
+    backend: Arc<Mutex<SocketAddr>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -59,7 +59,9 @@ impl Neighbour {
             println!("NOT TESTED: no network namespace can be made; it takes root and `ip`");
             return None;
         }
-        let backend: &_ = Box::leak(Box::default());
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let backend = Arc::new(Mutex::new(nowhere));
+        let to_backend = backend.clone();
         let (listens, at) = mpsc::channel();
         let namespace = File::open(format!("/run/netns/{name}")).unwrap();
         std::thread::spawn(move || {
@@ -69,7 +71,7 @@ impl Neighbour {
                 let to: IpAddr = theirs.parse().unwrap();
                 let listener = TcpListener::bind((to, 0)).await.unwrap();
                 listens.send(listener.local_addr().unwrap()).unwrap();
-                proxy(listener, backend, delay).await;
+                slow_proxy::run(listener, to_backend, delay).await;
             });
         });
         Some(Neighbour {
@@ -82,7 +84,7 @@ impl Neighbour {
 
     /// Connections to [`addr`](Self::addr) are carried there.
     pub fn carry_to(&self, backend: SocketAddr) {
-        *self.backend.lock().unwrap() = Some(backend);
+        *self.backend.lock().unwrap() = backend;
     }
 }
 
@@ -95,41 +97,4 @@ impl Drop for Neighbour {
 fn ip(args: &str) -> bool {
     let output = Command::new("ip").args(args.split_whitespace()).output();
     output.is_ok_and(|output| output.status.success())
-}
-
-async fn proxy(
-    listener: TcpListener,
-    backend: &'static Mutex<Option<SocketAddr>>,
-    delay: Duration,
-) {
-    while let Ok((client, _)) = listener.accept().await {
-        let backend = backend.lock().unwrap().expect("somewhere to carry to");
-        tokio::spawn(async move {
-            let Ok(server) = TcpStream::connect(backend).await else {
-                return;
-            };
-            client.set_nodelay(true).unwrap();
-            server.set_nodelay(true).unwrap();
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            tokio::spawn(carry(from_client, to_server, delay));
-            tokio::spawn(carry(from_server, to_client, delay));
-        });
-    }
-}
-
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
-    let (sender, mut on_its_way) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let mut piece = vec![0; 64 << 10];
-        while let Ok(n @ 1..) = from.read(&mut piece).await {
-            let _ = sender.send((Instant::now() + delay, piece[..n].to_vec()));
-        }
-    });
-    while let Some((at, bytes)) = on_its_way.recv().await {
-        sleep_until(at).await;
-        if to.write_all(&bytes).await.is_err() {
-            return;
-        }
-    }
 }
