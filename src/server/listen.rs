@@ -108,7 +108,8 @@ impl Listener {
             });
             match next.await {
                 Some(Ok((io, peer))) => {
-                    let (peer, config): (Peer, _) = (peer.into(), self.config.clone());
+                    let (mut peer, config): (Peer, _) = (peer.into(), self.config.clone());
+                    peer.look_at(&io);
                     let place = self.newcomers.enter(peer.addr.ip());
                     self.serve(peer, Some(place), || Connection::server(io, config));
                 }
