@@ -49,8 +49,7 @@ where
             let dial = observability::Dial::begin(uri.host(), uri.port_u16());
             match connect(&mut connector, uri, &config).await {
                 Ok(io) => {
-                    let connection = dial.make(|| Connection::client(io, config));
-                    dial.is_up();
+                    let connection = dial.succeeds(|| Connection::client(io, config));
                     if let Some(tell) = tell {
                         connection.told_by(tell);
                     }

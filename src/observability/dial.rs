@@ -6,7 +6,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// A dial that is dropped before its end after this time was given up for it.
-#[cfg(feature = "tracing")]
 const LONG: Duration = Duration::from_secs(1);
 
 /// A dial under way.
@@ -41,8 +40,16 @@ impl Dial {
     }
 
     /// The connection is up.
+    #[cfg(feature = "server")]
     pub fn is_up(mut self) {
         self.end("ok");
+    }
+
+    /// Both.
+    #[cfg(feature = "client")]
+    pub fn succeeds<T>(mut self, make: impl FnOnce() -> T) -> T {
+        self.end("ok");
+        self.make(make)
     }
 
     pub fn fails(mut self, error: &(dyn Error + 'static)) {
@@ -86,11 +93,13 @@ impl Drop for Dial {
         if self.over {
             return;
         }
-        self.end("abandoned");
-        #[cfg(feature = "tracing")]
-        if self.since.elapsed() >= LONG {
-            self.tell(&io::Error::from(io::ErrorKind::TimedOut));
+        if self.since.elapsed() < LONG {
+            return self.end("abandoned");
         }
+        let late = io::Error::from(io::ErrorKind::TimedOut);
+        self.end(reason(&late));
+        #[cfg(feature = "tracing")]
+        self.tell(&late);
     }
 }
 

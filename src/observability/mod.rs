@@ -154,8 +154,12 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
 
 #[cfg(feature = "server")]
 pub(crate) fn handshake_failed(addr: std::net::SocketAddr, error: &std::io::Error) {
+    #[cfg(all(feature = "tracing", feature = "tls"))]
+    let advice = crate::tls::advice(error);
+    #[cfg(all(feature = "tracing", not(feature = "tls")))]
+    let advice = None;
     #[cfg(feature = "tracing")]
-    trace::handshake_failed(addr, error);
+    trace::handshake_failed(addr, error, advice);
     #[cfg(feature = "metrics")]
     metrics::counter!("tcpchan_handshakes_failed_total").increment(1);
 }

@@ -158,11 +158,15 @@ pub(super) fn accept_failed(error: &std::io::Error) {
 }
 
 #[cfg(feature = "server")]
-pub(super) fn handshake_failed(addr: std::net::SocketAddr, error: &std::io::Error) {
+pub(super) fn handshake_failed(
+    addr: std::net::SocketAddr,
+    error: &std::io::Error,
+    advice: Option<&str>,
+) {
     let (ip, port) = (addr.ip(), addr.port());
     debug!(
         target: "tcpchan",
-        { network.peer.address = %ip, network.peer.port = port, %error },
+        { network.peer.address = %ip, network.peer.port = port, %error, advice },
         "the handshake failed"
     );
 }
