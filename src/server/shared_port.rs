@@ -105,7 +105,7 @@ impl SharedPort {
         }
         alpn.retain(|protocol| protocol != ALPN);
         alpn.insert(0, ALPN.to_vec());
-        let acceptor = tls.acceptor(alpn);
+        let acceptor = tls.acceptor(alpn, &config);
         SharedPort::start(listener, config, limits, move |tcp, addr| {
             let shake = shake(acceptor.clone(), tcp, addr);
             async {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
 use tokio_rustls::rustls::{CommonState, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, client};
@@ -66,9 +67,36 @@ impl Tls {
         Ok(self)
     }
 
-    pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>) -> TlsAcceptor {
+    pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>, config: &Config) -> TlsAcceptor {
         self.config.alpn_protocols = alpn;
+        if config.max_connection_age.is_some() {
+            self.config.session_storage = Arc::new(NoServerSessionStorage {});
+            self.config.ticketer = Arc::new(NoTickets);
+            self.config.send_tls13_tickets = 0;
+        }
         Arc::new(self.config).into()
+    }
+}
+
+/// Sessions are not resumed.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 }
 
@@ -133,7 +161,7 @@ impl Acceptor {
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &mut config);
         let limits = tls.limits;
-        let acceptor = tls.acceptor(vec![ALPN.to_vec()]);
+        let acceptor = tls.acceptor(vec![ALPN.to_vec()], &config);
         let shake = move |tcp, addr| {
             let shake = shake(acceptor.clone(), tcp, addr);
             async { shake.await.map(Shaken::Ours) }
