@@ -10,6 +10,7 @@ pub const ALPN: &[u8] = b"tcpchan/1";
 
 /// What to change where a handshake failed since the two sides differ, for which rustls
 /// has its own words.
+#[cfg_attr(not(any(feature = "client", feature = "tracing")), allow(dead_code))]
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -41,7 +41,7 @@ impl Dial {
 
     /// The connection is up.
     #[cfg(feature = "server")]
-    pub fn is_up(mut self) {
+    pub fn up(mut self) {
         self.end("ok");
     }
 

@@ -106,7 +106,6 @@ impl Observer {
     }
 }
 
-#[cfg(any(feature = "tracing", feature = "metrics"))]
 impl Observer {
     /// Why the connection has ended. Whoever can connect can be a stranger: a scanner, a
     /// health check, a client of another protocol.
@@ -121,7 +120,6 @@ impl Observer {
 }
 
 /// Why a connection has ended, and whether the peer had not even said its hello.
-#[cfg(any(feature = "tracing", feature = "metrics"))]
 #[derive(Clone, Copy)]
 struct Reason {
     word: &'static str,
@@ -165,7 +163,6 @@ pub(crate) fn handshake_failed(addr: std::net::SocketAddr, error: &std::io::Erro
 }
 
 /// A word for why a connection ended.
-#[cfg(any(feature = "tracing", feature = "metrics"))]
 fn reason(error: Option<&ConnectionError>) -> &'static str {
     match error {
         None | Some(ConnectionError::Closed) => "closed",

@@ -70,6 +70,7 @@ macro_rules! limited {
         }
     };
 }
+#[cfg(any(feature = "client", feature = "server"))]
 pub(super) use limited;
 
 pub(super) fn event(

@@ -130,7 +130,7 @@ where
         attempt.fails(&error);
         return false;
     }
-    attempt.is_up();
+    attempt.up();
     connection.closed_to_channels().await;
     connection.drain(); // its peer may only be late
     let stats = connection.stats();

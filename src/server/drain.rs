@@ -179,9 +179,9 @@ impl DrainHandle {
         }
     }
 
-    /// Takes no more connections, and asks the peers of those there are to open
-    /// no more channels. What they opened before they knew is still accepted;
-    /// each connection closes with its last channel, and those that are left
+    /// Takes no more connections than have come already, waits for their handshakes, and
+    /// asks all peers to open no more channels. What they opened before they knew is still
+    /// accepted; each connection closes with its last channel, and those that are left
     /// after `within` are closed on their channels. A second call can make that sooner,
     /// and not later.
     pub fn drain(&self, within: Duration) {
