@@ -26,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// ```no_run
 /// # async fn run(acceptor: tcpchan::server::Acceptor, app: axum::Router) -> std::io::Result<()> {
 /// # use std::time::Duration;
-/// let signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+/// let signal = async { tokio::signal::ctrl_c().await.expect("a signal handler") };
 /// let drain = acceptor.drain_handle();
 /// let serve = |stop| axum::serve(acceptor, app).with_graceful_shutdown(stop);
 /// drain.serve_until(signal, Duration::from_secs(30), serve).await
@@ -124,7 +124,8 @@ impl DrainHandle {
     /// `serve` makes the server, such as
     /// `|stop| axum::serve(acceptor, app).with_graceful_shutdown(stop)`, or tonic's
     /// `serve_with_incoming_shutdown`. It must accept channels until [`Stop`] is ready and
-    /// then end when its own requests have.
+    /// then end when its own requests have. If this future is dropped, the server is
+    /// dropped with it, and a drain that has begun goes on.
     ///
     /// # Errors
     ///
