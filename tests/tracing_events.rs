@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
@@ -352,4 +353,22 @@ async fn dials_that_fail_for_long_are_a_few_warnings_with_their_causes() {
     let warnings = text.lines().filter(|line| line.contains("WARN"));
     let told = warnings.filter(|line| line.contains("reason=\"refused\" took="));
     assert_eq!(told.count(), 5, "{text}");
+}
+
+/// The most common failure between regions.
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_is_not_answered_is_a_warning() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let connector = tower::service_fn(|_: http::Uri| async {
+        std::future::pending::<std::io::Result<TokioIo<DuplexStream>>>().await
+    });
+    let mut connector = Multiplex::new(connector);
+    let uri = "http://silent.example:80".parse().unwrap();
+    connector.call(uri).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(1)).await; // its dial ends in that moment, too
+    let line = log.line(&[
+        "WARN",
+        "target{server.address=\"silent.example\" server.port=80}",
+    ]);
+    assert!(line.contains("reason=\"timeout\" took=10"), "{line}");
 }

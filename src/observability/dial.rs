@@ -3,7 +3,9 @@
 
 use std::error::Error;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A dial that is dropped before its end after this time was given up for it.
 const LONG: Duration = Duration::from_secs(1);
@@ -72,7 +74,7 @@ impl Dial {
 
         static LINES: Limit<(String, u16)> = Limit::new();
         let took = self.since.elapsed();
-        let untold = LINES.allows(self.target.clone(), Instant::now());
+        let untold = LINES.allows(self.target.clone(), std::time::Instant::now());
         let reason = reason(error);
         limited!(warn, untold, &self.span, { error, reason, ?took }, "the dial failed");
     }
