@@ -44,14 +44,29 @@ impl Connection {
         let state = self.begin(id, true);
         let key = self.channels.insert(state);
         self.owed.opens.push_back(key);
+        if self.ids_left() == 0 {
+            self.events.push(Event::Openable); // those who wait for room learn of it
+        }
         Ok(key)
     }
 
     /// Channels that can be opened now.
     pub(super) fn room(&self) -> u32 {
         match self.leaving < MOST_LEAVING {
-            true => self.local.limit.saturating_sub(self.local.opened),
+            true => self
+                .local
+                .limit
+                .saturating_sub(self.local.opened)
+                .min(self.ids_left()),
             false => 0,
+        }
+    }
+
+    /// Channels that can be opened at all. Version 0 uses numbers again.
+    fn ids_left(&self) -> u32 {
+        match self.is_v0() {
+            true => u32::MAX,
+            false => (i32::MAX as u32 + 2).saturating_sub(self.local.next) / 2,
         }
     }
 
@@ -137,8 +152,7 @@ impl Connection {
 
     /// Whether channels can still be opened.
     pub fn is_open(&self) -> bool {
-        let ids_left = self.is_v0() || self.local.next <= i32::MAX as u32;
-        self.end.is_none() && !self.local.draining && ids_left
+        self.end.is_none() && !self.local.draining && self.ids_left() > 0
     }
 
     /// Whether credit waits to be given back for what was read of the channel, so

@@ -17,6 +17,8 @@ mod receive;
 mod scheduler;
 mod stats;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transmit;
 mod version0;
 
