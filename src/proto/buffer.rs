@@ -17,19 +17,24 @@ pub(super) struct Buffer(Option<Box<Queue>>);
 #[derive(Debug, Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
-    /// Bytes in the pieces, and of the memory that they keep.
+    /// Bytes in the pieces, and of their memory.
     len: usize,
     kept: usize,
     copied: VecDeque<u8>,
 }
 
-/// Bytes of a block of memory, which may be the transport's and have other pieces. Of
-/// a channel's pieces in one block the last counts the block, the others 0.
+/// Bytes of a block of memory, which may be the transport's and have other pieces.
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    block: usize,
+    /// Memory that goes with it: of a block that was copied for it its bytes, of the
+    /// transport's its [`WORDS`], and the block if it is the block's last piece here.
+    memory: usize,
 }
+
+/// Bytes of memory for the words of a piece; the queue may have four times as many as
+/// it needs.
+const WORDS: usize = 4 * size_of::<Piece>();
 
 /// Bytes of memory that a buffer begins with.
 const LEAST: usize = 64;
@@ -60,7 +65,7 @@ impl Buffer {
     }
 
     /// Appends bytes, of which there are never more than `most`; so it never
-    /// has memory for more, but for the [`slack`].
+    /// has memory for more.
     pub fn extend(&mut self, bytes: &[u8], most: usize, spare: &mut Spare) {
         if bytes.is_empty() {
             return;
@@ -138,18 +143,12 @@ impl Queue {
 
     /// Bytes of memory for what waits.
     fn memory(&self) -> usize {
-        self.kept() + self.copied.capacity()
-    }
-
-    /// Of which for pieces: their blocks, and their words, which stay.
-    fn kept(&self) -> usize {
-        self.kept + words(self.pieces.capacity())
+        self.kept + self.copied.capacity()
     }
 
     /// Appends up to a chunk's bytes.
     fn extend(&mut self, bytes: &[u8], most: usize) {
-        let full = self.kept() + self.copied.len() + bytes.len() > most;
-        if full && self.kept() > self.len + slack(self.len) {
+        if self.kept > self.len && self.kept + self.copied.len() + bytes.len() > most {
             self.compact();
         }
         if self.copied.len() + bytes.len() > CHUNK {
@@ -163,48 +162,40 @@ impl Queue {
                 true => (2 * self.copied.capacity()).clamp(LEAST, CHUNK),
                 false => CHUNK, // much comes
             };
-            let capacity = doubled.min(most.saturating_sub(self.kept())).max(needed);
+            let capacity = doubled.min(most.saturating_sub(self.kept)).max(needed);
             self.copied.reserve_exact(capacity - self.copied.len());
         }
         self.copied.extend(bytes);
     }
 
-    /// Appends a piece whose block has no other bytes.
+    /// Appends a piece that was copied.
     fn push(&mut self, bytes: Bytes) {
-        let block = bytes.len();
-        self.len += block;
-        self.kept += block;
-        self.pieces.push_back(Piece { bytes, block });
+        let memory = bytes.len();
+        self.len += memory;
+        self.kept += memory;
+        self.pieces.push_back(Piece { bytes, memory });
     }
 
     /// Keeps bytes of a block if its memory fits, where nothing was copied since.
     fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize) -> bool {
-        let full = self.pieces.len() == self.pieces.capacity();
-        let capacity = match full {
-            true => (2 * self.pieces.len()).max(4), // as it grows
-            false => self.pieces.capacity(),
-        };
         let last = self.pieces.back_mut();
         let last = last.filter(|last| block.as_ptr_range().contains(&last.bytes.as_ptr()));
-        let again = last.as_ref().map_or(0, |last| last.block);
-        let kept = self.kept - again + block.len();
-        let words = words(capacity);
-        if kept + words > most.min(KEPT) {
+        let again = last.as_ref().map_or(0, |last| last.memory - WORDS);
+        let memory = block.len() + WORDS;
+        let kept = self.kept - again + memory;
+        if kept > most.min(KEPT) {
             return false;
         }
-        if kept + words + self.copied.capacity() > most {
+        if kept + self.copied.capacity() > most {
             self.copied = VecDeque::new(); // it is empty
         }
         if let Some(last) = last {
-            last.block = 0;
+            last.memory = WORDS;
         }
         let bytes = block.slice_ref(bytes);
         self.len += bytes.len();
         self.kept = kept;
-        self.pieces.push_back(Piece {
-            bytes,
-            block: block.len(),
-        });
+        self.pieces.push_back(Piece { bytes, memory });
         true
     }
 
@@ -218,9 +209,13 @@ impl Queue {
             piece.bytes.advance(n);
             taken += n;
             if piece.bytes.is_empty() {
-                self.kept -= piece.block;
+                self.kept -= piece.memory;
                 self.pieces.pop_front();
             }
+        }
+        let most = PIECES.max(2 * self.pieces.len());
+        if self.pieces.capacity() > 2 * most {
+            self.pieces.shrink_to(most);
         }
         self.len -= taken;
         taken
@@ -235,18 +230,18 @@ impl Queue {
             piece.bytes.truncate(piece.bytes.len() - n);
             self.len -= n;
             if piece.bytes.is_empty() {
-                self.kept -= piece.block;
+                self.kept -= piece.memory;
                 self.pieces.pop_back();
             }
         }
     }
 
-    /// Copies the pieces that are small, or have more memory than bytes.
+    /// Copies the pieces that have more memory than bytes, and small ones.
     fn compact(&mut self) {
         (self.len, self.kept) = (0, 0);
         let mut copied = Vec::new();
-        for Piece { bytes, block } in std::mem::take(&mut self.pieces) {
-            if block != bytes.len() || block < CHUNK / 2 {
+        for Piece { bytes, memory } in std::mem::take(&mut self.pieces) {
+            if memory != bytes.len() || memory < CHUNK / 2 {
                 copied.extend_from_slice(&bytes);
                 continue;
             }
@@ -261,16 +256,6 @@ impl Queue {
             self.push(Bytes::copy_from_slice(chunk));
         }
     }
-}
-
-/// Bytes of memory that pieces of so many bytes may have beside those.
-fn slack(bytes: usize) -> usize {
-    bytes / 128 + words(4)
-}
-
-/// Bytes of the words of so many pieces.
-fn words(pieces: usize) -> usize {
-    pieces * size_of::<Piece>()
 }
 
 fn take_copied(buffer: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
@@ -302,8 +287,8 @@ pub(super) struct Spare {
 /// Bytes of memory that the spare buffers of one connection hold at most.
 const MOST: usize = 1 << 20;
 
-/// Pieces that a spare buffer has room for, as many as a turn of reads makes.
-const PIECES: usize = 32;
+/// Pieces that a spare buffer has room for.
+const PIECES: usize = 8;
 
 /// Bytes of an empty buffer, with its own words and what an allocator adds.
 fn memory(buffer: &Queue) -> usize {
@@ -388,7 +373,7 @@ mod tests {
                 }
             }
             let queue = buffer.0.as_ref();
-            assert!(queue.is_none_or(|queue| queue.memory() <= most + slack(most)));
+            assert!(queue.is_none_or(|queue| queue.memory() <= most));
             kept += usize::from(queue.is_some_and(|queue| queue.kept > 0));
         }
         assert!(kept > 1_000, "kept {kept} times");
