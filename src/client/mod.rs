@@ -21,6 +21,8 @@ mod config;
 mod connection;
 mod dial;
 mod error;
+#[cfg(feature = "requests")]
+mod health;
 mod hold;
 mod layer;
 mod multiplex;
@@ -47,7 +49,7 @@ pub use self::multiplex::{Connecting, Multiplex};
 pub use self::requests::{RequestError, Requests, Responding};
 pub use self::retry::{is_lost, is_retryable};
 #[cfg(feature = "retry")]
-pub use self::retry_policy::RetryPolicy;
+pub use self::retry_policy::{Boxed, Plain, RetryPolicy, ServiceError};
 pub use self::stats::TargetStats;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsConnector, TlsIo};

@@ -62,6 +62,30 @@ pub fn is_lost(error: &(dyn Error + 'static)) -> bool {
     .unwrap_or(false)
 }
 
+/// What of the peer an error says was lost.
+#[cfg(feature = "requests")]
+pub(super) enum Lost {
+    Connection,
+    Channel,
+}
+
+/// What was lost with a request that failed with this error, unless the request itself
+/// was at fault.
+#[cfg(feature = "requests")]
+pub(super) fn lost(error: &(dyn Error + 'static)) -> Option<Lost> {
+    let connection = find(error, |error| {
+        let channel = error.downcast_ref::<ChannelError>();
+        let of_channel = channel.is_some_and(|error| match error {
+            ChannelError::Refused(reason) => reason.is_some(),
+            error => matches!(error, ChannelError::Connection(_)),
+        });
+        let is = error.is::<ConnectionError>() || error.is::<ConnectError>() || of_channel;
+        is.then_some(Lost::Connection)
+    });
+    let channel = || (is_lost(error) || is_retryable(error)).then_some(Lost::Channel);
+    connection.or_else(channel)
+}
+
 /// Whether there was no channel in time, or no place to wait for one.
 #[cfg(feature = "retry")]
 pub(super) fn is_overload(error: &(dyn Error + 'static)) -> bool {
