@@ -60,14 +60,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let drain = acceptor.drain_handle();
     let acceptor = acceptor.tap_io(|channel| println!("channel {} begins", channel.id()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let signal = async move {
-        let _ = stopped.await;
-        drain.drain(Duration::from_secs(10));
-        drain.drained().await;
-    };
     let service = app().into_make_service_with_connect_info::<PeerInfo>();
-    let serve = axum::serve(acceptor, service).with_graceful_shutdown(signal);
-    let served = tokio::spawn(async { serve.await });
+    let serve = |stop| axum::serve(acceptor, service).with_graceful_shutdown(stop);
+    let signal = async { stopped.await.unwrap_or_default() };
+    let served = async move {
+        drain
+            .serve_until(signal, Duration::from_secs(10), serve)
+            .await
+    };
+    let served = tokio::spawn(served);
 
     let mut connector = Multiplex::new(HttpConnector::new());
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector.clone());

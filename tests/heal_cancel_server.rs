@@ -91,7 +91,7 @@ async fn an_accept_of_a_shared_port_that_is_dropped_takes_neither_channel_nor_co
         // Marks of channels are less than a letter of HTTP.
         let _near = open(&client, polls).await;
         let mut http = TcpStream::connect(addr).await.unwrap();
-        http.write_u8(b'A').await.unwrap();
+        http.write_all(b"A\r\n\r\n").await.unwrap();
         let mut marks = Vec::new();
         let early = within(wake_up_to(polls, port.accept())).await;
         let mut next = early.map(|(io, _)| io);

@@ -22,7 +22,7 @@ use hyper_util::rt::TokioExecutor;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{PeerInfo, SharedPort, Tls};
 use tcpchan::{Config, Protocol};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -131,4 +131,86 @@ async fn a_connection_that_says_nothing_is_closed() {
     let addr = plain(Config::default().handshake_timeout(time).unwrap()).await;
     let mut silent = TcpStream::connect(addr).await.unwrap();
     assert_eq!(within(silent.read(&mut [0])).await.unwrap(), 0);
+}
+
+/// A handshake's time here, and several times of it.
+const TIME: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_millis(500);
+
+async fn hasty() -> SharedPort {
+    let config = Config::default().handshake_timeout(TIME).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    SharedPort::plain(listener, config)
+}
+
+/// More than wait for `accept` without holding up a handshake.
+#[tokio::test]
+async fn requests_that_wait_for_the_application_are_not_closed() {
+    let mut port = hasty().await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        let mut client = TcpStream::connect(port.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        clients.push(client);
+    }
+    tokio::time::sleep(LONG).await;
+    for _ in &clients {
+        let (mut io, _) = within(port.accept()).await;
+        io.write_all(b"answer").await.unwrap();
+    }
+    for mut client in clients {
+        let mut answer = [0; 6];
+        within(client.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"answer");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_an_end_of_its_head_is_closed() {
+    let port = hasty().await;
+    for start in [&b"G"[..], b"GET / HTTP/1.1\r\nhost: a\r\n", b"\x01"] {
+        let mut client = TcpStream::connect(port.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.write_all(start).await.unwrap();
+        let mut rest = Vec::new();
+        let _reset = within(client.read_to_end(&mut rest)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_is_a_request() {
+    let mut port = hasty().await;
+    for pieces in [
+        &[&b"G"[..], b"ET / HTTP/1.1\r\n", b"host: a\r\n\r", b"\n"][..],
+        &[b"\r\n", b"GET / HTTP/1.0\n", b"\n"],
+        &[b"PRI * HTTP/2.0", b"\r\n\r\nSM\r\n\r\n"],
+        &[&[b'a'; 20_000]],
+    ] {
+        let mut client = TcpStream::connect(port.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.set_nodelay(true).unwrap();
+        for piece in pieces {
+            client.write_all(piece).await.unwrap();
+            tokio::time::sleep(TIME / 20).await;
+        }
+        let (mut io, _) = within(port.accept()).await;
+        let mut start = [0; 16];
+        io.read_exact(&mut start).await.unwrap();
+        assert_eq!(start, pieces.concat()[..16]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_neither_is_told_so_by_the_server_of_http() {
+    let mut port = hasty().await;
+    let mut client = TcpStream::connect(port.local_addr().unwrap())
+        .await
+        .unwrap();
+    client.write_all(b"\x16\x03").await.unwrap();
+    let (mut io, _) = within(port.accept()).await;
+    assert_eq!(io.read_u8().await.unwrap(), 0x16);
 }

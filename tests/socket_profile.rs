@@ -2,6 +2,9 @@
 
 #[path = "support/certs.rs"]
 mod certs;
+#[cfg(target_os = "linux")]
+#[path = "support/neighbour.rs"]
+mod neighbour;
 
 use std::net::SocketAddr;
 
@@ -45,19 +48,6 @@ async fn a_congestion_control_that_the_system_has_is_chosen_per_socket() {
     assert!(name.starts_with(b"reno"));
 }
 
-/// A connection to an address of this host that is not a loopback one, if it
-/// has such an address.
-#[cfg(target_os = "linux")]
-async fn pair_beyond_loopback() -> Option<(TcpStream, TcpStream)> {
-    let probe = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    probe.connect("192.0.2.1:9").ok()?; // sends nothing
-    let listener = TcpListener::bind((probe.local_addr().ok()?.ip(), 0)).await;
-    let listener = listener.ok()?;
-    let addr = listener.local_addr().ok()?;
-    let (near, far) = tokio::join!(TcpStream::connect(addr), listener.accept());
-    Some((near.ok()?, far.ok()?.0))
-}
-
 /// The congestion control after the profile was applied to a socket that had Reno.
 #[cfg(target_os = "linux")]
 fn chosen(profile: SocketProfile, stream: &TcpStream) -> Vec<u8> {
@@ -71,21 +61,58 @@ fn chosen(profile: SocketProfile, stream: &TcpStream) -> Vec<u8> {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_socket_to_another_host_gets_bbr_if_the_system_lets_it() {
-    let Some((stream, _far)) = pair_beyond_loopback().await else {
-        return;
-    };
-    let allowed = SocketProfile::default().congestion("bbr").is_ok();
-    let expected: &[u8] = if allowed { b"bbr" } else { b"reno" };
-    assert_eq!(chosen(SocketProfile::default(), &stream), expected);
-    let system = SocketProfile::default().system_congestion();
-    assert_eq!(chosen(system, &stream), b"reno");
+    use neighbour::{Family, Neighbour};
+
+    for family in [Family::V4, Family::V6] {
+        let Some(host) = Neighbour::new(family, std::time::Duration::ZERO) else {
+            return;
+        };
+        let listener = TcpListener::bind((host.ours, 0)).await.unwrap();
+        host.carry_to(listener.local_addr().unwrap());
+        let stream = TcpStream::connect(host.addr).await.unwrap();
+        let allowed = SocketProfile::default().congestion("bbr").is_ok();
+        let expected: &[u8] = if allowed { b"bbr" } else { b"reno" };
+        assert_eq!(chosen(SocketProfile::default(), &stream), expected);
+        let system = SocketProfile::default().system_congestion();
+        assert_eq!(chosen(system, &stream), b"reno");
+    }
+}
+
+/// Containers and pods of one host have several.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_to_an_address_of_this_host_keeps_its_congestion_control() {
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let _ = probe.connect("192.0.2.1:9"); // sends nothing
+    let other = probe.local_addr().unwrap().ip();
+    for (from, to) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.2"),
+        ("::1", "::1"),
+    ] {
+        kept(from.parse().unwrap(), to.parse().unwrap()).await;
+    }
+    if !other.is_unspecified() {
+        kept(other, other).await;
+        kept("127.0.0.1".parse().unwrap(), other).await;
+        kept(other, "127.0.0.1".parse().unwrap()).await;
+    }
 }
 
 #[cfg(target_os = "linux")]
-#[tokio::test]
-async fn a_socket_to_the_same_host_keeps_its_congestion_control() {
-    let (stream, _far) = pair().await;
-    assert_eq!(chosen(SocketProfile::default(), &stream), b"reno");
+async fn kept(from: std::net::IpAddr, to: std::net::IpAddr) {
+    let listener = TcpListener::bind((to, 0)).await.unwrap();
+    let socket = match to.is_ipv4() {
+        true => tokio::net::TcpSocket::new_v4().unwrap(),
+        false => tokio::net::TcpSocket::new_v6().unwrap(),
+    };
+    socket.bind((from, 0).into()).unwrap();
+    let stream = socket
+        .connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let name = chosen(SocketProfile::default(), &stream);
+    assert_eq!(name, b"reno", "{from} to {to}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The axum server: one app on two listeners, plain TCP and tcpchan, and the
 //! count of the TCP connections that each accepted.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,18 +69,26 @@ impl Server {
             .route("/exchange/{sent}/{wanted}", any(exchange))
             .with_state(accepted.clone());
         let acceptor = Acceptor::new(self.tcpchan, Config::default());
+        let drain = acceptor.drain_handle();
         let tcpchan = Counted(acceptor, accepted.clone());
         let plain = self.plain.tap_io(move |io| {
             let _ = io.set_nodelay(true); // a socket that is gone says so when it is read
             accepted.plain.fetch_add(1, Relaxed);
         });
+        let late = async {
+            stop().await;
+            tokio::time::sleep(GRACE).await
+        };
         let plain = axum::serve(plain, app.clone()).with_graceful_shutdown(stop());
-        let tcpchan = axum::serve(tcpchan, app).with_graceful_shutdown(stop());
-        let both = async { tokio::try_join!(plain, tcpchan) };
-        tokio::select! {
-            result = both => result.map(drop),
-            () = async { stop().await; tokio::time::sleep(GRACE).await } => Ok(()),
-        }
+        let plain = async {
+            tokio::select! {
+                result = plain.into_future() => result,
+                () = late => Ok(()),
+            }
+        };
+        let serve = |stop| axum::serve(tcpchan, app).with_graceful_shutdown(stop);
+        let tcpchan = drain.serve_until(stop(), GRACE, serve);
+        tokio::try_join!(plain, tcpchan).map(drop)
     }
 }
 

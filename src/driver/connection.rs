@@ -239,6 +239,19 @@ impl Connection {
         }
     }
 
+    /// Whether a process that ends now cuts something off: a channel that is not over,
+    /// or bytes that the transport has not taken.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_cut_by_its_end(&self) -> bool {
+        let waits = !self.handle.0.transport().has_taken_all();
+        let inner = self.handle.0.lock();
+        match inner.core.error() {
+            None => waits || inner.core.channels() > 0,
+            Some(proto::ConnectionError::Closed) => waits,
+            Some(_) => false,
+        }
+    }
+
     /// The next channel that the peer opened; `None` once the connection has
     /// ended. Cancel safe: a call that is dropped takes no channel.
     pub async fn accept(&self) -> Option<Channel> {

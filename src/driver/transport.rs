@@ -164,7 +164,12 @@ impl Transport {
 
     /// Whether nothing waits to be written and more could be.
     pub fn is_idle(&self) -> bool {
-        self.written == self.output.len() && !self.unflushed && self.io.is_some()
+        self.has_taken_all() && self.io.is_some()
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn has_taken_all(&self) -> bool {
+        self.written == self.output.len() && !self.unflushed
     }
 
     /// Whether nothing is to be written or told.
@@ -355,8 +360,8 @@ impl Transport {
         let waiting = self.output.len() - self.written;
         if let (Some(late), Some(io)) = (&mut self.late, &self.io)
             && late.is_due(waiting, self.full != Full::No, self.pacer.rtt(), now())
+            && late.choose(io.as_ref().get_ref())
         {
-            late.choose(io.as_ref().get_ref());
             self.late = None;
         }
     }

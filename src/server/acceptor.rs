@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::drain::{DrainHandle, Token};
 use super::listen::{Incoming, Listener};
-use super::patience::{Freed, Patient};
 #[cfg(feature = "tls")]
 use super::tls::Identity;
 use crate::config::Config;
@@ -129,8 +128,8 @@ impl Acceptor {
     pub fn new(listener: TcpListener, mut config: Config) -> Self {
         config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
-        let incoming = Incoming::new(listener, &config);
-        Acceptor::start(config, local_addr, |freed| Patient::new(incoming, freed))
+        let incoming = Incoming::new(listener, &mut config);
+        Acceptor::start(config, local_addr, |listener| listener.patient(incoming))
     }
 
     /// An acceptor of the connections that a stream yields, each with its
@@ -146,15 +145,13 @@ impl Acceptor {
         S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Acceptor::start(config, None, |freed| Patient::new(incoming, freed))
+        Acceptor::start(config, None, |listener| listener.patient(incoming))
     }
 
-    /// `incoming` gets what is to be told of each connection that is over before it is
-    /// served.
     pub(super) fn start<S, T, P>(
         config: Config,
         local_addr: Option<SocketAddr>,
-        incoming: impl FnOnce(Freed) -> S,
+        incoming: impl FnOnce(&Listener) -> S,
     ) -> Self
     where
         S: Stream<Item = io::Result<(T, P)>> + Send + 'static,
@@ -162,7 +159,7 @@ impl Acceptor {
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         Acceptor::with(config, local_addr, |listener| {
-            let incoming = incoming(listener.freed.clone());
+            let incoming = incoming(&listener);
             listener.run(incoming)
         })
     }

@@ -1,9 +1,15 @@
 //! The end of an acceptor: peers open no more, channels end, connections close.
 
+use std::error::Error;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::driver::{Channel, Connection};
@@ -11,21 +17,19 @@ use crate::driver::{Channel, Connection};
 /// How long a peer may take for the first byte of a channel that was accepted.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
+/// How long the last words to the peers may take after the deadline of a drain.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Drains the connections of an [`Acceptor`](super::Acceptor), which may be
-/// elsewhere or gone.
-///
-/// With axum, drain first, so that no request is refused, and shut down then:
+/// elsewhere or gone. [`serve_until`](Self::serve_until) has all of a graceful shutdown:
 ///
 /// ```no_run
 /// # async fn run(acceptor: tcpchan::server::Acceptor, app: axum::Router) -> std::io::Result<()> {
 /// # use std::time::Duration;
+/// let signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
 /// let drain = acceptor.drain_handle();
-/// let signal = async move {
-///     let _ = tokio::signal::ctrl_c().await;
-///     drain.drain(Duration::from_secs(30));
-///     drain.drained().await;
-/// };
-/// axum::serve(acceptor, app).with_graceful_shutdown(signal).await
+/// let serve = |stop| axum::serve(acceptor, app).with_graceful_shutdown(stop);
+/// drain.serve_until(signal, Duration::from_secs(30), serve).await
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -35,10 +39,13 @@ pub struct DrainHandle(Arc<Control>);
 struct Control {
     /// The deadline, once a drain was asked for.
     deadline: watch::Sender<Option<Instant>>,
+    /// Something was cut off at the deadline.
+    cut: AtomicBool,
     /// For each peer that may open channels, and each channel that waits to be
     /// accepted.
     open: Tokens,
-    /// For each connection with a channel that the application has yet to begin with.
+    /// For each connection with a channel that the application has yet to begin with, and
+    /// each of HTTP.
     unseen: Tokens,
     /// For each connection that is not over.
     live: Tokens,
@@ -67,6 +74,20 @@ pub(super) struct Mark(Weak<Control>);
 #[derive(Clone, Debug)]
 pub(super) struct Call(watch::Receiver<Option<Instant>>);
 
+/// When the server of [`DrainHandle::serve_until`] is to stop: a future, for axum's
+/// `with_graceful_shutdown` or the like.
+#[derive(Debug)]
+#[must_use = "a server that does not wait for it never stops"]
+pub struct Stop(oneshot::Receiver<()>);
+
+impl Future for Stop {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
 impl DrainHandle {
     pub(super) fn new() -> (Self, Membership) {
         let (deadline, asked) = watch::channel(None);
@@ -74,6 +95,7 @@ impl DrainHandle {
         let (live, is_live) = watch::channel(());
         let handle = DrainHandle(Arc::new(Control {
             deadline,
+            cut: AtomicBool::new(false),
             open,
             unseen: watch::channel(()).0,
             live,
@@ -87,17 +109,90 @@ impl DrainHandle {
         (handle, member)
     }
 
+    /// Serves until `signal` and shuts down so that nothing is refused or cut off: it
+    /// [drains](Self::drain), tells the server to stop once no more channels can come
+    /// ([`drained`](Self::drained)), and waits until that has ended and the last bytes
+    /// have arrived ([`closed`](Self::closed)). The process may exit then.
+    ///
+    /// axum's own `with_graceful_shutdown` waits for the handlers, and the end of an
+    /// answer to a slow reader may still be in this process then: exiting cuts it off.
+    ///
+    /// `within` is the time for all of that from the signal on; what is left then is cut
+    /// off, for which the peers' last words have a second more. A server that ends without
+    /// a signal is drained too.
+    ///
+    /// `serve` makes the server, such as
+    /// `|stop| axum::serve(acceptor, app).with_graceful_shutdown(stop)`, or tonic's
+    /// `serve_with_incoming_shutdown`. It must accept channels until [`Stop`] is ready and
+    /// then end when its own requests have.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or `TimedOut` if something was cut off.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time enabled.
+    pub async fn serve_until<S, T, E>(
+        &self,
+        signal: impl Future<Output = ()>,
+        within: Duration,
+        serve: impl FnOnce(Stop) -> S,
+    ) -> io::Result<T>
+    where
+        S: IntoFuture<Output = Result<T, E>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let mut server = pin!(serve(Stop(stopped)).into_future());
+        let early = tokio::select! {
+            served = &mut server => Some(served),
+            () = signal => None,
+        };
+        self.drain(within);
+        let mut late = pin!(async {
+            self.late().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        });
+        let shut_down = async {
+            if let Some(served) = early {
+                return served;
+            }
+            tokio::select! {
+                served = &mut server => return served,
+                () = self.drained() => {}
+            }
+            let _ = stop.send(()); // a server may have let go of it
+            server.await
+        };
+        let served = tokio::select! {
+            served = shut_down => served.map_err(io::Error::other)?,
+            () = &mut late => return Err(cut_off()),
+        };
+        tokio::select! {
+            () = self.closed() => {}
+            () = late => {} // a peer that is silent
+        }
+        match self.0.cut.load(Relaxed) {
+            true => Err(cut_off()),
+            false => Ok(served),
+        }
+    }
+
     /// Takes no more connections, and asks the peers of those there are to open
     /// no more channels. What they opened before they knew is still accepted;
     /// each connection closes with its last channel, and those that are left
-    /// after `within` are closed on their channels. A second call does nothing.
+    /// after `within` are closed on their channels. A second call can make that sooner,
+    /// and not later.
     pub fn drain(&self, within: Duration) {
-        let day = Duration::from_secs(86_400 * 365);
-        let deadline = Instant::now() + within.min(day);
+        let year = Duration::from_secs(86_400 * 365);
+        let deadline = Instant::now() + within.min(year);
         self.0.deadline.send_if_modified(|asked| {
-            let first = asked.is_none();
-            asked.get_or_insert(deadline);
-            first
+            let sooner = asked.is_none_or(|asked| deadline < asked);
+            if sooner {
+                *asked = Some(deadline);
+            }
+            sooner
         });
     }
 
@@ -112,14 +207,15 @@ impl DrainHandle {
             self.0.open.closed().await;
             let _ = tokio::time::timeout(FIRST_BYTE, self.0.unseen.closed()).await;
         };
-        let late = async {
-            let deadline = Call(self.0.deadline.subscribe()).asked().await;
-            tokio::time::sleep_until(deadline).await;
-        };
         tokio::select! {
             () = quiet => {}
-            () = late => {}
+            () = self.late() => {}
         }
+    }
+
+    /// Waits for the deadline of the drain.
+    async fn late(&self) {
+        Call(self.0.deadline.subscribe()).late().await;
     }
 
     /// Waits until every connection is over, after [`drain`](Self::drain) or
@@ -132,10 +228,27 @@ impl DrainHandle {
     }
 }
 
+fn cut_off() -> io::Error {
+    let text = "the deadline of the drain cut off what was left";
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
 impl Mark {
     pub fn unseen(&self, channel: &Channel) {
         if let Some(control) = self.0.upgrade() {
             channel.hold_unseen(|| control.unseen.subscribe());
+        }
+    }
+
+    /// The same for another connection: a token until then.
+    pub fn token(&self) -> Option<Token> {
+        Some(self.0.upgrade()?.unseen.subscribe())
+    }
+
+    /// The deadline cuts the connection off.
+    fn cut(&self) {
+        if let Some(control) = self.0.upgrade() {
+            control.cut.store(true, Relaxed);
         }
     }
 }
@@ -151,12 +264,26 @@ impl Call {
         }
     }
 
+    /// Waits for the deadline, for ever if there is none.
+    async fn late(&mut self) {
+        loop {
+            let deadline = self.asked().await;
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return,
+                Ok(()) = self.0.changed() => {} // it is sooner
+            }
+        }
+    }
+
     /// Drains the connection when that is asked for, and closes it at the
     /// deadline.
-    pub async fn obey(mut self, connection: &Connection) {
-        let deadline = self.asked().await;
+    pub async fn obey(mut self, connection: &Connection, mark: &Mark) {
+        self.asked().await;
         connection.drain();
-        tokio::time::sleep_until(deadline).await;
+        self.late().await;
+        if connection.is_cut_by_its_end() {
+            mark.cut();
+        }
         connection.close("the deadline of the drain is over");
     }
 }

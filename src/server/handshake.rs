@@ -11,10 +11,11 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::listen::Incoming;
-use super::newcomers::Newcomers;
-use super::patience::Patient;
+use super::newcomers::{Newcomers, Place};
+use super::patience::{Freed, Patient};
 use crate::observability;
 
 #[derive(Clone, Copy, Debug)]
@@ -23,20 +24,30 @@ pub(super) struct Limits {
     pub at_once: usize,
 }
 
+/// What a handshake has ended with.
+pub(super) enum Shaken<T> {
+    /// A connection of this protocol.
+    Ours(T),
+    /// Another, which this hands on; that may take any time.
+    Other(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
 /// The connections of a listener whose handshake has ended well.
 pub(super) struct Handshakes<F, T> {
-    incoming: Patient<Incoming>,
+    /// None once no more are taken.
+    incoming: Option<Patient<Incoming>>,
     shake: F,
     within: Duration,
     newcomers: Newcomers,
-    tasks: JoinSet<io::Result<Option<T>>>,
+    tasks: JoinSet<Option<T>>,
+    freed: Freed,
 }
 
 impl<F, T: 'static> Handshakes<F, T> {
-    /// `shake` yields what is to be served, or nothing if it is elsewhere.
     pub fn new(incoming: Patient<Incoming>, limits: Limits, shake: F) -> Self {
         Handshakes {
-            incoming,
+            freed: incoming.freed(),
+            incoming: Some(incoming),
             shake,
             within: limits.within,
             newcomers: Newcomers::new(limits.at_once),
@@ -50,42 +61,65 @@ impl<F, T: 'static> Unpin for Handshakes<F, T> {}
 impl<F, S, T> Stream for Handshakes<F, T>
 where
     F: Fn(TcpStream, SocketAddr) -> S,
-    S: Future<Output = io::Result<Option<T>>> + Send + 'static,
+    S: Future<Output = io::Result<Shaken<T>>> + Send + 'static,
     T: Send + 'static,
 {
     type Item = io::Result<T>;
 
+    /// Ends after the last handshake, once no more connections are taken.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
         let this = &mut *self;
         loop {
-            if this.newcomers.poll_place(cx).is_ready()
-                && let Poll::Ready(next) = Pin::new(&mut this.incoming).poll_next(cx)
+            if let Some(incoming) = &mut this.incoming
+                && this.newcomers.poll_place(cx).is_ready()
+                && let Poll::Ready(next) = Pin::new(incoming).poll_next(cx)
             {
-                let (tcp, addr) = match next {
-                    Some(Ok(accepted)) => accepted,
+                match next {
+                    Some(Ok((tcp, addr))) => {
+                        let place = this.newcomers.enter(addr.ip());
+                        let shake = timeout(this.within, (this.shake)(tcp, addr));
+                        this.tasks.spawn(run(shake, addr, place));
+                    }
                     Some(Err(error)) => {
                         this.newcomers.thin();
                         return Poll::Ready(Some(Err(error)));
                     }
-                    None => return Poll::Ready(None),
-                };
-                let mut place = this.newcomers.enter(addr.ip());
-                let shake = tokio::time::timeout(this.within, (this.shake)(tcp, addr));
-                this.tasks.spawn(async move {
-                    let result = tokio::select! {
-                        result = shake => result.unwrap_or_else(|late| Err(late.into())),
-                        () = place.taken() => Err(io::Error::other("its place went to another")),
-                    };
-                    result.inspect_err(|error| observability::handshake_failed(addr, error))
-                });
+                    None => this.incoming = None,
+                }
                 continue;
             }
             match this.tasks.poll_join_next(cx) {
-                Poll::Ready(Some(Ok(Ok(Some(io))))) => return Poll::Ready(Some(Ok(io))),
+                Poll::Ready(Some(Ok(Some(io)))) => return Poll::Ready(Some(Ok(io))),
                 // A handshake that fails is its peer's loss alone.
-                Poll::Ready(Some(_)) => this.incoming.tell(),
+                Poll::Ready(Some(_)) => this.freed.tell(),
+                Poll::Ready(None) if this.incoming.is_none() => return Poll::Ready(None),
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+}
+
+/// One handshake. Its time and its place are over where it has told whose the
+/// connection is.
+async fn run<T>(
+    shake: impl Future<Output = Result<io::Result<Shaken<T>>, tokio::time::error::Elapsed>>,
+    addr: SocketAddr,
+    mut place: Place,
+) -> Option<T> {
+    let shaken = tokio::select! {
+        shaken = shake => shaken.unwrap_or_else(|late| Err(late.into())),
+        () = place.taken() => Err(io::Error::other("its place went to another")),
+    };
+    match shaken {
+        Ok(Shaken::Ours(io)) => Some(io),
+        Ok(Shaken::Other(hand_on)) => {
+            place.keep();
+            hand_on.await;
+            None
+        }
+        Err(error) => {
+            observability::handshake_failed(addr, &error);
+            None
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::acceptor::{Accepted, Peer};
 use super::drain::{Mark, Membership, Token};
 use super::newcomers::{Newcomers, Place};
-use super::patience::{Freed, is_of_one_connection};
+use super::patience::{Freed, Patient, is_of_one_connection};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
 use crate::observability;
@@ -29,9 +29,9 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub fn new(listener: TcpListener, config: &Config) -> Self {
+    pub fn new(listener: TcpListener, config: &mut Config) -> Self {
+        config.socket.prepare(&listener);
         let profile = config.socket.clone();
-        profile.prepare(&listener);
         Incoming { listener, profile }
     }
 }
@@ -81,8 +81,19 @@ impl Listener {
         }
     }
 
-    /// Takes connections until the acceptor is gone or drains. The stream is patient:
-    /// after an error it is asked for the next at once.
+    /// The connections of a stream, until the acceptor is gone or drains.
+    pub fn patient<S>(&self, incoming: S) -> Patient<S> {
+        let (to, mut call) = (self.to.clone(), self.member.call.clone());
+        Patient::new(incoming, self.freed.clone(), async move {
+            tokio::select! {
+                () = to.closed() => {}
+                _ = call.asked() => {}
+            }
+        })
+    }
+
+    /// Takes connections until there are no more. The stream is patient: after an error
+    /// it is asked for the next at once.
     pub async fn run<S, T, P>(mut self, incoming: S)
     where
         S: Stream<Item = io::Result<(T, P)>>,
@@ -95,12 +106,7 @@ impl Listener {
                 ready!(self.newcomers.poll_place(cx));
                 incoming.as_mut().poll_next(cx)
             });
-            let next = tokio::select! {
-                next = next => next,
-                () = self.to.closed() => return,
-                _ = self.member.call.asked() => return,
-            };
-            match next {
+            match next.await {
                 Some(Ok((io, peer))) => {
                     let (peer, config): (Peer, _) = (peer.into(), self.config.clone());
                     let place = self.newcomers.enter(peer.addr.ip());
@@ -129,21 +135,27 @@ impl Listener {
         let connection = observability::of_peer(peer.addr, number, make);
         let served = connection.clone();
         let (member, freed) = (self.member.clone(), self.freed.clone());
-        let (call, live) = (member.call, member.live);
+        let (call, live, mark) = (member.call, member.live, member.mark);
         tokio::spawn(async move {
             let feed = Feed {
                 from: &connection,
                 number,
                 peer,
                 to,
-                mark: member.mark,
+                mark: mark.clone(),
+            };
+            let run = async {
+                tokio::select! {
+                    () = feed.run(member.open) => {}
+                    () = give_up_silent(&connection, place) => {}
+                }
+                connection.closed().await;
             };
             tokio::select! {
-                () = feed.run(member.open) => {}
-                () = call.obey(&connection) => {}
-                () = give_up_silent(&connection, place) => {}
+                biased;
+                () = run => {}
+                () = call.obey(&connection, &mark) => connection.closed().await,
             }
-            connection.closed().await;
             freed.tell();
             drop(live);
         });

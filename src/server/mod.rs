@@ -6,6 +6,7 @@ mod axum;
 mod dialling;
 mod drain;
 mod handshake;
+mod http_io;
 mod listen;
 mod newcomers;
 mod patience;
@@ -14,7 +15,8 @@ mod shared_port;
 mod tls;
 
 pub use self::acceptor::{Acceptor, PeerInfo};
-pub use self::drain::DrainHandle;
+pub use self::drain::{DrainHandle, Stop};
+pub use self::http_io::HttpIo;
 pub use self::shared_port::{SharedIo, SharedPort};
 #[cfg(feature = "tls")]
 pub use self::tls::{Identity, Tls};

@@ -35,12 +35,15 @@ pub(super) struct Place {
     places: Arc<Mutex<Places>>,
     id: u64,
     taken: oneshot::Receiver<()>,
+    kept: bool,
 }
 
 #[derive(Debug, Default)]
 struct Places {
     /// The oldest first.
     held: VecDeque<Held>,
+    /// Places that can't be taken.
+    kept: usize,
     next_id: u64,
     /// Who waits for a place.
     waits: Option<Waker>,
@@ -68,16 +71,16 @@ impl Newcomers {
     pub fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let mut places = lock(&self.places);
-            if places.held.len() < self.most {
-                return Poll::Ready(());
-            }
-            let now = Instant::now();
-            let since = places.held.front().map_or(now, |oldest| oldest.since);
-            if since + GRACE <= now {
+            let oldest = places.held.front().map(|oldest| oldest.since);
+            let can_be_taken = oldest.is_some_and(|since| since + GRACE <= Instant::now());
+            if places.count() < self.most || can_be_taken {
                 return Poll::Ready(());
             }
             places.waits = Some(cx.waker().clone());
             drop(places);
+            let Some(since) = oldest else {
+                return Poll::Pending;
+            };
             self.sleep.as_mut().reset(since + GRACE);
             if self.sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -90,7 +93,7 @@ impl Newcomers {
     pub fn enter(&self, addr: IpAddr) -> Place {
         let (take, taken) = oneshot::channel();
         let mut places = lock(&self.places);
-        let full = places.held.len() >= self.most;
+        let full = places.count() >= self.most;
         let gone = full.then(|| places.take_one(Instant::now()));
         places.next_id += 1;
         let id = places.next_id;
@@ -106,6 +109,7 @@ impl Newcomers {
             places: self.places.clone(),
             id,
             taken,
+            kept: false,
         }
     }
 
@@ -120,9 +124,20 @@ impl Newcomers {
 }
 
 impl Places {
+    fn count(&self) -> usize {
+        self.held.len() + self.kept
+    }
+
     /// How many have had their time.
     fn old(&self, now: Instant) -> usize {
         self.held.partition_point(|held| held.since + GRACE <= now)
+    }
+
+    /// The place of this id, unless it was taken.
+    fn remove(&mut self, id: u64) -> Option<Held> {
+        // Ids rise from front to back.
+        let at = self.held.binary_search_by_key(&id, |held| held.id).ok()?;
+        self.held.remove(at)
     }
 
     /// The oldest place of the network that has most of those that have had
@@ -145,17 +160,25 @@ impl Place {
     pub async fn taken(&mut self) {
         let _ = (&mut self.taken).await;
     }
+
+    /// From now on it is not to be taken.
+    pub fn keep(&mut self) {
+        let mut places = lock(&self.places);
+        let held = places.remove(self.id);
+        self.kept = held.is_some();
+        places.kept += usize::from(self.kept);
+        drop(places);
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = lock(&self.places);
-        // Ids rise from front to back.
-        if let Ok(at) = places.held.binary_search_by_key(&self.id, |held| held.id) {
-            places.held.remove(at);
-        }
+        let held = places.remove(self.id);
+        places.kept -= usize::from(self.kept);
         let waits = places.waits.take();
         drop(places);
+        drop(held);
         if let Some(waker) = waits {
             waker.wake();
         }

@@ -1,5 +1,6 @@
-//! What to do when the system has no room for another connection: wait, but no longer
-//! than until one of those that there are is over.
+//! A listener's connections, until the acceptor drains or is gone. When the system has
+//! no room for another connection they pause, but no longer than until one of those that
+//! there are is over.
 
 use std::future::Future;
 use std::io;
@@ -26,36 +27,51 @@ impl Freed {
     }
 }
 
+/// Connections that are taken at most after the call to stop, as many as wait in a
+/// system's backlog: closed there, each would be reset.
+const BACKLOG: usize = 4096;
+
+type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A listener's connections. After an error that is not about one of them it is left
-/// alone for a while.
+/// alone for a while. After the call to stop, those that have come already are the last.
 pub(super) struct Patient<S> {
     incoming: Pin<Box<S>>,
     freed: Freed,
-    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pause: Option<Wait>,
+    /// None once that has come.
+    stop: Option<Wait>,
+    left: usize,
 }
 
 impl<S> Patient<S> {
-    pub fn new(incoming: S, freed: Freed) -> Self {
+    pub fn new(incoming: S, freed: Freed, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         Patient {
             incoming: Box::pin(incoming),
             freed,
             pause: None,
+            stop: Some(Box::pin(stop)),
+            left: BACKLOG,
         }
     }
 
-    /// Tells that a connection is over.
-    pub fn tell(&self) {
-        self.freed.tell();
+    /// What is to be told of each connection that is over.
+    pub fn freed(&self) -> Freed {
+        self.freed.clone()
+    }
+
+    /// Whether no more are to be waited for.
+    fn stops(&mut self, cx: &mut Context<'_>) -> bool {
+        self.stop.take_if(|stop| stop.as_mut().poll(cx).is_ready());
+        self.stop.is_none()
     }
 }
 
-impl<S, T> Stream for Patient<S>
+impl<S, T> Patient<S>
 where
     S: Stream<Item = io::Result<T>>,
 {
-    type Item = io::Result<T>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -70,6 +86,26 @@ where
             }));
         }
         Poll::Ready(next)
+    }
+}
+
+impl<S, T> Stream for Patient<S>
+where
+    S: Stream<Item = io::Result<T>>,
+{
+    type Item = io::Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
+        if self.stops(cx) {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+        }
+        match self.poll_incoming(cx) {
+            Poll::Pending if self.stop.is_none() => Poll::Ready(None),
+            next => next,
+        }
     }
 }
 

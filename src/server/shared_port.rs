@@ -4,17 +4,17 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::acceptor::{Acceptor, Peer, PeerInfo};
-use super::drain::DrainHandle;
-use super::handshake::{Handshakes, Limits};
-use super::listen::Incoming;
-use super::patience::Patient;
+use super::drain::{DrainHandle, Token};
+use super::handshake::{Handshakes, Limits, Shaken};
+use super::http_io::HttpIo;
+use super::listen::{Incoming, Listener};
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
@@ -41,7 +41,7 @@ const BACKLOG: usize = 128;
 #[must_use = "a port that is dropped takes no more connections"]
 pub struct SharedPort {
     acceptor: Acceptor,
-    http: mpsc::Receiver<(SharedIo, PeerInfo)>,
+    http: mpsc::Receiver<Waiting>,
 }
 
 /// What a [`SharedPort`] takes.
@@ -50,17 +50,25 @@ pub struct SharedPort {
 pub enum SharedIo {
     /// A channel.
     Channel(Channel),
-    /// A connection without TLS that is not tcpchan's, and should be HTTP's.
-    Tcp(TcpStream),
-    /// The same with TLS.
-    #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// A connection that is not tcpchan's, and should be HTTP's.
+    Http(HttpIo),
+}
+
+/// An HTTP connection that waits to be accepted. A drain waits while it does.
+#[derive(Debug)]
+struct Waiting {
+    io: HttpIo,
+    info: PeerInfo,
+    _open: Token,
 }
 
 impl SharedPort {
     /// Without TLS: the first byte tells tcpchan (0 or 1) from HTTP (a
-    /// letter). A connection that says nothing is closed after
-    /// [`Config::handshake_timeout`].
+    /// letter). A connection that has sent neither a hello nor the head of a request
+    /// (16 KiB of it are enough) after [`Config::handshake_timeout`] is closed. A request
+    /// that has come waits for [`accept`](Self::accept) for as long as it takes;
+    /// such count among [`Config::max_handshakes`], beyond which connections wait in the
+    /// system's backlog.
     ///
     /// # Panics
     ///
@@ -71,12 +79,8 @@ impl SharedPort {
             at_once: config.max_handshakes as usize,
         };
         SharedPort::start(listener, config, limits, |tcp, addr| async move {
-            let mut first = [0];
-            if tcp.peek(&mut first).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let is_tcpchan = first[0] <= 1;
-            Ok((is_tcpchan, SharedIo::Tcp(tcp), Peer::from(addr)))
+            let is_tcpchan = is_tcpchan(&tcp).await?;
+            Ok((is_tcpchan, HttpIo::tcp(tcp), Peer::from(addr)))
         })
     }
 
@@ -104,7 +108,7 @@ impl SharedPort {
             async {
                 let (stream, peer) = shake.await?;
                 let is_tcpchan = stream.get_ref().1.alpn_protocol() == Some(ALPN);
-                Ok((is_tcpchan, SharedIo::Tls(Box::new(stream)), peer))
+                Ok((is_tcpchan, HttpIo::tls(stream), peer))
             }
         })
     }
@@ -113,34 +117,41 @@ impl SharedPort {
     fn start<F, S>(listener: TcpListener, mut config: Config, limits: Limits, sort: F) -> Self
     where
         F: Fn(TcpStream, SocketAddr) -> S + Send + 'static,
-        S: Future<Output = io::Result<(bool, SharedIo, Peer)>> + Send + 'static,
+        S: Future<Output = io::Result<(bool, HttpIo, Peer)>> + Send + 'static,
     {
         let (sender, http) = mpsc::channel(BACKLOG);
         let local_addr = listener.local_addr().ok();
-        let profile = config.socket.clone();
         config.socket = config
             .socket
-            .late(|io| io.downcast_ref::<SharedIo>()?.tcp());
-        let incoming = Incoming::new(listener, &config);
-        let sorted = move |tcp, addr| {
-            let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
-            async move {
-                let (is_tcpchan, io, peer) = sorted.await?;
-                if is_tcpchan {
-                    return Ok(Some((io, peer)));
+            .late(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
+        let incoming = Incoming::new(listener, &mut config);
+        let profile = config.socket.clone();
+        let take = move |listener: &Listener| {
+            let patient = listener.patient(incoming);
+            let (open, mark) = (listener.member.open.clone(), listener.member.mark.clone());
+            Handshakes::new(patient, limits, move |tcp, addr| {
+                let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
+                let (open, mark) = (open.clone(), mark.clone());
+                async move {
+                    let (is_tcpchan, io, peer) = sorted.await?;
+                    if is_tcpchan {
+                        return Ok(Shaken::Ours((io, peer)));
+                    }
+                    profile.give_back(io.get_ref());
+                    let waiting = Waiting {
+                        io: io.until_read(mark.token()),
+                        info: peer.info(0, 0),
+                        _open: open,
+                    };
+                    Ok(Shaken::Other(Box::pin(async move {
+                        // If it fails, nobody serves HTTP any more.
+                        let _ = sender.send(waiting).await;
+                    })))
                 }
-                if let Some(tcp) = io.tcp() {
-                    let _ = profile.apply(tcp); // HTTP chooses nothing later
-                }
-                // If it fails, nobody serves HTTP any more.
-                let _ = sender.send((io, peer.info(0, 0))).await;
-                Ok(None)
-            }
+            })
         };
         SharedPort {
-            acceptor: Acceptor::start(config, local_addr, |freed| {
-                Handshakes::new(Patient::new(incoming, freed), limits, sorted)
-            }),
+            acceptor: Acceptor::start(config, local_addr, take),
             http,
         }
     }
@@ -150,7 +161,7 @@ impl SharedPort {
     pub async fn accept(&mut self) -> (SharedIo, PeerInfo) {
         tokio::select! {
             (channel, peer) = self.acceptor.accept() => (SharedIo::Channel(channel), peer),
-            Some((io, peer)) = self.http.recv() => (io, peer),
+            Some(http) = self.http.recv() => (SharedIo::Http(http.io), http.info),
         }
     }
 
@@ -171,14 +182,48 @@ impl SharedPort {
     }
 }
 
-impl SharedIo {
-    fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            SharedIo::Channel(_) => None,
-            SharedIo::Tcp(tcp) => Some(tcp),
-            #[cfg(feature = "tls")]
-            SharedIo::Tls(tls) => Some(tls.get_ref().0),
+/// Bytes of a request that are looked at for the end of its head.
+const HEAD: usize = 16 << 10;
+
+/// Waits until the bytes tell whose the connection is, and takes none of them.
+async fn is_tcpchan(tcp: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if let Some(sorted) = sort(&first) {
+        return Ok(sorted);
+    }
+    let mut head = vec![0; HEAD];
+    loop {
+        tcp.readable().await?;
+        let sorted = tcp.try_io(Interest::READABLE, || {
+            let mut bytes = ReadBuf::new(&mut head);
+            // An error that would block: the socket is not readable again for what was seen.
+            let blocks = || io::ErrorKind::WouldBlock.into();
+            match tcp.poll_peek(&mut Context::from_waker(Waker::noop()), &mut bytes) {
+                Poll::Ready(peeked) => peeked.and_then(|_| sort(bytes.filled()).ok_or_else(blocks)),
+                Poll::Pending => Err(blocks()),
+            }
+        });
+        match sorted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sorted => return sorted,
         }
+    }
+}
+
+/// Whether it is tcpchan or HTTP, once that is known and a request's head is whole.
+fn sort(bytes: &[u8]) -> Option<bool> {
+    match bytes[0] {
+        0 | 1 => Some(true),
+        b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => {
+            let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
+            let whole =
+                bytes.len() == HEAD || bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
+            whole.then_some(false)
+        }
+        _ => Some(false), // HTTP's server says what is wrong with it
     }
 }
 
@@ -187,9 +232,7 @@ macro_rules! delegate {
     ($self:ident, $method:ident($($argument:ident),*)) => {
         match $self.get_mut() {
             SharedIo::Channel(io) => Pin::new(io).$method($($argument),*),
-            SharedIo::Tcp(io) => Pin::new(io).$method($($argument),*),
-            #[cfg(feature = "tls")]
-            SharedIo::Tls(io) => Pin::new(io).$method($($argument),*),
+            SharedIo::Http(io) => Pin::new(io).$method($($argument),*),
         }
     };
 }
@@ -224,9 +267,7 @@ impl AsyncWrite for SharedIo {
     fn is_write_vectored(&self) -> bool {
         match self {
             SharedIo::Channel(io) => io.is_write_vectored(),
-            SharedIo::Tcp(io) => io.is_write_vectored(),
-            #[cfg(feature = "tls")]
-            SharedIo::Tls(io) => io.is_write_vectored(),
+            SharedIo::Http(io) => io.is_write_vectored(),
         }
     }
 

@@ -12,9 +12,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 
 use super::acceptor::{Acceptor, Peer};
-use super::handshake::{Handshakes, Limits};
+use super::handshake::{Handshakes, Limits, Shaken};
 use super::listen::Incoming;
-use super::patience::Patient;
 use crate::config::{Config, ConfigError, HOUR, MAX_HANDSHAKES, MOST, check, check_time};
 use crate::socket::find;
 use crate::tls::ALPN;
@@ -118,15 +117,15 @@ impl Acceptor {
     pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
         config.socket = config.socket.late(find);
         let local_addr = listener.local_addr().ok();
-        let incoming = Incoming::new(listener, &config);
+        let incoming = Incoming::new(listener, &mut config);
         let limits = tls.limits;
         let acceptor = tls.acceptor(vec![ALPN.to_vec()]);
         let shake = move |tcp, addr| {
             let shake = shake(acceptor.clone(), tcp, addr);
-            async { shake.await.map(Some) }
+            async { shake.await.map(Shaken::Ours) }
         };
-        Acceptor::start(config, local_addr, |freed| {
-            Handshakes::new(Patient::new(incoming, freed), limits, shake)
+        Acceptor::start(config, local_addr, |listener| {
+            Handshakes::new(listener.patient(incoming), limits, shake)
         })
     }
 }

@@ -1,20 +1,23 @@
 //! Which congestion control a socket has.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::explain;
-use super::late::Found;
+use super::late::Begin;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Congestion {
     /// [`PREFERRED`], where the socket has one of [`LOSS_BASED`] and may choose.
     Preferred,
     /// The same, once it pays.
-    Late(Found),
+    Late(Begin),
     System,
     Named(String),
 }
@@ -34,46 +37,102 @@ impl Congestion {
                 let option = format!("congestion control {name:?}");
                 return set(socket, name).map_err(|error| explain(&option, error));
             }
-            Congestion::Preferred if is_to_choose(stream) => choose(socket),
+            Congestion::Preferred if is_choosable(stream) && offer() != Offer::Missing => {
+                choose(socket);
+            }
             _ => {}
         }
         Ok(())
     }
 }
 
-/// On the same host pacing costs and nothing is gained.
-pub(super) fn is_to_choose(stream: &TcpStream) -> bool {
-    let is_remote = stream
-        .peer_addr()
-        .is_ok_and(|peer| !peer.ip().to_canonical().is_loopback());
+/// Whether a socket has what systems have when nobody chose, and its peer is another
+/// host. On the same one pacing costs and nothing is gained.
+pub(super) fn is_choosable(stream: &TcpStream) -> bool {
     let name = name(&SockRef::from(stream)).unwrap_or_default();
-    is_remote && LOSS_BASED.contains(&name.as_str()) && offer() != Offer::Missing
+    let is_ours = |peer: SocketAddr| {
+        let ours = stream.local_addr().is_ok_and(|ours| ours.ip() == peer.ip());
+        ours || is_of_this_host(peer)
+    };
+    LOSS_BASED.contains(&name.as_str()) && stream.peer_addr().is_ok_and(|peer| !is_ours(peer))
+}
+
+/// Whether the address is one of this host, which then is also where packets to it come
+/// from. Nothing is sent.
+fn is_of_this_host(addr: SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = || {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        match ip {
+            IpAddr::V4(_) => socket.connect((ip, addr.port())).ok()?,
+            IpAddr::V6(_) => socket.connect(addr).ok()?, // with its scope
+        }
+        socket.local_addr().ok()
+    };
+    ip.is_loopback() || from().is_some_and(|from| from.ip() == ip)
 }
 
 /// Whether sockets can have [`PREFERRED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
+    /// Or it is not known yet.
     Missing,
     Choosable,
     /// They have it unless they choose.
     Default,
 }
 
-/// What the system lets this process have. It is asked once: where there is none,
-/// the kernel may look for a module each time.
+/// What the system lets this process have. It is asked once. Where the kernel may have to
+/// load a module for the answer, a thread waits for that.
 pub(super) fn offer() -> Offer {
     static OFFER: OnceLock<Offer> = OnceLock::new();
+    static ASKED: AtomicBool = AtomicBool::new(false);
     if let Some(offer) = OFFER.get() {
         return *offer;
     }
-    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else {
-        return Offer::Missing; // for now
+    if is_loaded() {
+        return *OFFER.get_or_init(ask);
+    }
+    if !ASKED.swap(true, Relaxed) {
+        let asks = || {
+            let _ = OFFER.set(ask());
+        };
+        // Where there can be no thread there is no BBR.
+        drop(
+            thread::Builder::new()
+                .name("tcpchan-bbr".into())
+                .spawn(asks),
+        );
+    }
+    Offer::Missing
+}
+
+fn ask() -> Offer {
+    let Ok(socket) = socket() else {
+        return Offer::Missing;
     };
-    *OFFER.get_or_init(|| match name(&socket).as_deref() {
+    match name(&socket).as_deref() {
         Some(PREFERRED) => Offer::Default,
         _ if set(&socket, PREFERRED).is_ok() => Offer::Choosable,
         _ => Offer::Missing,
-    })
+    }
+}
+
+/// One that is not connected. There are hosts without IPv4.
+pub(super) fn socket() -> io::Result<Socket> {
+    let of = |domain| Socket::new(domain, Type::STREAM, None);
+    of(Domain::IPV4).or_else(|_| of(Domain::IPV6))
+}
+
+/// Whether [`PREFERRED`] is in the kernel. Elsewhere nothing is loaded for who asks.
+fn is_loaded() -> bool {
+    const AVAILABLE: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+    let is_in = |names: String| names.split_whitespace().any(|name| name == PREFERRED);
+    !cfg!(target_os = "linux") || std::fs::read_to_string(AVAILABLE).is_ok_and(is_in)
 }
 
 pub(super) fn choose(socket: &Socket) {

@@ -9,21 +9,25 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 
 #[cfg(feature = "server")]
-use super::congestion::{Congestion, LOSS_BASED, Offer, PREFERRED, name, offer, set};
-use super::congestion::{choose, is_to_choose};
+use super::congestion::{Congestion, LOSS_BASED, PREFERRED, name, set};
+use super::congestion::{Offer, choose, is_choosable, offer};
 
 /// Finds the TCP socket in the I/O object of a connection, if it is one that is
 /// known.
 pub(crate) type FindSocket = fn(&dyn Any) -> Option<&TcpStream>;
 
-/// How a late one is found.
+/// With what a connection begins that gets [`PREFERRED`] later.
 #[derive(Clone, Copy, Debug, Eq)]
-pub(super) struct Found(pub FindSocket);
+pub(super) struct Begin {
+    pub find: FindSocket,
+    /// The system's default is [`PREFERRED`], and was taken from it.
+    pub gives_back: bool,
+}
 
 /// Users have no such profile to compare.
-impl PartialEq for Found {
+impl PartialEq for Begin {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::fn_addr_eq(self.0, other.0)
+        std::ptr::fn_addr_eq(self.find, other.find) && self.gives_back == other.gives_back
     }
 }
 
@@ -47,10 +51,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// with bursts of more only, and until then BBR would begin with nothing better.
 const WINDOW: usize = 10 * 1460;
 
+/// The least round trip of links on which it is chosen. Those of one region are
+/// shorter, and of a host with its containers much shorter.
+const LEAST_RTT: Duration = Duration::from_millis(5);
+
 /// Gives the socket of a connection [`PREFERRED`] once it pays.
 #[derive(Debug)]
 pub(crate) struct Late {
-    find: FindSocket,
+    begin: Begin,
     sent: usize,
     /// What of it was written since the last gap, and the most between two.
     run: usize,
@@ -59,21 +67,25 @@ pub(crate) struct Late {
 }
 
 impl Late {
-    /// If the I/O object is a socket that is to get it.
-    pub(super) fn new(find: FindSocket, io: &dyn Any, now: Instant) -> Option<Late> {
+    /// If the I/O object has a socket that may get it.
+    pub(super) fn new(begin: Begin, io: &dyn Any, now: Instant) -> Option<Late> {
         let late = Late {
-            find,
+            begin,
             sent: 0,
             run: 0,
             largest: 0,
             last: now,
         };
-        is_to_choose(find(io)?).then_some(late)
+        let stream = (begin.find)(io)?;
+        if !begin.gives_back {
+            offer(); // known when it is needed
+        }
+        (begin.gives_back || is_choosable(stream)).then_some(late)
     }
 
     /// Whether it is time, before so many bytes are written. If they waited for the
     /// transport, which was `full`, the time since the last write is no gap. `rtt` is
-    /// the shortest round trip, if it is known.
+    /// the shortest round trip, or zero until it is known.
     pub fn is_due(&mut self, bytes: usize, full: bool, rtt: Duration, now: Instant) -> bool {
         let idle = match full {
             true => Duration::ZERO,
@@ -85,7 +97,8 @@ impl Late {
         }
         let between = idle >= GAP && self.sent > FIRST || idle >= PAUSE + rtt;
         let has_grown = self.largest > WINDOW;
-        between && has_grown || bytes >= AT_ONCE || self.run + bytes > FIRST
+        let pays = between && has_grown || bytes >= AT_ONCE || self.run + bytes > FIRST;
+        pays && (rtt >= LEAST_RTT || self.begin.gives_back)
     }
 
     /// So many were written.
@@ -95,20 +108,44 @@ impl Late {
         self.largest = self.largest.max(self.run);
     }
 
-    pub fn choose(&self, io: &dyn Any) {
-        if let Some(stream) = (self.find)(io) {
-            choose(&SockRef::from(stream));
+    /// Chooses it; whether that is done with.
+    pub fn choose(&self, io: &dyn Any) -> bool {
+        let Some(stream) = (self.begin.find)(io) else {
+            return true;
+        };
+        if !self.begin.gives_back && offer() == Offer::Missing {
+            return false;
         }
+        choose(&SockRef::from(stream));
+        true
     }
 }
 
 /// Has the sockets that a listener accepts not begin with the system's [`PREFERRED`],
 /// if they are to get it later.
 #[cfg(feature = "server")]
-pub(super) fn prepare(congestion: &Congestion, listener: &Socket) {
-    let is_late = matches!(congestion, Congestion::Late(_)) && offer() == Offer::Default;
-    if is_late && name(listener).as_deref() == Some(PREFERRED) {
-        let _ = LOSS_BASED.iter().any(|name| set(listener, name).is_ok());
+pub(super) fn prepare(congestion: &mut Congestion, listener: &Socket) {
+    let is_default = || super::congestion::socket().is_ok_and(|fresh| is_preferred(&fresh));
+    if let Congestion::Late(begin) = congestion
+        && is_preferred(listener)
+        && is_default()
+    {
+        begin.gives_back = LOSS_BASED.iter().any(|name| set(listener, name).is_ok());
+    }
+}
+
+#[cfg(feature = "server")]
+fn is_preferred(socket: &Socket) -> bool {
+    name(socket).as_deref() == Some(PREFERRED)
+}
+
+/// Gives back at once what was taken from the system's default.
+#[cfg(feature = "server")]
+pub(super) fn give_back(congestion: &Congestion, stream: &TcpStream) {
+    if let Congestion::Late(begin) = congestion
+        && begin.gives_back
+    {
+        choose(&SockRef::from(stream));
     }
 }
 
@@ -121,7 +158,10 @@ mod tests {
 
     fn late(now: Instant) -> Late {
         Late {
-            find: |_| None,
+            begin: Begin {
+                find: |_| None,
+                gives_back: false,
+            },
             sent: 0,
             run: 0,
             largest: 0,
@@ -179,6 +219,23 @@ mod tests {
         assert_eq!(due_at([(pause, WINDOW + 1), (pause, 1)]), Some(1));
         let less = pause - Duration::from_millis(1);
         assert_eq!(due_at([(pause, WINDOW + 1), (less, 1)]), None);
+    }
+
+    #[test]
+    fn on_a_short_link_it_does_not_pay() {
+        let now = Instant::now();
+        for short in [Duration::ZERO, LEAST_RTT - Duration::from_micros(1)] {
+            assert!(!late(now).is_due(FIRST + 1, false, short, now));
+        }
+        assert!(late(now).is_due(FIRST + 1, false, LEAST_RTT, now));
+    }
+
+    #[test]
+    fn what_was_taken_from_the_systems_default_is_given_back_on_any_link() {
+        let now = Instant::now();
+        let mut late = late(now);
+        late.begin.gives_back = true;
+        assert!(late.is_due(FIRST + 1, false, Duration::ZERO, now));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::io;
 use std::time::Duration;
 use std::time::Instant;
 
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use self::congestion::Congestion;
 pub(crate) use self::find::find;
+use self::late::Begin;
 pub(crate) use self::late::{FindSocket, Late};
 use crate::config::{ConfigError, DAY, MOST, check, check_time};
 use crate::observability;
@@ -116,14 +117,18 @@ impl SocketProfile {
     /// slowly and a lossy one crawls; BBR does neither. The side that sends
     /// chooses, so both sides should have it.
     ///
-    /// [`apply`](Self::apply) chooses BBR at once. Connections begin with the system's,
-    /// where their socket can be found, since BBR spaces even the first packets. They
-    /// choose it when 64 KiB are to be written at
-    /// once or 128 KiB without a gap of 25 ms. After a burst of more than ten packets,
-    /// which makes TCP's window grow, they also choose it between bursts: once 128 KiB
-    /// were sent, or after a pause of a round trip and 200 ms. Where the system's is
-    /// BBR, what a listener accepts begins with cubic or Reno. Whether there is BBR is
-    /// asked once in a process.
+    /// Connections begin with the system's, where their socket can be found, since BBR
+    /// spaces even the first packets. They choose it if a round trip is 5 ms or longer,
+    /// when 64 KiB are to be written at once or 128 KiB without a gap of 25 ms. After a
+    /// burst of more than ten packets, which makes TCP's window grow, they also choose
+    /// it between bursts: once 128 KiB were sent, or after a pause of a round trip and
+    /// 200 ms. Where the system's is BBR, what a listener accepts begins with cubic or
+    /// Reno, and gets BBR back at those times on any link.
+    ///
+    /// [`apply`](Self::apply) knows no round trip and chooses BBR at once.
+    ///
+    /// Whether there is BBR is asked once in a process. A module that the kernel has to
+    /// load for that is waited for by a thread, and the sockets meanwhile don't get it.
     ///
     /// # Errors
     ///
@@ -131,7 +136,7 @@ impl SocketProfile {
     /// process choose it: see `net.ipv4.tcp_allowed_congestion_control`. A
     /// socket that refuses it later fails its dial.
     pub fn congestion(mut self, name: &str) -> io::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        let socket = congestion::socket()?;
         congestion::set(&socket, name).map_err(|error| {
             let text =
                 format!("the system lets no socket have congestion control {name:?}: {error}");
@@ -202,7 +207,10 @@ impl SocketProfile {
     /// The same for connections that choose BBR themselves, once it pays.
     pub(crate) fn late(mut self, find: FindSocket) -> Self {
         if self.congestion == Congestion::Preferred {
-            self.congestion = Congestion::Late(late::Found(find));
+            self.congestion = Congestion::Late(Begin {
+                find,
+                gives_back: false,
+            });
         }
         self
     }
@@ -223,15 +231,21 @@ impl SocketProfile {
     /// What chooses BBR for a connection, if its socket is one that is to get it.
     pub(crate) fn for_connection(&self, io: &dyn Any, now: Instant) -> Option<Late> {
         match self.congestion {
-            Congestion::Late(late::Found(find)) => Late::new(find, io, now),
+            Congestion::Late(begin) => Late::new(begin, io, now),
             _ => None,
         }
     }
 
     /// Sets what a listener's sockets begin with.
     #[cfg(feature = "server")]
-    pub(crate) fn prepare(&self, listener: &tokio::net::TcpListener) {
-        late::prepare(&self.congestion, &SockRef::from(listener));
+    pub(crate) fn prepare(&mut self, listener: &tokio::net::TcpListener) {
+        late::prepare(&mut self.congestion, &SockRef::from(listener));
+    }
+
+    /// Gives a socket of such a listener that is no connection's what the system has.
+    #[cfg(feature = "server")]
+    pub(crate) fn give_back(&self, stream: &TcpStream) {
+        late::give_back(&self.congestion, stream);
     }
 }
 

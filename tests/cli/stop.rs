@@ -135,3 +135,41 @@ async fn an_address_that_is_taken_is_told_in_a_line() {
         assert_eq!((said.lines().count(), output.status.code()), (1, Some(1)));
     }
 }
+
+/// A host that hangs closes no connection.
+#[tokio::test]
+async fn where_all_was_carried_a_silent_peer_is_no_reason_for_exit_code_3() {
+    for stops_relay in [true, false] {
+        let serve = Daemon::start(&format!("serve --grace 0.5 --to {}", echo().await)).await;
+        let relay = Daemon::start(&format!("relay --grace 0.5 --to {}", serve.addr)).await;
+        assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"!");
+        tokio::time::sleep(Duration::from_millis(200)).await; // the ends have arrived
+        let (stopped, hangs) = match stops_relay {
+            true => (relay, serve),
+            false => (serve, relay),
+        };
+        hangs.signal("STOP").await;
+        stopped.signal("TERM").await;
+        assert_eq!(stopped.ended().await.0, Some(0), "relay: {stops_relay}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_silent_peer_has_not_taken_is_cut_off() {
+    for stops_relay in [true, false] {
+        let chain = Chain::with("--grace 0.5", "--grace 0.5").await;
+        let (mut client, mut service) = chain.connect_and_talk().await;
+        let (stopped, hangs) = match stops_relay {
+            true => (chain.relay, chain.serve),
+            false => (chain.serve, chain.relay),
+        };
+        hangs.signal("STOP").await;
+        tokio::time::sleep(Duration::from_millis(100)).await; // each of its threads
+        for side in [&mut client, &mut service] {
+            side.write_all(&[1; 1000]).await.unwrap();
+            side.shutdown().await.unwrap();
+        }
+        stopped.signal("TERM").await;
+        assert_eq!(stopped.ended().await.0, Some(3), "relay: {stops_relay}");
+    }
+}

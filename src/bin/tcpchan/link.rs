@@ -95,6 +95,14 @@ impl Link {
             .is_some_and(|stats| stats.connections.iter().any(good))
     }
 
+    /// Whether it has a channel that is not over.
+    pub fn carries(&self) -> bool {
+        self.stats().is_some_and(|stats| {
+            let connections = stats.connections.iter().chain(&stats.draining);
+            connections.into_iter().any(|one| one.channels > 0)
+        })
+    }
+
     /// Waits for the first that is heard from the peer of a new channel.
     async fn greeted(&self, channel: &mut Channel) -> io::Result<()> {
         while !self.is_good() {

@@ -54,7 +54,8 @@ pub async fn run(args: args::Relay) -> Result<(), Failure> {
     drop(listener);
     eprintln!("tcpchan: stopping");
     let deadline = Instant::now() + args.common.grace;
-    finish(carriers, (report, relay), deadline, signals).await
+    let carries = |(_, relay): &(_, Arc<Relay>)| relay.carries();
+    finish(carriers, (report, relay), carries, deadline, signals).await
 }
 
 impl Relay {
@@ -104,6 +105,11 @@ impl Relay {
             channel.write_all(&header).await?;
         }
         carry(tcp, channel, &self.counters).await
+    }
+
+    /// Whether a channel is not over.
+    fn carries(&self) -> bool {
+        self.targets.iter().any(|target| target.way.carries())
     }
 
     fn lines(&self) -> String {

@@ -1,17 +1,17 @@
 //! `tcpchan serve`: channels in, TCP connections to a service out.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tcpchan::Channel;
-use tcpchan::server::{Acceptor, DrainHandle};
+use tcpchan::server::{Acceptor, Stop};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::args;
 use crate::carry::{carry, set_up};
@@ -19,7 +19,7 @@ use crate::failure::{Failure, in_a_line};
 use crate::proxy;
 use crate::relay::listen;
 use crate::stats::{Counters, Report};
-use crate::stop::{Signals, finish};
+use crate::stop::Signals;
 use crate::targets::{Targets, Way};
 use crate::tls;
 
@@ -51,8 +51,9 @@ impl Way for Service {
 }
 
 pub async fn run(args: args::Serve) -> Result<(), Failure> {
-    let mut signals = Signals::new().map_err(|error| Failure::because("signals", &error))?;
-    let mut acceptor = accept(&args).await?;
+    let signals = || Signals::new().map_err(|error| Failure::because("signals", &error));
+    let (mut signals, mut further) = (signals()?, signals()?);
+    let acceptor = accept(&args).await?;
     let serve = Arc::new(Serve {
         targets: Targets::new(args.to.iter().map(|to| (to.clone(), Service(to.clone())))),
         counters: Counters::default(),
@@ -64,37 +65,24 @@ pub async fn run(args: args::Serve) -> Result<(), Failure> {
         let serve = serve.clone();
         Report::start(every, move || serve.lines())
     });
-    let mut carriers = JoinSet::new();
-    let deadline = {
-        let drain = acceptor.drain_handle();
-        let mut stop = pin!(stop(&mut signals, drain, args.common.grace));
-        loop {
-            tokio::select! {
-                (channel, peer) = acceptor.accept() => {
-                    let serve = serve.clone();
-                    carriers.spawn(async move { serve.carry(channel, peer.addr).await });
-                }
-                Some(_) = carriers.join_next() => {}
-                deadline = &mut stop => break deadline,
-            }
-        }
+    let drain = acceptor.drain_handle();
+    let signal = async {
+        signals.next().await;
+        eprintln!("tcpchan: stopping");
     };
-    drop(acceptor);
-    finish(carriers, (report, serve), deadline, signals).await
-}
-
-/// Waits for a signal, and then until no peer opens channels any more. Gives
-/// the time at which what is left is cut off.
-async fn stop(signals: &mut Signals, drain: DrainHandle, grace: Duration) -> Instant {
-    signals.next().await;
-    let deadline = Instant::now() + grace;
-    drain.drain(grace + PATIENCE); // `finish` is earlier
-    eprintln!("tcpchan: stopping");
-    tokio::select! {
-        () = drain.drained() => deadline,
-        () = tokio::time::sleep_until(deadline) => deadline,
-        () = signals.next() => Instant::now(),
-    }
+    let hurry = async {
+        further.next().await;
+        further.next().await;
+        drain.drain(Duration::ZERO);
+        std::future::pending::<()>().await;
+    };
+    let run = |stop| serve.clone().run(acceptor, stop);
+    let served = tokio::select! {
+        served = drain.serve_until(signal, args.common.grace, run) => served,
+        () = hurry => return Ok(()), // never
+    };
+    drop(report);
+    served.map_err(|_| Failure::cut_off("what was still carried was cut off"))
 }
 
 async fn accept(args: &args::Serve) -> Result<Acceptor, Failure> {
@@ -112,6 +100,28 @@ async fn accept(args: &args::Serve) -> Result<Acceptor, Failure> {
 }
 
 impl Serve {
+    /// Carries channels until it is to stop, and those to their ends.
+    async fn run(
+        self: Arc<Self>,
+        mut acceptor: Acceptor,
+        mut stop: Stop,
+    ) -> Result<(), Infallible> {
+        let mut carriers = JoinSet::new();
+        loop {
+            tokio::select! {
+                (channel, peer) = acceptor.accept() => {
+                    let serve = self.clone();
+                    carriers.spawn(async move { serve.carry(channel, peer.addr).await });
+                }
+                Some(_) = carriers.join_next() => {}
+                () = &mut stop => break,
+            }
+        }
+        drop(acceptor);
+        while carriers.join_next().await.is_some() {}
+        Ok(())
+    }
+
     async fn carry(&self, mut channel: Channel, peer: SocketAddr) {
         let counted = self.counters.count();
         let Ok(header) = self.introduction(&mut channel, peer).await else {

@@ -1,6 +1,7 @@
 //! The end: by a signal, with time for what is carried.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -48,34 +49,52 @@ impl Signals {
     }
 }
 
-/// Waits until what is carried has ended, then for the connections, which
-/// close once nobody holds `connections`. What is left at the deadline, or at
-/// a further signal, is cut off.
-pub async fn finish(
+/// Waits until what is carried has ended and `carries` is false, then for the
+/// connections, which close once nobody holds `connections`. What is left at the
+/// deadline, or at a further signal, is cut off; a connection whose peer is silent has
+/// nothing left.
+pub async fn finish<C>(
     mut carriers: JoinSet<()>,
-    connections: impl Sized,
+    connections: C,
+    carries: impl Fn(&C) -> bool,
     deadline: Instant,
     mut signals: Signals,
 ) -> Result<(), Failure> {
+    let mut late = pin!(async {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => {}
+            () = signals.next() => {}
+        }
+    });
     let ended = async {
         while carriers.join_next().await.is_some() {}
-        drop(connections);
-        tasks_ended().await;
+        while carries(&connections) {
+            tokio::time::sleep(LOOK).await;
+        }
     };
     tokio::select! {
-        () = ended => return Ok(()),
-        () = tokio::time::sleep_until(deadline) => {}
-        () = signals.next() => {}
+        () = ended => {}
+        () = &mut late => {
+            let left = carriers.len();
+            carriers.shutdown().await;
+            return Err(Failure::cut_off(format!("{left} still carried, cut off")));
+        }
     }
-    let left = carriers.len();
-    carriers.shutdown().await;
-    Err(Failure::cut_off(format!("{left} still carried, cut off")))
+    drop(connections);
+    tokio::select! {
+        () = tasks_ended() => {}
+        () = late => {}
+    }
+    Ok(())
 }
 
 /// Waits for the tasks that nobody can join: those of the connections, which
 /// send their last bytes.
 pub async fn tasks_ended() {
     while Handle::current().metrics().num_alive_tasks() > 0 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
+
+/// How often to look where nothing tells.
+const LOOK: Duration = Duration::from_millis(2);
