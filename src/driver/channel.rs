@@ -26,10 +26,16 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing. They
 /// take part in tokio's cooperative scheduling, as those of a `TcpStream` do.
 ///
-/// By hyper's traits, the failure of a channel that this side opened and has not
-/// written to is told to the writer first, and to the reader a second after it was
-/// opened: a request that hyper is handed meanwhile then gets the error, where
-/// hyper might lose it else.
+/// A write fails once the peer reads no more, and what the peer sends may still be read.
+///
+/// By hyper's traits two failures of a channel that this side opened come later, since
+/// hyper would lose what they are about:
+///
+/// - If the peer reads no more, a write fails once the peer's end was read. Until then it
+///   waits with the reader, or is dropped while bytes wait for the reader. So an answer
+///   that comes before the request's end arrives.
+/// - If nothing was written, the reader learns of a failure a second after the channel
+///   was opened. So a request that hyper is handed meanwhile gets the error.
 ///
 /// ```
 /// use tcpchan::Channel;

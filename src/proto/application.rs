@@ -103,6 +103,14 @@ impl Connection {
         state.is_some_and(|state| state.ours && !state.begun)
     }
 
+    /// Whether the peer reads no more of a channel that this side opened and wrote to,
+    /// and its answer has not been read to the end.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn may_be_answered(&self, key: Key) -> bool {
+        let state = self.channels.get(key);
+        state.is_some_and(|state| state.ours && state.begun && state.may_be_answered())
+    }
+
     /// Asks the peer to open no more channels. What it opened before it knew
     /// still arrives; [`Event::Drained`] tells when nothing more can.
     pub fn drain(&mut self) {
@@ -185,6 +193,7 @@ impl Connection {
             return match half {
                 Half::Failed(cause) if state.recv.buffer.is_empty() => Err(self.error_of(cause)),
                 Half::Ending | Half::Done if most > 0 => {
+                    state.recv.half = Half::Done;
                     state.begin(&mut self.unseen);
                     Ok(Read::Finished)
                 }

@@ -222,6 +222,13 @@ impl State {
         self.recv.half == Half::Open && !self.released
     }
 
+    /// Whether the peer reads no more, and what it sent has not been read to the end.
+    #[cfg(feature = "hyper")]
+    pub fn may_be_answered(&self) -> bool {
+        let stopped = matches!(self.send.half, Half::Failed(Cause::Stopped(_)));
+        stopped && (self.recv.half.is_alive() || !self.recv.buffer.is_empty())
+    }
+
     /// Takes the header of a data frame: the bytes must fit the credit.
     pub fn on_data(&mut self, len: usize, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
         self.check_goes_on("DATA after the end")?;
