@@ -179,7 +179,7 @@ async fn respond<F: Future>(server: &Connection, act: impl FnOnce(Channel) -> F)
     act(channel).await;
 }
 
-const LONG: [u8; 100_000] = [7; 100_000];
+static LONG: [u8; 100_000] = [7; 100_000];
 
 /// Answers after it has said that it reads no more.
 async fn stop_and_answer(mut channel: Channel) {

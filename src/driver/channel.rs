@@ -73,9 +73,12 @@ impl Channel {
         inner.core.id(self.key).unwrap_or_default()
     }
 
-    /// Gives up writing: the peer's reader gets an error with this code.
-    /// [`proto::REFUSED`](crate::proto::REFUSED) tells it that what the channel
-    /// was for may be tried again.
+    /// Gives up writing: what has not left is dropped, and the peer's reader gets an error
+    /// with this code. Behind a shutdown it gets that only if not all had left, and the
+    /// clean end otherwise.
+    ///
+    /// The code [`proto::REFUSED`](crate::proto::REFUSED) is that of [`refuse`](Self::refuse),
+    /// and 0 where that could not say it.
     pub fn reset(&self, code: u32) {
         self.handle
             .0
@@ -87,7 +90,8 @@ impl Channel {
         self.handle.0.change(|inner| inner.core.cut(self.key, 0));
     }
 
-    /// Gives up reading: the peer's writer gets an error with this code.
+    /// Gives up reading: the peer's writer gets an error with this code, or with 0 for
+    /// [`proto::REFUSED`](crate::proto::REFUSED).
     pub fn stop(&self, code: u32) {
         self.handle
             .0
@@ -95,10 +99,10 @@ impl Channel {
     }
 
     /// Gives up both directions and tells the peer that the application never
-    /// saw the channel, so that it may try again what it was for.
+    /// saw the channel, so that it may try again what it was for. A channel that this side
+    /// opened, read from, wrote to or shut down is only reset, with code 0.
     pub fn refuse(self) {
         self.reset(REFUSED);
-        self.stop(REFUSED);
     }
 
     /// The two directions, each for a task of its own. Dropping the reader
@@ -257,7 +261,6 @@ impl Drop for Channel {
         let kept = self.handle.0.change(|inner| {
             if inner.is_refusable(self.key) {
                 inner.core.reset(self.key, REFUSED);
-                inner.core.stop(self.key, REFUSED);
             }
             inner.core.release(self.key);
             inner.unregister(self.key)
