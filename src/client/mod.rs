@@ -32,6 +32,8 @@ mod queue;
 mod requests;
 mod retry;
 #[cfg(feature = "retry")]
+mod retry_layer;
+#[cfg(feature = "retry")]
 mod retry_policy;
 mod slot;
 mod spread;
@@ -48,6 +50,8 @@ pub use self::multiplex::{Connecting, Multiplex};
 #[cfg(feature = "requests")]
 pub use self::requests::{RequestError, Requests, Responding};
 pub use self::retry::{is_lost, is_retryable};
+#[cfg(feature = "retry")]
+pub use self::retry_layer::{ReplayBody, RetryLayer, RetryService, UnlessBegun};
 #[cfg(feature = "retry")]
 pub use self::retry_policy::{Boxed, Plain, RetryPolicy, ServiceError};
 pub use self::stats::TargetStats;
