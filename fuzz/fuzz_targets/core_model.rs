@@ -115,6 +115,8 @@ struct Channel {
     asleep: bool,
     stopped: bool,
     released: bool,
+    /// The application has read to the clean end, so there is nothing to stop.
+    finished: bool,
     sending: Sending,
 }
 
@@ -478,9 +480,6 @@ impl Model {
         if self.core.error().is_none() {
             self.honest &= debt >= known && debts - known + debt <= self.budget;
             (state.end, state.debt) = (Some(end), debt);
-            if matches!(end, End::Reset(_)) && state.key.is_none() {
-                state.waiting = 0;
-            }
         }
         if fits {
             self.check(false);
@@ -558,6 +557,7 @@ impl Model {
             }
             Ok(Read::Finished) => {
                 assert!(state.waiting == 0 && state.end == Some(End::Fin) && !state.stopped);
+                state.finished = true;
             }
             Err(ChannelError::Reset(code)) => {
                 assert!(state.waiting == 0 && state.end == Some(End::Reset(code)));
@@ -823,7 +823,7 @@ fn draw(fit: &RangeInclusive<u64>, how: u8, part: u16) -> Option<u64> {
 
 impl Channel {
     fn stop(&mut self) {
-        self.stopped = true;
+        self.stopped = !self.finished;
         self.asleep = false;
         self.waiting = 0;
     }

@@ -21,6 +21,8 @@ mod config;
 mod connection;
 mod dial;
 mod error;
+#[cfg(feature = "requests")]
+mod health;
 mod hold;
 mod layer;
 mod multiplex;
@@ -29,6 +31,8 @@ mod queue;
 #[cfg(feature = "requests")]
 mod requests;
 mod retry;
+#[cfg(feature = "retry")]
+mod retry_layer;
 #[cfg(feature = "retry")]
 mod retry_policy;
 mod slot;
@@ -47,7 +51,9 @@ pub use self::multiplex::{Connecting, Multiplex};
 pub use self::requests::{RequestError, Requests, Responding};
 pub use self::retry::{is_lost, is_retryable};
 #[cfg(feature = "retry")]
-pub use self::retry_policy::RetryPolicy;
+pub use self::retry_layer::{ReplayBody, RetryLayer, RetryService, UnlessBegun};
+#[cfg(feature = "retry")]
+pub use self::retry_policy::{Boxed, Plain, RetryPolicy, ServiceError};
 pub use self::stats::TargetStats;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsConnector, TlsIo};

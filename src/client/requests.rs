@@ -21,19 +21,9 @@ use tower::load::Load;
 use tower_service::Service;
 
 use super::error::{BoxError, ConnectError};
-use super::multiplex::Multiplex;
-use super::retry::{is_lost, is_retryable};
-
-/// The shortest round trip that makes a difference to [`Requests::load`], and
-/// the one that is assumed before it was measured.
-const FLOOR: Duration = Duration::from_millis(1);
-
-/// What a request is expected to wait for a target none of whose connections
-/// answers in time.
-const SUSPECT: Duration = Duration::from_secs(2);
-
-/// How long a target that failed a request is left alone while there are others.
-const LAME: Duration = Duration::from_secs(5);
+use super::health::Health;
+use super::multiplex::{Connecting, Multiplex};
+use super::retry::{Lost, lost};
 
 /// A tower service of HTTP requests to one target, each on a channel of its own
 /// by HTTP/1.1, for programs that don't need hyper-util's client and its pool.
@@ -45,9 +35,14 @@ const LAME: Duration = Duration::from_secs(5);
 /// server learns of it. Clones share their load.
 ///
 /// It tells `tower::balance` its [`Load`]: the requests under way, up to the
-/// end of their responses' bodies, by the round-trip time. A target that could
-/// not be reached, or lost a request, is left alone for 5 s; then one request
-/// tries it, and others follow when that got its response.
+/// end of their responses' bodies, by the round-trip time. Requests that were
+/// dropped without a response, as by a timeout, count too until one comes.
+///
+/// A target is avoided while there are others after any of these: it could not be
+/// reached, a connection was lost, three channels in a row ended without a response,
+/// or a request waited 100 ms or longer and was dropped, and nothing was answered
+/// meanwhile. After 4 s one request tries it, and others follow when that got its
+/// response. So does one request at first.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -75,9 +70,7 @@ pub struct Requests<C> {
 #[derive(Debug, Default)]
 struct State {
     under_way: AtomicUsize,
-    /// When the last request failed, or tried it after that, unless one has
-    /// got a response since.
-    lame: Mutex<Option<Instant>>,
+    health: Mutex<Health>,
 }
 
 impl<C> Requests<C> {
@@ -98,21 +91,11 @@ impl<C> Requests<C> {
         self.state.under_way.load(Relaxed)
     }
 
-    /// The shortest round trip of the connections that are well.
-    fn rtt(&self) -> Duration {
-        let Some(stats) = self.multiplex.stats_of(&self.target) else {
-            return FLOOR;
-        };
-        let mut well = stats
-            .connections
-            .iter()
-            .filter(|one| !one.suspect)
-            .peekable();
-        if well.peek().is_none() && !stats.connections.is_empty() {
-            return SUSPECT;
-        }
-        let rtt = well.filter_map(|one| one.rtt).min();
-        rtt.unwrap_or(FLOOR).max(FLOOR)
+    /// The shortest round trip of the connections that answer.
+    fn rtt(&self) -> Option<Duration> {
+        let stats = self.multiplex.stats_of(&self.target)?;
+        let answer = stats.connections.iter().filter(|one| !one.suspect);
+        answer.filter_map(|one| one.min_rtt).min()
     }
 
     /// Gives a request the form that HTTP/1 has for an origin server.
@@ -149,24 +132,58 @@ impl<C> Load for Requests<C> {
     type Metric = Duration;
 
     fn load(&self) -> Duration {
-        let lame = *self.state.lame();
-        if lame.is_some_and(|since| since.elapsed() < LAME) {
-            return Duration::MAX;
-        }
-        let requests = u32::try_from(self.under_way()).unwrap_or(u32::MAX);
-        self.rtt().saturating_mul(requests.saturating_add(1))
+        let (rtt, under_way) = (self.rtt(), self.under_way());
+        self.state.health().load(rtt, under_way, Instant::now())
     }
 }
 
 impl State {
-    fn lame(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.lame.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a failure, unless it is the request's own.
     fn failed(&self, error: &(dyn Error + 'static)) {
-        if is_lost(error) || is_retryable(error) {
-            *self.lame() = Some(Instant::now());
+        let now = Instant::now();
+        match lost(error) {
+            Some(Lost::Connection) => self.health().on_connection_lost(now),
+            Some(Lost::Channel) => self.health().on_channel_lost(now),
+            None => {}
+        }
+    }
+}
+
+/// A request that has no response yet. Dropping it says that its caller gave it up.
+struct Unanswered {
+    state: Arc<State>,
+    begun: Instant,
+    over: bool,
+}
+
+impl Unanswered {
+    fn new(state: Arc<State>) -> Self {
+        let begun = Instant::now();
+        state.health().on_request(begun);
+        let over = false;
+        Unanswered { state, begun, over }
+    }
+
+    fn answered(mut self, rtt: Option<Duration>) {
+        self.over = true;
+        self.state.health().on_response(rtt, Instant::now());
+    }
+
+    fn failed(mut self, error: &(dyn Error + 'static)) {
+        self.over = true;
+        self.state.failed(error);
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut health = self.state.health();
+            health.on_drop(self.begun, Instant::now());
         }
     }
 }
@@ -229,34 +246,48 @@ where
     fn call(&mut self, mut request: Request<B>) -> Responding {
         self.prepare(&mut request);
         let under_way = UnderWay::new(&self.state);
-        if let Some(since) = &mut *self.state.lame() {
-            *since = Instant::now();
-        }
+        let unanswered = Unanswered::new(self.state.clone());
+        let requests = self.clone();
         let opening = self.multiplex.call(self.target.clone());
         Responding(Box::pin(async move {
-            let state = under_way.0.clone();
-            let opened = opening.await.inspect_err(|error| state.failed(error));
-            let channel = opened.map_err(Cause::Connect)?;
-            let shaken = http1::handshake(channel).await;
-            let (mut sender, connection) = shaken.map_err(Cause::Http)?;
-            tokio::spawn(async move {
-                // Whoever waits for the response or its body gets the error.
-                if let Err(error) = connection.with_upgrades().await {
-                    under_way.0.failed(&error);
+            match respond(opening, request, under_way).await {
+                Ok(response) => {
+                    unanswered.answered(requests.rtt());
+                    Ok(response)
                 }
-                drop(under_way);
-            });
-            let responding = sender.send_request(request);
-            // Or hyper may hold a request that meets the end of its connection
-            // for as long as the sender is there: hyper issue 4122.
-            drop(sender);
-            let response = responding.await;
-            let response = response.inspect_err(|error| state.failed(error));
-            let response = response.map_err(Cause::Http)?;
-            *state.lame() = None;
-            Ok(response)
+                Err(cause) => {
+                    let error = RequestError(cause);
+                    unanswered.failed(&error);
+                    Err(error)
+                }
+            }
         }))
     }
+}
+
+async fn respond<B>(
+    opening: Connecting,
+    request: Request<B>,
+    under_way: UnderWay,
+) -> Result<Response<Incoming>, Cause>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let channel = opening.await.map_err(Cause::Connect)?;
+    let shaken = http1::handshake(channel).await;
+    let (mut sender, connection) = shaken.map_err(Cause::Http)?;
+    tokio::spawn(async move {
+        // Whoever waits for the response or its body gets the error.
+        let _ = connection.with_upgrades().await;
+        drop(under_way);
+    });
+    let responding = sender.send_request(request);
+    // Or hyper may hold a request that meets the end of its connection
+    // for as long as the sender is there: hyper issue 4122.
+    drop(sender);
+    responding.await.map_err(Cause::Http)
 }
 
 /// Why a request of [`Requests`] has no response; its source is the cause.
@@ -275,12 +306,6 @@ impl RequestError {
     /// Whether no channel could be had.
     pub fn is_connect(&self) -> bool {
         matches!(self.0, Cause::Connect(_))
-    }
-}
-
-impl From<Cause> for RequestError {
-    fn from(cause: Cause) -> Self {
-        RequestError(cause)
     }
 }
 

@@ -9,7 +9,8 @@ use crate::proto::{ChannelError, ConnectionError, OpenError};
 /// Whether the peer's application provably never saw the request that failed
 /// with this error, so that it can be sent again and not be done twice: no
 /// channel could be had, hyper had not begun to send it, or the peer never gave
-/// its channel to the application.
+/// its channel to the application. `false` once anything of an answer has come, whatever
+/// the peer says.
 ///
 /// Looks at the error and its sources, such as those of a hyper client's error.
 ///
@@ -60,6 +61,30 @@ pub fn is_lost(error: &(dyn Error + 'static)) -> bool {
         is.then_some(true)
     })
     .unwrap_or(false)
+}
+
+/// What of the peer an error says was lost.
+#[cfg(feature = "requests")]
+pub(super) enum Lost {
+    Connection,
+    Channel,
+}
+
+/// What was lost with a request that failed with this error, unless the request itself
+/// was at fault.
+#[cfg(feature = "requests")]
+pub(super) fn lost(error: &(dyn Error + 'static)) -> Option<Lost> {
+    let connection = find(error, |error| {
+        let channel = error.downcast_ref::<ChannelError>();
+        let of_channel = channel.is_some_and(|error| match error {
+            ChannelError::Refused(reason) => reason.is_some(),
+            error => matches!(error, ChannelError::Connection(_)),
+        });
+        let is = error.is::<ConnectionError>() || error.is::<ConnectError>() || of_channel;
+        is.then_some(Lost::Connection)
+    });
+    let channel = || (is_lost(error) || is_retryable(error)).then_some(Lost::Channel);
+    connection.or_else(channel)
 }
 
 /// Whether there was no channel in time, or no place to wait for one.

@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{Ready, ready};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -9,6 +10,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 
 #[cfg(doc)]
 use super::ConnectError;
+use super::error::BoxError;
 use super::retry::{is_lost, is_overload, is_retryable};
 
 /// Retries requests that failed because of their connection, for
@@ -24,9 +26,15 @@ use super::retry::{is_lost, is_overload, is_retryable};
 /// one may ([`ConnectError::is_timeout`]), is not retried: more of the same
 /// would not help.
 ///
+/// It goes around a client, and around tower's `Balance`, `Timeout` and `Buffer`, in
+/// whose boxed errors it finds the cause. Around a balancer a retry goes to whatever
+/// target is best then; within it, to the one that failed.
+///
 /// It sees what its service returns: a hyper client returns at the response's
 /// head. To retry responses that break off later, collect the body in the
-/// service that the policy wraps.
+/// service that the policy wraps. A response is never retried, whatever its status.
+///
+/// `K` is inferred from the service's error.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -45,21 +53,48 @@ use super::retry::{is_lost, is_overload, is_retryable};
 /// # fn is_service<S: tower::Service<http::Request<Full<Bytes>>>>(_: S) {}
 /// # is_service(client);
 /// ```
-#[derive(Clone)]
 #[must_use]
-pub struct RetryPolicy {
+pub struct RetryPolicy<K = Plain> {
     budget: Arc<dyn Budget + Send + Sync>,
     idempotent: bool,
     left: usize,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl RetryPolicy {
+/// Of services whose error is an [`Error`].
+#[derive(Clone, Copy, Debug)]
+pub enum Plain {}
+
+/// Of services whose error is tower's `BoxError`, which is none.
+#[derive(Clone, Copy, Debug)]
+pub enum Boxed {}
+
+/// An error of a service, of either kind.
+pub trait ServiceError<K> {
+    /// The error to look into.
+    fn as_error(&self) -> &(dyn Error + 'static);
+}
+
+impl<E: Error + 'static> ServiceError<Plain> for E {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl ServiceError<Boxed> for BoxError {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        &**self
+    }
+}
+
+impl<K> RetryPolicy<K> {
     /// Retries what provably was not done, up to 3 times.
     pub fn new() -> Self {
         RetryPolicy {
             budget: Arc::new(TpsBudget::default()),
             idempotent: false,
             left: 3,
+            kind: PhantomData,
         }
     }
 
@@ -89,13 +124,22 @@ impl RetryPolicy {
     }
 }
 
-impl Default for RetryPolicy {
+impl<K> Clone for RetryPolicy<K> {
+    fn clone(&self) -> Self {
+        RetryPolicy {
+            budget: self.budget.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<K> Default for RetryPolicy<K> {
     fn default() -> Self {
         RetryPolicy::new()
     }
 }
 
-impl fmt::Debug for RetryPolicy {
+impl<K> fmt::Debug for RetryPolicy<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryPolicy")
             .field("idempotent", &self.idempotent)
@@ -104,10 +148,10 @@ impl fmt::Debug for RetryPolicy {
     }
 }
 
-impl<B, R, E> Policy<Request<B>, Response<R>, E> for RetryPolicy
+impl<B, R, E, K> Policy<Request<B>, Response<R>, E> for RetryPolicy<K>
 where
     B: Clone,
-    E: Error + 'static,
+    E: ServiceError<K>,
 {
     type Future = Ready<()>;
 
@@ -121,7 +165,7 @@ where
                 self.budget.deposit();
                 return None;
             }
-            Err(error) => error,
+            Err(error) => error.as_error(),
         };
         if self.left == 0 || !self.allows(request, error) || !self.budget.withdraw() {
             return None;

@@ -26,10 +26,16 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing. They
 /// take part in tokio's cooperative scheduling, as those of a `TcpStream` do.
 ///
-/// By hyper's traits, the failure of a channel that this side opened and has not
-/// written to is told to the writer first, and to the reader a second after it was
-/// opened: a request that hyper is handed meanwhile then gets the error, where
-/// hyper might lose it else.
+/// A write fails once the peer reads no more, and what the peer sends may still be read.
+///
+/// By hyper's traits two failures of a channel that this side opened come later, since
+/// hyper would lose what they are about:
+///
+/// - If the peer reads no more, a write fails once the peer's end was read. Until then it
+///   waits with the reader, or is dropped while bytes wait for the reader. So an answer
+///   that comes before the request's end arrives.
+/// - If nothing was written, the reader learns of a failure a second after the channel
+///   was opened. So a request that hyper is handed meanwhile gets the error.
 ///
 /// ```
 /// use tcpchan::Channel;
@@ -67,9 +73,12 @@ impl Channel {
         inner.core.id(self.key).unwrap_or_default()
     }
 
-    /// Gives up writing: the peer's reader gets an error with this code.
-    /// [`proto::REFUSED`](crate::proto::REFUSED) tells it that what the channel
-    /// was for may be tried again.
+    /// Gives up writing: what has not left is dropped, and the peer's reader gets an error
+    /// with this code. Behind a shutdown it gets that only if not all had left, and the
+    /// clean end otherwise.
+    ///
+    /// The code [`proto::REFUSED`](crate::proto::REFUSED) is that of [`refuse`](Self::refuse),
+    /// and 0 where that could not say it.
     pub fn reset(&self, code: u32) {
         self.handle
             .0
@@ -81,7 +90,8 @@ impl Channel {
         self.handle.0.change(|inner| inner.core.cut(self.key, 0));
     }
 
-    /// Gives up reading: the peer's writer gets an error with this code.
+    /// Gives up reading: the peer's writer gets an error with this code, or with 0 for
+    /// [`proto::REFUSED`](crate::proto::REFUSED).
     pub fn stop(&self, code: u32) {
         self.handle
             .0
@@ -89,10 +99,10 @@ impl Channel {
     }
 
     /// Gives up both directions and tells the peer that the application never
-    /// saw the channel, so that it may try again what it was for.
+    /// saw the channel, so that it may try again what it was for. A channel that this side
+    /// opened, read from, wrote to or shut down is only reset, with code 0.
     pub fn refuse(self) {
         self.reset(REFUSED);
-        self.stop(REFUSED);
     }
 
     /// The two directions, each for a task of its own. Dropping the reader
@@ -251,7 +261,6 @@ impl Drop for Channel {
         let kept = self.handle.0.change(|inner| {
             if inner.is_refusable(self.key) {
                 inner.core.reset(self.key, REFUSED);
-                inner.core.stop(self.key, REFUSED);
             }
             inner.core.release(self.key);
             inner.unregister(self.key)

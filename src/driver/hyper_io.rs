@@ -96,10 +96,30 @@ impl Channel {
         poll
     }
 
-    /// Whether this side opened it, and the application has neither read from it
-    /// nor written to it.
-    fn is_fresh(&self) -> bool {
-        self.handle.0.lock().core.is_fresh(self.key)
+    /// What hyper's writer learns of a failure. It takes that for the end of the channel,
+    /// and would lose the answer of a peer that has answered early and reads no more.
+    /// So while its reader waits for the answer the writer waits too, and while an answer
+    /// waits for its reader what is written is dropped, as nobody would read it.
+    fn poll_write_failed(
+        &self,
+        cx: &mut Context<'_>,
+        error: io::Error,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut inner = self.handle.0.lock();
+        if !inner.core.may_be_answered(self.key) {
+            return Poll::Ready(Err(match inner.core.is_fresh(self.key) {
+                true => nothing_sent(error),
+                false => error,
+            }));
+        }
+        if !inner.has_reader(self.key) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
+        let old = inner.register_writer(self.key, cx);
+        drop(inner);
+        drop(old);
+        Poll::Pending
     }
 }
 
@@ -142,9 +162,8 @@ impl Write for Channel {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.poll_write_slices(cx, slices);
-        match written {
-            Poll::Ready(Err(error)) if self.is_fresh() => Poll::Ready(Err(nothing_sent(error))),
+        match self.poll_write_slices(cx, slices) {
+            Poll::Ready(Err(error)) => self.poll_write_failed(cx, error, slices),
             written => written,
         }
     }

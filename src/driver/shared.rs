@@ -366,6 +366,12 @@ impl Inner {
         &mut self.wakers[index]
     }
 
+    /// Whether somebody waits for bytes of a channel.
+    #[cfg(feature = "hyper")]
+    pub fn has_reader(&mut self, key: Key) -> bool {
+        self.slot(key).reader.is_some()
+    }
+
     /// Notes who reads; what it returns is to be dropped without the lock.
     #[must_use]
     pub fn register_reader(&mut self, key: Key, cx: &Context<'_>) -> Option<Waker> {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::channel::Channel;
 
-/// The reading direction of a [`Channel`]. Dropping it asks the peer to stop.
+/// The reading direction of a [`Channel`]. Dropping it asks the peer to stop, with code 0.
 #[derive(Debug)]
 pub struct ReadHalf(Arc<Channel>);
 
@@ -26,6 +26,11 @@ impl ReadHalf {
     pub(super) fn new(channel: Arc<Channel>) -> Self {
         ReadHalf(channel)
     }
+
+    /// Gives up reading, as [`Channel::stop`] does.
+    pub fn stop(&self, code: u32) {
+        self.0.stop(code);
+    }
 }
 
 impl WriteHalf {
@@ -34,6 +39,11 @@ impl WriteHalf {
             channel,
             finished: false,
         }
+    }
+
+    /// Gives up writing, as [`Channel::reset`] does.
+    pub fn reset(&self, code: u32) {
+        self.channel.reset(code);
     }
 }
 

@@ -44,14 +44,29 @@ impl Connection {
         let state = self.begin(id, true);
         let key = self.channels.insert(state);
         self.owed.opens.push_back(key);
+        if self.ids_left() == 0 {
+            self.events.push(Event::Openable); // those who wait for room learn of it
+        }
         Ok(key)
     }
 
     /// Channels that can be opened now.
     pub(super) fn room(&self) -> u32 {
         match self.leaving < MOST_LEAVING {
-            true => self.local.limit.saturating_sub(self.local.opened),
+            true => self
+                .local
+                .limit
+                .saturating_sub(self.local.opened)
+                .min(self.ids_left()),
             false => 0,
+        }
+    }
+
+    /// Channels that can be opened at all. Version 0 uses numbers again.
+    fn ids_left(&self) -> u32 {
+        match self.is_v0() {
+            true => u32::MAX,
+            false => (i32::MAX as u32 + 2).saturating_sub(self.local.next) / 2,
         }
     }
 
@@ -103,6 +118,14 @@ impl Connection {
         state.is_some_and(|state| state.ours && !state.begun)
     }
 
+    /// Whether the peer reads no more of a channel that this side opened and wrote to,
+    /// and its answer has not been read to the end.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn may_be_answered(&self, key: Key) -> bool {
+        let state = self.channels.get(key);
+        state.is_some_and(|state| state.ours && state.begun && state.may_be_answered())
+    }
+
     /// Asks the peer to open no more channels. What it opened before it knew
     /// still arrives; [`Event::Drained`] tells when nothing more can.
     pub fn drain(&mut self) {
@@ -137,8 +160,7 @@ impl Connection {
 
     /// Whether channels can still be opened.
     pub fn is_open(&self) -> bool {
-        let ids_left = self.is_v0() || self.local.next <= i32::MAX as u32;
-        self.end.is_none() && !self.local.draining && ids_left
+        self.end.is_none() && !self.local.draining && self.ids_left() > 0
     }
 
     /// Whether credit waits to be given back for what was read of the channel, so
@@ -185,6 +207,7 @@ impl Connection {
             return match half {
                 Half::Failed(cause) if state.recv.buffer.is_empty() => Err(self.error_of(cause)),
                 Half::Ending | Half::Done if most > 0 => {
+                    state.recv.half = Half::Done;
                     state.begin(&mut self.unseen);
                     Ok(Read::Finished)
                 }
@@ -282,11 +305,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives up the send half: what was not sent yet is dropped, and the peer
-    /// reads an error with this code, [`REFUSED`] if what the channel was for
-    /// may be tried again. Under version 0 the channel is closed in both
-    /// directions, without a code.
+    /// Gives up the send half: what was not sent yet is dropped, and the peer reads an
+    /// error with this code. Under version 0 the channel is closed in both directions,
+    /// without a code.
+    ///
+    /// [`REFUSED`] says that what the channel was for may be tried again. It gives up the
+    /// receive half too, and only a channel of the peer's that was neither read from, nor
+    /// written to or finished can be refused: for any other the code is 0.
+    ///
+    /// Behind [`finish`](Self::finish) the peer reads an error only if not all had left.
     pub fn reset(&mut self, key: Key, code: u32) {
+        let Some(code) = self.living(key).map(|state| state.code(code)) else {
+            return;
+        };
+        if code == REFUSED {
+            self.stop_with(key, code);
+        }
         self.give_up(key, |state| state.fail_send(Cause::Ended(code)));
     }
 
@@ -313,9 +347,14 @@ impl Connection {
         }
     }
 
-    /// Gives up the receive half: the peer is asked to stop, with this code.
+    /// Gives up the receive half: the peer is asked to stop, with this code, or 0 where
+    /// that is [`REFUSED`], which [`reset`](Self::reset) says.
     /// Under version 0 it is not; what it sends is dropped.
     pub fn stop(&mut self, key: Key, code: u32) {
+        self.stop_with(key, if code == REFUSED { code::NONE } else { code });
+    }
+
+    fn stop_with(&mut self, key: Key, code: u32) {
         let Some(state) = self.living(key) else {
             return;
         };

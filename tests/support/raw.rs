@@ -70,7 +70,13 @@ impl Raw {
 
     /// A client core whose server has said its hello, with these settings.
     pub fn server_with(said: Settings) -> Raw {
-        Raw::silent(Role::Client)
+        Raw::server_of(Config::default(), said)
+    }
+
+    /// A client core of this configuration whose server has said its hello, with
+    /// these settings.
+    pub fn server_of(config: Config, said: Settings) -> Raw {
+        Raw::with(Role::Client, config)
             .say(Control::HelloReply {
                 magic: DEFAULT_MAGIC,
             })
@@ -179,6 +185,22 @@ impl Raw {
             }
         }
         controls
+    }
+
+    /// The channels of the DATA frames and FINs that the core sends, and how many bytes.
+    pub fn hear_data(&mut self) -> Vec<(u32, usize)> {
+        let mut bytes = Vec::new();
+        while self.core.poll_transmit(&mut bytes, 64 << 10, self.now) > 0 {}
+        let mut input = &bytes[..];
+        let mut frames = Vec::new();
+        while let Some(decoded) = self.decoder.decode(&mut input).expect("frames") {
+            match decoded {
+                Decoded::Data { channel, len } => frames.push((channel, len)),
+                Decoded::Control(Control::Fin { channel, .. }) => frames.push((channel, 0)),
+                _ => {}
+            }
+        }
+        frames
     }
 
     /// The connection goes on.
