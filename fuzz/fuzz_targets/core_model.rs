@@ -478,9 +478,6 @@ impl Model {
         if self.core.error().is_none() {
             self.honest &= debt >= known && debts - known + debt <= self.budget;
             (state.end, state.debt) = (Some(end), debt);
-            if matches!(end, End::Reset(_)) && state.key.is_none() {
-                state.waiting = 0;
-            }
         }
         if fits {
             self.check(false);

@@ -21,7 +21,8 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// Dropping a channel that was not shut down resets it, and asks the peer to
 /// stop sending. What was written before still arrives: all of it behind a
 /// shutdown, and else as much as the peer has room for. Behind a shutdown the peer
-/// is asked to stop only if it sends more or does not end its side soon.
+/// is asked to stop only if it sends more or does not end its side soon. The guide has
+/// [a table of all ends](crate::guide::channels#how-a-channel-ends).
 ///
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing. They
 /// take part in tokio's cooperative scheduling, as those of a `TcpStream` do.
