@@ -64,8 +64,8 @@ impl Connection {
     ///
     /// A TCP socket gets the options of the configuration
     /// ([`SocketProfile`](crate::SocketProfile)), `TCP_NODELAY` first. `io` is polled
-    /// within the runtime of this call, by the task and by those who write to channels;
-    /// if it panics, the connection ends with an error.
+    /// within the runtime of this call, by the task; if it panics, the connection ends
+    /// with an error.
     ///
     /// # Panics
     ///
