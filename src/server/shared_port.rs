@@ -196,7 +196,8 @@ async fn is_tcpchan(tcp: &TcpStream) -> io::Result<bool> {
     }
     let mut head = vec![0; HEAD];
     loop {
-        tcp.readable().await?;
+        // What a peer has closed stays readable, and would be looked at again at once.
+        let is_all = tcp.ready(Interest::READABLE).await?.is_read_closed();
         let sorted = tcp.try_io(Interest::READABLE, || {
             let mut bytes = ReadBuf::new(&mut head);
             // An error that would block: the socket is not readable again for what was seen.
@@ -207,7 +208,9 @@ async fn is_tcpchan(tcp: &TcpStream) -> io::Result<bool> {
             }
         });
         match sorted {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(_) if is_all => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(_) => {}
             sorted => return sorted,
         }
     }
