@@ -28,7 +28,7 @@ use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 
 use guard::within;
@@ -256,4 +256,22 @@ async fn a_writer_in_a_task_of_its_own_fails_once_the_end_was_read() {
         within(reader.read_to_end(&mut Vec::new())).await.unwrap();
         within(writes).await.unwrap();
     });
+}
+
+/// As of an upgraded connection that only sends.
+#[tokio::test(start_paused = true)]
+async fn a_writer_whose_reader_takes_nothing_fails_in_the_end() {
+    let (_client, server, channel) = pair().await;
+    let mut io = TokioIo::new(channel);
+    let greet = async |mut channel: Channel| channel.write_all(b"hello").await.unwrap();
+    io.write_all(b"?").await.unwrap();
+    respond(&server, greet).await;
+    settle().await;
+    let start = Instant::now();
+    while io.write_all(&LONG).await.is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(11));
+        settle().await;
+    }
+    let mut greeting = [0; 5];
+    io.read_exact(&mut greeting).await.unwrap();
 }

@@ -19,10 +19,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract;
 use axum::routing::get;
+use futures_util::{StreamExt, stream};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tcpchan::server::{Acceptor, SharedPort, Tls};
+use tcpchan::server::{Acceptor, SharedPort, Stop, Tls};
+use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Settings, Version};
 use tcpchan::{ALPN, Config, Connection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -297,6 +299,36 @@ async fn a_peer_that_falls_silent_is_waited_for_until_the_deadline_and_nothing_i
     let (served, _silent) = within(async { tokio::join!(served, silent) }).await;
     served.unwrap();
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+/// It never says that it has opened all channels, and others must have time to end theirs.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_silent_does_not_keep_the_server_from_stopping() {
+    let (near, mut silent) = tokio::io::duplex(1 << 20);
+    let mut hello = Vec::new();
+    for control in [
+        Control::Hello {
+            magic: DEFAULT_MAGIC,
+        },
+        Control::Settings {
+            body: Settings::default().encode(),
+        },
+    ] {
+        Frame::Control(control).encode(Version::V1, &mut hello);
+    }
+    silent.write_all(&hello).await.unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+    let incoming = stream::iter([Ok((near, addr))]).chain(stream::pending());
+    let acceptor = Acceptor::from_incoming(incoming, Config::default());
+    let drain = acceptor.drain_handle();
+    let (second, start) = (MS * 1000, tokio::time::Instant::now());
+    let serve = async |stop: Stop| {
+        let _acceptor = acceptor;
+        stop.await;
+        Ok::<_, io::Error>(start.elapsed())
+    };
+    let stopped = drain.serve_until(sleep(second), 10 * second, serve).await;
+    assert!(stopped.unwrap() < 7 * second);
 }
 
 fn files(folder: &Path, found: &mut Vec<String>) {

@@ -21,9 +21,10 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, TlsConnector, is_retryable};
+use tcpchan::proto::ConnectionError;
 use tcpchan::server::{Acceptor, SharedPort, Tls};
+use tcpchan::{Config, Connection};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -256,5 +257,28 @@ async fn a_handshake_that_is_under_way_when_its_acceptor_is_dropped_ends_with_a_
         let (asked, ()) = within(async { tokio::join!(asked, dropped) }).await;
         let error = asked.unwrap_err();
         assert!(is_retryable(&*error), "{way:?}: {error:?}");
+    }
+}
+
+/// On one thread, where the system has not been asked since they came. They are more than
+/// a task may take in one turn.
+#[tokio::test]
+async fn what_came_before_a_drain_is_taken() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1_000).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let acceptor = Acceptor::new(listener, Config::default());
+    let dial = || std::net::TcpStream::connect(addr).unwrap();
+    let clients: Vec<_> = (0..300).map(|_| dial()).collect();
+    acceptor.drain_handle().drain(MS * 10_000);
+    for client in clients {
+        client.set_nonblocking(true).unwrap();
+        let tcp = tokio::net::TcpStream::from_std(client).unwrap();
+        let connection = Connection::client(tcp, Config::default());
+        within(connection.closed()).await;
+        let error = connection.error().unwrap();
+        let drained = matches!(error, ConnectionError::PeerClosed { code: 0, .. });
+        assert!(drained, "{error:?}");
     }
 }

@@ -237,3 +237,28 @@ async fn what_is_neither_is_told_so_by_the_server_of_http() {
     let (mut io, _) = within(port.accept()).await;
     assert_eq!(io.read_u8().await.unwrap(), 0x16);
 }
+
+/// What a peer has closed stays readable: to look at it again and again would take the
+/// thread from all others for ever, so the server has one of its own here.
+#[test]
+fn the_start_of_a_request_whose_peer_has_closed_is_closed_at_once() {
+    use std::io::{Read, Write};
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut port = SharedPort::plain(listener, Config::default());
+            tell.send(port.local_addr().unwrap()).unwrap();
+            port.accept().await
+        })
+    });
+    let mut client = std::net::TcpStream::connect(told.recv().unwrap()).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    client.set_read_timeout(Some(10 * LONG)).unwrap(); // less than a handshake's time
+    match client.read(&mut [0]) {
+        Ok(got) => assert_eq!(got, 0),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}

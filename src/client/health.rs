@@ -35,6 +35,8 @@ pub(super) struct Health {
     /// one, since the last response.
     dropped: u32,
     lost: u32,
+    /// When a request was last dropped.
+    dropped_at: Option<Instant>,
     /// The target is avoided until then; then one request tries it.
     avoided_until: Option<Instant>,
     /// The last round trip that was measured.
@@ -58,7 +60,12 @@ impl Health {
         // One without a connection is dialled, or nobody would see that it is back.
         let rtt = connected.or(self.rtt).unwrap_or(SILENT);
         let waiting = u32::try_from(under_way).unwrap_or(u32::MAX);
-        let waiting = waiting.saturating_add(self.dropped).saturating_add(1);
+        // Only for a time: a target that gets no requests has no response that ends it.
+        let dropped = match self.dropped_at {
+            Some(at) if now < at + AVOIDED => self.dropped,
+            _ => 0,
+        };
+        let waiting = waiting.saturating_add(dropped).saturating_add(1);
         rtt.max(FLOOR).saturating_mul(waiting)
     }
 
@@ -83,6 +90,7 @@ impl Health {
     /// A request was dropped without a response that had begun at `begun`.
     pub fn on_drop(&mut self, begun: Instant, now: Instant) {
         self.dropped = self.dropped.saturating_add(1);
+        self.dropped_at = Some(now);
         let patient = now.saturating_duration_since(begun) >= PATIENCE;
         if patient && self.answered < Some(begun) {
             self.avoid(begun);
@@ -139,11 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_counts_until_a_response_comes() {
+    fn what_was_dropped_counts_until_a_response_comes_and_for_a_time() {
         let start = Instant::now();
         let mut health = good(start);
         health.on_drop(start + MS, start + 2 * MS);
-        assert_eq!(health.load(Some(10 * MS), 0, start), 20 * MS);
+        assert_eq!(health.load(Some(10 * MS), 0, start + 2 * MS), 20 * MS);
+        assert_eq!(health.load(Some(10 * MS), 0, start + 4_002 * MS), 10 * MS);
         health.on_response(None, start);
         assert_eq!(health.load(Some(10 * MS), 0, start), 10 * MS);
     }

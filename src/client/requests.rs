@@ -36,7 +36,8 @@ use super::retry::{Lost, lost};
 ///
 /// It tells `tower::balance` its [`Load`]: the requests under way, up to the
 /// end of their responses' bodies, by the round-trip time. Requests that were
-/// dropped without a response, as by a timeout, count too until one comes.
+/// dropped without a response, as by a timeout, count too until one comes, or until 4 s
+/// after the last of them.
 ///
 /// A target is avoided while there are others after any of these: it could not be
 /// reached, a connection was lost, three channels in a row ended without a response,

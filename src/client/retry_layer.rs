@@ -37,7 +37,7 @@ use super::retry_policy::{Plain, RetryPolicy, ServiceError};
 /// # fn is_service<S: tower::Service<http::Request<Streamed>>>(_: S) {}
 /// # is_service(client);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct RetryLayer<K = Plain> {
     policy: RetryPolicy<K>,
@@ -47,6 +47,12 @@ impl<K> RetryLayer<K> {
     /// Retries by this policy.
     pub fn new(policy: RetryPolicy<K>) -> Self {
         RetryLayer { policy }
+    }
+}
+
+impl<K> Default for RetryLayer<K> {
+    fn default() -> Self {
+        RetryLayer::new(RetryPolicy::new())
     }
 }
 

@@ -33,8 +33,8 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// hyper would lose what they are about:
 ///
 /// - If the peer reads no more, a write fails once the peer's end was read. Until then it
-///   waits with the reader, or is dropped while bytes wait for the reader. So an answer
-///   that comes before the request's end arrives.
+///   waits with the reader, or is dropped while bytes wait for the reader, for up to 10 s
+///   in which it takes none. So an answer that comes before the request's end arrives.
 /// - If nothing was written, the reader learns of a failure a second after the channel
 ///   was opened. So a request that hyper is handed meanwhile gets the error.
 ///

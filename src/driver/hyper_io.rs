@@ -18,7 +18,12 @@ use crate::proto::{ChannelError, ConnectionError, Key, OpenError};
 /// asked for when there is a request. So that comes first, and fails at the writer.
 const HELD: Duration = Duration::from_secs(1);
 
-/// Which channels of a connection that is.
+/// How long what hyper's writer writes is dropped while nobody takes any of an answer that
+/// waits. A writer without a reader, as of an upgraded connection, would never learn else
+/// that nothing of it arrives.
+const DROPPED: Duration = Duration::from_secs(10);
+
+/// The channels of a connection whose failures hyper learns of later.
 #[derive(Debug)]
 pub(super) struct Young {
     since: Instant,
@@ -27,6 +32,9 @@ pub(super) struct Young {
     opened: Vec<u32>,
     /// Those of which hyper's reader has yet to learn that they failed.
     held: HashMap<Key, Pin<Box<Sleep>>>,
+    /// Those whose writes are dropped: the bytes that wait for the reader, and since when
+    /// they do.
+    dropping: HashMap<Key, (usize, Instant)>,
 }
 
 impl Young {
@@ -35,6 +43,7 @@ impl Young {
             since: Instant::now(),
             opened: Vec::new(),
             held: HashMap::new(),
+            dropping: HashMap::new(),
         }
     }
 
@@ -57,8 +66,22 @@ impl Young {
         HELD.checked_sub(Duration::from_millis(age.into()))
     }
 
+    /// Whether what is written to a channel may be dropped, of which so many bytes wait for
+    /// the reader.
+    fn may_drop(&mut self, key: Key, unread: usize) -> bool {
+        let now = Instant::now();
+        let waits = self.dropping.entry(key).or_insert((unread, now));
+        if waits.0 != unread {
+            *waits = (unread, now);
+        }
+        now < waits.1 + DROPPED
+    }
+
     /// Forgets a channel; the caller drops what it returns without the lock.
     pub fn forget(&mut self, key: Key) -> impl Sized + use<> {
+        if !self.dropping.is_empty() {
+            self.dropping.remove(&key);
+        }
         match self.held.is_empty() {
             true => None,
             false => self.held.remove(&key),
@@ -99,7 +122,8 @@ impl Channel {
     /// What hyper's writer learns of a failure. It takes that for the end of the channel,
     /// and would lose the answer of a peer that has answered early and reads no more.
     /// So while its reader waits for the answer the writer waits too, and while an answer
-    /// waits for its reader what is written is dropped, as nobody would read it.
+    /// waits for its reader what is written is dropped, as nobody would read it: until
+    /// the reader has taken nothing for [`DROPPED`].
     fn poll_write_failed(
         &self,
         cx: &mut Context<'_>,
@@ -107,14 +131,17 @@ impl Channel {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.handle.0.lock();
-        if !inner.core.may_be_answered(self.key) {
+        let Some(unread) = inner.core.unanswered(self.key) else {
             return Poll::Ready(Err(match inner.core.is_fresh(self.key) {
                 true => nothing_sent(error),
                 false => error,
             }));
-        }
+        };
         if !inner.has_reader(self.key) {
-            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+            return Poll::Ready(match inner.young.may_drop(self.key, unread) {
+                true => Ok(slices.iter().map(|slice| slice.len()).sum()),
+                false => Err(error),
+            });
         }
         let old = inner.register_writer(self.key, cx);
         drop(inner);

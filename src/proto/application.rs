@@ -118,12 +118,13 @@ impl Connection {
         state.is_some_and(|state| state.ours && !state.begun)
     }
 
-    /// Whether the peer reads no more of a channel that this side opened and wrote to,
-    /// and its answer has not been read to the end.
+    /// Of a channel that this side opened and wrote to, where the peer reads no more and
+    /// its answer has not been read to the end: the bytes that wait for that.
     #[cfg(feature = "hyper")]
-    pub(crate) fn may_be_answered(&self, key: Key) -> bool {
-        let state = self.channels.get(key);
-        state.is_some_and(|state| state.ours && state.begun && state.may_be_answered())
+    pub(crate) fn unanswered(&self, key: Key) -> Option<usize> {
+        let state = self.channels.get(key)?;
+        let waits = state.ours && state.begun && state.may_be_answered();
+        waits.then(|| state.recv.buffer.len())
     }
 
     /// Asks the peer to open no more channels. What it opened before it knew

@@ -118,7 +118,9 @@ impl DrainHandle {
     /// answer to a slow reader may still be in this process then: exiting cuts it off.
     ///
     /// `within` is the time for all of that from the signal on; what is left then is cut
-    /// off, for which the peers' last words have a second more. A server that ends without
+    /// off, for which the peers' last words have a second more. The server is told to stop
+    /// after half of it at the latest, so that a peer that is silent leaves the requests of
+    /// others time; channels that come behind that are refused. A server that ends without
     /// a signal is drained too.
     ///
     /// `serve` makes the server, such as
@@ -162,6 +164,7 @@ impl DrainHandle {
             tokio::select! {
                 served = &mut server => return served,
                 () = self.drained() => {}
+                () = tokio::time::sleep(within / 2) => {}
             }
             let _ = stop.send(()); // a server may have let go of it
             server.await

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 /// How long to wait before the listener is tried again when the system is out
@@ -42,6 +43,8 @@ pub(super) struct Patient<S> {
     /// None once that has come.
     stop: Option<Wait>,
     left: usize,
+    /// After that, until the system was asked once more.
+    asks: Option<Wait>,
 }
 
 impl<S> Patient<S> {
@@ -52,6 +55,7 @@ impl<S> Patient<S> {
             pause: None,
             stop: Some(Box::pin(stop)),
             left: BACKLOG,
+            asks: None,
         }
     }
 
@@ -102,10 +106,15 @@ where
             }
             self.left -= 1;
         }
-        match self.poll_incoming(cx) {
-            Poll::Pending if self.stop.is_none() => Poll::Ready(None),
-            next => next,
+        let next = self.poll_incoming(cx);
+        if next.is_ready() || self.stop.is_some() {
+            self.asks = None;
+            return next;
         }
+        // That none is known of may mean that the runtime has not asked the system yet, or
+        // that this task is to let others run.
+        let asks = self.asks.get_or_insert_with(|| Box::pin(yield_now()));
+        asks.as_mut().poll(cx).map(|()| None)
     }
 }
 
