@@ -77,9 +77,23 @@ pub fn measure(
 }
 
 impl Told {
-    /// Of the stages that are over.
-    fn drops(&self) -> u64 {
-        self.stages.iter().map(|stage| stage.queue_drops).sum()
+    /// `drops` are those of the link until now. A later round's stage adds to the
+    /// first one's; of its connections the most count.
+    fn end_stage(&mut self, name: String, counts: Counts, drops: u64) {
+        let earlier: u64 = self.stages.iter().map(|stage| stage.queue_drops).sum();
+        let queue_drops = drops - earlier;
+        let mut stages = self.stages.iter_mut();
+        let Some(stage) = stages.find(|stage| stage.name == name) else {
+            return self.stages.push(Stage {
+                name,
+                connections: counts,
+                queue_drops,
+            });
+        };
+        stage.queue_drops += queue_drops;
+        let connections = &mut stage.connections;
+        connections.most = connections.most.max(counts.most);
+        connections.last = connections.last.max(counts.last);
     }
 }
 
@@ -131,11 +145,7 @@ fn follow(client: &mut Process, link: &Link, told: &mut Told) -> Result<()> {
     for line in BufReader::new(output).lines() {
         match serde_json::from_str(&line?)? {
             Event::Sample(sample) => told.samples.push(sample),
-            Event::Stage(name, connections) => told.stages.push(Stage {
-                name,
-                connections,
-                queue_drops: link.queue_drops() - told.drops(),
-            }),
+            Event::Stage(name, counts) => told.end_stage(name, counts, link.queue_drops()),
             Event::Loss(loss) => link.set_loss(loss),
             Event::RoundTrip(time) => link.set_round_trip(time),
         }
@@ -143,5 +153,24 @@ fn follow(client: &mut Process, link: &Link, told: &mut Told) -> Result<()> {
     match client.0.wait()? {
         status if status.success() => Ok(()),
         status => bail!("the client: {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rounds_of_a_stage_add_up() {
+        let mut told = Told::default();
+        for (name, most, last, drops) in [("a", 4, 1, 10), ("b", 2, 2, 15), ("a", 3, 3, 35)] {
+            told.end_stage(name.into(), Counts { most, last }, drops);
+        }
+        let row = |stage: &Stage| {
+            let Counts { most, last } = stage.connections;
+            (stage.name.clone(), most, last, stage.queue_drops)
+        };
+        let rows: Vec<_> = told.stages.iter().map(row).collect();
+        assert_eq!(rows, [("a".into(), 4, 3, 30), ("b".into(), 2, 2, 5)]);
     }
 }

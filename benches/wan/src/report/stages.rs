@@ -69,3 +69,47 @@ impl Run {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a run of an earlier program wrote.
+    const RUN: &str = r#"{
+        "scenario": "mixed", "about": "all at once", "way": "h2",
+        "conditions": {
+            "round_trip": {"secs": 0, "nanos": 80000000}, "jitter": {"secs": 0, "nanos": 0},
+            "rate": 200000000, "queue": {"secs": 0, "nanos": 40000000}, "loss": 0.0,
+            "congestion": "bbr", "seed": 1
+        },
+        "phases": [
+            {"name": "clean: small", "p50": 1.0, "p99": 2.0, "rounds": 1, "requests": 9,
+             "failed": 1, "done": 100.0, "mbit_per_second": 0.0},
+            {"name": "clean again: small", "p50": 3.0, "p99": 4.0, "rounds": 1, "requests": 9,
+             "failed": 0, "done": 100.0, "mbit_per_second": 0.0}
+        ],
+        "stages": [
+            {"name": "clean", "connections": {"most": 5, "last": 2}, "queue_drops": 7},
+            {"name": "clean again", "connections": {"most": 2, "last": 2}, "queue_drops": 0}
+        ],
+        "failure": null,
+        "accuracy": {
+            "realtime": true,
+            "to_client": {"packets": 1, "lost": 0, "queue_drops": 7, "faults": 0,
+                          "late_p50_us": 1, "late_p99_us": 1, "late_max_us": 1},
+            "to_server": {"packets": 1, "lost": 0, "queue_drops": 0, "faults": 0,
+                          "late_p50_us": 1, "late_p99_us": 1, "late_max_us": 1}
+        }
+    }"#;
+
+    #[test]
+    fn each_stage_has_a_table_of_its_own_phases_and_connections() {
+        let runs = [serde_json::from_str(RUN).unwrap()];
+        let mut text = String::new();
+        write_tables(&mut text, &runs).unwrap();
+        let rows: Vec<_> = text.lines().filter(|line| line.contains("h2")).collect();
+        let clean = "| h2 | 1.00 / 2.00 | 1 | 5; 2 | 7 |";
+        let again = "| h2 | 3.00 / 4.00 | 0 | 2; 2 | 0 |";
+        assert_eq!(rows, [clean, again]);
+    }
+}
