@@ -1,40 +1,52 @@
 //! An event stream that is read beside other work.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use http_body_util::BodyExt;
-use hyper::Response;
-use hyper::body::Incoming;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
+use super::Peer;
 use crate::stamps::Ages;
 
-/// Reads until it is dropped.
+/// From the end of a stream until the next is asked for.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Reads until it is dropped, from another stream if one ends.
 pub struct Events {
-    ages: Arc<Mutex<Vec<f64>>>,
-    task: JoinHandle<Result<()>>,
+    seen: Arc<Mutex<Seen>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+pub struct Seen {
+    /// How long each event was on its way, in seconds.
+    pub ages: Vec<f64>,
+    /// Why streams ended.
+    pub ends: Vec<String>,
 }
 
 impl Events {
-    pub fn new(response: Response<Incoming>) -> Self {
-        let ages: Arc<Mutex<Vec<f64>>> = Arc::default();
-        let task = tokio::spawn(read(response, ages.clone()));
-        Events { ages, task }
+    /// An event is to come after each such time.
+    pub fn new(peer: &Peer, every: Duration) -> Self {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let (peer, told) = (peer.clone(), seen.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                if let Err(error) = read(&peer, every, &told).await {
+                    lock(&told).ends.push(format!("{error:#}"));
+                }
+                sleep(AGAIN).await;
+            }
+        });
+        Events { seen, task }
     }
 
-    /// How long each event since it was last asked was on its way, in seconds.
-    pub fn take(&self) -> Vec<f64> {
-        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *ages)
-    }
-
-    /// Whether the stream went on until now.
-    pub async fn check(&mut self) -> Result<()> {
-        match self.task.is_finished() {
-            true => (&mut self.task).await?,
-            false => Ok(()),
-        }
+    /// What was seen since it was last asked.
+    pub fn take(&self) -> Seen {
+        std::mem::take(&mut *lock(&self.seen))
     }
 }
 
@@ -44,15 +56,19 @@ impl Drop for Events {
     }
 }
 
-async fn read(response: Response<Incoming>, all: Arc<Mutex<Vec<f64>>>) -> Result<()> {
+async fn read(peer: &Peer, every: Duration, seen: &Mutex<Seen>) -> Result<()> {
+    let response = peer.events(every).await?;
     ensure!(response.status().is_success(), "{}", response.status());
     let mut body = response.into_body();
     let mut ages = Ages::default();
     while let Some(frame) = body.frame().await {
         if let Some(bytes) = frame?.data_ref() {
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend(ages.feed(bytes));
+            lock(seen).ages.extend(ages.feed(bytes));
         }
     }
     bail!("the event stream ended")
+}
+
+fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,14 @@
 //! Requests of all sizes, bursts and an event stream, on a link that turns lossy
 //! and recovers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::events::{Events, Seen};
 use super::plan::{Class, Request, plan};
 use super::watch::Watch;
 use super::{Event, Peer, Sample, tell};
@@ -39,7 +41,7 @@ pub fn length(stage: Duration) -> Duration {
 /// request belongs to the stage in which it was due.
 pub async fn mixed(peer: &Peer, length: Duration) -> Result<()> {
     let watch = Watch::new(peer.way().address().port());
-    let mut events = peer.events(EVENTS).await?;
+    let events = Events::new(peer, EVENTS);
     let mut all = Vec::new();
     requests(peer, plan(0, WARM_UP)).await.join_all().await;
     events.take();
@@ -50,14 +52,14 @@ pub async fn mixed(peer: &Peer, length: Duration) -> Result<()> {
         tell(Event::Stage((*name).into(), watch.take()))?;
         all.push((*name, tasks, events.take()));
     }
-    events.check().await?;
     for (name, tasks, events) in all {
         report(name, tasks.join_all().await, events, length)?;
     }
     Ok(())
 }
 
-type Outcome = (Class, Option<f64>);
+/// How long a request took since it was due, in seconds, or why it failed.
+type Outcome = (Class, Result<f64, String>);
 
 /// Starts each at its time, and returns when the last one's has come.
 async fn requests(peer: &Peer, plan: Vec<Request>) -> JoinSet<Outcome> {
@@ -72,8 +74,7 @@ async fn requests(peer: &Peer, plan: Vec<Request>) -> JoinSet<Outcome> {
     tasks
 }
 
-/// How long it took since it was due, in seconds, unless it failed.
-async fn run(peer: &Peer, request: Request, due: Instant) -> Option<f64> {
+async fn run(peer: &Peer, request: Request, due: Instant) -> Result<f64, String> {
     let work = async {
         match request.class {
             Class::Upload => peer.put(request.bytes).await,
@@ -81,17 +82,14 @@ async fn run(peer: &Peer, request: Request, due: Instant) -> Option<f64> {
         }
     };
     match timeout(TIMEOUT, work).await {
-        Ok(Ok(())) => Some(due.elapsed().as_secs_f64()),
-        Ok(Err(error)) => {
-            eprintln!("a request failed: {error:#}");
-            None
-        }
-        Err(_) => None,
+        Ok(Ok(())) => Ok(due.elapsed().as_secs_f64()),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(_) => Err(format!("it took more than {TIMEOUT:?}")),
     }
 }
 
 /// One that failed counts as one that took as long as one may.
-fn report(stage: &str, outcomes: Vec<Outcome>, events: Vec<f64>, length: Duration) -> Result<()> {
+fn report(stage: &str, outcomes: Vec<Outcome>, events: Seen, length: Duration) -> Result<()> {
     let sample = |class, latencies: Vec<f64>, failed| match latencies.is_empty() {
         true => Ok(()), // the stage is too short to have one
         false => tell(Event::Sample(Sample {
@@ -104,9 +102,23 @@ fn report(stage: &str, outcomes: Vec<Outcome>, events: Vec<f64>, length: Duratio
     };
     for class in Class::ALL {
         let of_class = || outcomes.iter().filter(|outcome| outcome.0 == class);
-        let latency = |outcome: &Outcome| outcome.1.unwrap_or(TIMEOUT.as_secs_f64());
-        let failed = of_class().filter(|outcome| outcome.1.is_none()).count();
+        let latency = |outcome: &Outcome| *outcome.1.as_ref().unwrap_or(&TIMEOUT.as_secs_f64());
+        let failed = of_class().filter(|outcome| outcome.1.is_err()).count();
         sample(class.name(), of_class().map(latency).collect(), failed)?;
     }
-    sample("events", events, 0)
+    let failed = events.ends.len();
+    let errors = outcomes.into_iter().filter_map(|outcome| outcome.1.err());
+    explain(stage, errors.chain(events.ends));
+    sample("events", events.ages, failed)
+}
+
+/// Says on standard error why how many failed.
+fn explain(stage: &str, errors: impl Iterator<Item = String>) {
+    let mut counts = BTreeMap::new();
+    for error in errors {
+        *counts.entry(error).or_insert(0) += 1;
+    }
+    for (error, count) in counts {
+        eprintln!("{stage}: {count} failed: {error}");
+    }
 }

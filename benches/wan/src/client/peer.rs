@@ -17,7 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::events::Events;
 use super::quic::QuicConnector;
 use crate::conditions::Congestion;
 use crate::payload::{self, Check};
@@ -73,13 +72,13 @@ impl Peer {
     }
 
     /// A stream that has an event after each such time.
-    pub async fn events(&self, every: Duration) -> Result<Events> {
+    pub async fn events(&self, every: Duration) -> Result<Response<Incoming>> {
         let Peer::Http(client, _, way) = self else {
             bail!("plain TCP has no event stream");
         };
         let path = format!("events/{}", every.as_millis());
         let request = Request::get(uri(*way, &path)?).body(Body::empty())?;
-        Ok(Events::new(client.send(request).await?))
+        Ok(client.send(request).await?)
     }
 
     pub fn way(&self) -> Way {
