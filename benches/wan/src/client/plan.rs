@@ -23,12 +23,13 @@ pub enum Class {
     Burst,
 }
 
-/// Of a hundred requests so many are of the class, and of sizes from and to that.
+/// Of a thousand requests so many are of the class, and of sizes from and to that. It
+/// is what a few connections without BBR can carry at 2 % loss: 11 Mbit/s.
 const MIX: [(Class, u32, u64, u64); 4] = [
-    (Class::Small, 70, 200, 4 << 10),
-    (Class::Middle, 22, 16 << 10, 256 << 10),
-    (Class::Large, 2, 1 << 20, 10_000_000),
-    (Class::Upload, 6, 16 << 10, 1 << 20),
+    (Class::Small, 825, 200, 4 << 10),
+    (Class::Middle, 130, 16 << 10, 128 << 10),
+    (Class::Large, 5, 1 << 20, 10_000_000),
+    (Class::Upload, 40, 16 << 10, 256 << 10),
 ];
 
 pub struct Request {
@@ -124,17 +125,14 @@ mod tests {
         let requests = plan(1, MINUTE * 10);
         let others = requests.len() - count(&requests, Class::Burst);
         for (class, share, ..) in MIX {
-            let percent = 100 * count(&requests, class) / others;
-            assert!(
-                (share as usize).abs_diff(percent) <= 1,
-                "{class:?}: {percent}"
-            );
+            let found = 1000 * count(&requests, class) / others;
+            assert!((share as usize).abs_diff(found) <= 10, "{class:?}: {found}");
         }
     }
 
     #[test]
     fn sizes_are_from_200_bytes_to_10_megabytes() {
-        let requests = plan(1, MINUTE * 10);
+        let requests = plan(1, MINUTE * 60);
         let sizes = || requests.iter().map(|request| request.bytes);
         assert!((200..220).contains(&sizes().min().unwrap()));
         assert!((9_000_000..=10_000_000).contains(&sizes().max().unwrap()));
