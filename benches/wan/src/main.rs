@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod scenario;
 mod server;
+mod stamps;
 mod tls;
 mod way;
 
@@ -25,7 +26,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::conditions::{Conditions, Congestion};
 use self::report::Report;
-use self::scenario::{SCENARIOS, Scenario};
+use self::scenario::{SCENARIOS, Scenario, Shape};
 use self::way::Way;
 
 /// Measures tcpchan and its peers over an emulated long link
@@ -68,11 +69,14 @@ struct Bench {
     #[arg(long)]
     rtt: Option<u64>,
     /// Rate in each direction, in Mbit/s; 0 is no limit
-    #[arg(long, default_value_t = 200)]
-    rate: u64,
+    #[arg(long)]
+    rate: Option<u64>,
     /// Queue before the rate limiter, in milliseconds
-    #[arg(long, default_value_t = 40)]
-    queue: u64,
+    #[arg(long)]
+    queue: Option<u64>,
+    /// How long each stage lasts of a scenario that has some, in seconds
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    stage: Option<u64>,
     /// Of the loss and the jitter
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -157,7 +161,8 @@ impl Bench {
         let rounds = self.rounds.unwrap_or(scenario.rounds);
         let ways = scenario.ways(&self.ways);
         let ways = ways.filter(|way| way.kind.differs_under(conditions.congestion));
-        let measure = |way| run::measure(scenario, way, conditions.clone(), rounds);
+        let stage = self.stage.unwrap_or(scenario.stage);
+        let measure = |way| run::measure(scenario, way, conditions.clone(), rounds, stage);
         if !scenario.is_idle() {
             return ways.map(measure).try_for_each(|measured| {
                 report.add(measured?);
@@ -190,17 +195,35 @@ impl Bench {
             if self.cc.is_some_and(|only| only != *congestion) {
                 continue;
             }
-            all.extend(losses.iter().map(|loss| Conditions {
-                round_trip: Duration::from_millis(self.rtt.unwrap_or(scenario.rtt_ms)),
-                jitter: Duration::from_millis(scenario.jitter_ms),
-                rate: self.rate * 1_000_000,
-                queue: Duration::from_millis(self.queue),
-                loss: *loss,
-                congestion: *congestion,
-                seed: self.seed,
-            }));
+            for shape in self.shapes(scenario) {
+                all.extend(losses.iter().map(|loss| Conditions {
+                    round_trip: Duration::from_millis(shape.rtt_ms),
+                    jitter: Duration::from_millis(scenario.jitter_ms),
+                    rate: shape.rate * 1_000_000,
+                    queue: Duration::from_millis(shape.queue_ms),
+                    loss: *loss,
+                    congestion: *congestion,
+                    seed: self.seed,
+                }));
+            }
         }
         all
+    }
+
+    /// The scenario's links as they were asked for, each once.
+    fn shapes(&self, scenario: &Scenario) -> Vec<Shape> {
+        let asked = scenario.shapes.iter().map(|shape| Shape {
+            rate: self.rate.unwrap_or(shape.rate),
+            rtt_ms: self.rtt.unwrap_or(shape.rtt_ms),
+            queue_ms: self.queue.unwrap_or(shape.queue_ms),
+        });
+        let mut shapes: Vec<Shape> = Vec::new();
+        for shape in asked {
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        shapes
     }
 
     fn render(&self) -> Result<()> {

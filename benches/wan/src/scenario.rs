@@ -13,11 +13,23 @@ pub struct Scenario {
     /// The link's losses to run it with.
     pub losses: &'static [f64],
     pub jitter_ms: u64,
-    pub rtt_ms: u64,
+    /// The links to run it on.
+    pub shapes: &'static [Shape],
+    /// How long each of its stages lasts, in seconds, if it has some.
+    pub stage: u64,
     /// The ways to run it for unless others are asked for; `None` for all.
     pub ways: Option<&'static [Kind]>,
     /// Those to run over TLS too.
     pub tls: &'static [Kind],
+}
+
+/// A link without its conditions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Mbit/s in each direction; 0 is no limit.
+    pub rate: u64,
+    pub rtt_ms: u64,
+    pub queue_ms: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +50,10 @@ pub enum Work {
     BothWays { bytes: u64 },
     /// A stream of requests on a link that turns lossy and recovers.
     Recovers { loss: f64 },
+    /// Requests of all sizes on a link that turns lossy, and an event stream.
+    Mixed,
+    /// So many downloads at once, again and again, in each of the stages.
+    Downloads { counts: &'static [usize] },
     /// A GET on a client that keeps so many connections or channels, and on one
     /// that keeps one.
     KeptGet { count: usize, bytes: u64 },
@@ -98,6 +114,15 @@ const BESIDE: &[Kind] = &[
     Kind::H1Pool,
     Kind::H2Large,
     Kind::Quic,
+];
+
+/// What decides how many connections there are, and peers of both kinds.
+const POOLS: &[Kind] = &[
+    Kind::Tcpchan,
+    Kind::TcpchanPooled,
+    Kind::TcpchanSystem,
+    Kind::H1Pool,
+    Kind::H2Large,
 ];
 
 /// And what differs for bursts.
@@ -246,7 +271,35 @@ pub const SCENARIOS: &[Scenario] = &[
         1,
     ),
     Scenario {
-        rtt_ms: 200,
+        stage: 30,
+        shapes: &[rtt(160)],
+        ways: Some(POOLS),
+        ..scenario(
+            "mixed",
+            "50 requests a second, 200 B to 10 MB, bursts, an event stream; clean, lossy, clean",
+            Work::Mixed,
+            1,
+        )
+    },
+    Scenario {
+        shapes: &[
+            shape(1, 80, 240), // 20 packets
+            shape(5, 80, 80),
+            shape(20, 200, 40),
+            shape(50, 20, 40),
+        ],
+        ways: Some(&[Kind::Tcpchan, Kind::TcpchanSystem, Kind::TcpchanOne]),
+        ..scenario(
+            "links",
+            "one, four and twenty downloads at a time on slower links, clean",
+            Work::Downloads {
+                counts: &[1, 4, 20],
+            },
+            1,
+        )
+    },
+    Scenario {
+        shapes: &[rtt(200)],
         ..scenario(
             "longer",
             "GETs at a round trip of 200 ms, that was 20 ms at first",
@@ -255,7 +308,7 @@ pub const SCENARIOS: &[Scenario] = &[
         )
     },
     Scenario {
-        rtt_ms: 20,
+        shapes: &[rtt(20)],
         ..scenario(
             "shorter",
             "GETs at a round trip of 20 ms, that was 200 ms at first",
@@ -283,9 +336,23 @@ const fn scenario(name: &'static str, about: &'static str, work: Work, rounds: u
         rounds,
         losses: &[0.0],
         jitter_ms: 0,
-        rtt_ms: 80,
+        shapes: const { &[rtt(80)] },
+        stage: 8,
         ways: Some(MAIN),
         tls: &[],
+    }
+}
+
+/// Of the round trip that is given, as most scenarios have it.
+const fn rtt(rtt_ms: u64) -> Shape {
+    shape(200, rtt_ms, 40)
+}
+
+const fn shape(rate: u64, rtt_ms: u64, queue_ms: u64) -> Shape {
+    Shape {
+        rate,
+        rtt_ms,
+        queue_ms,
     }
 }
 

@@ -1,8 +1,9 @@
 //! A client of one way, that has no connection yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use axum::body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -67,6 +68,22 @@ impl Peer {
                 stream.get_mut().write_u64(length).await?;
                 plain::receive(stream, length).await
             }
+        }
+    }
+
+    /// A stream that has an event after each such time.
+    pub async fn events(&self, every: Duration) -> Result<Response<Incoming>> {
+        let Peer::Http(client, _, way) = self else {
+            bail!("plain TCP has no event stream");
+        };
+        let path = format!("events/{}", every.as_millis());
+        let request = Request::get(uri(*way, &path)?).body(Body::empty())?;
+        Ok(client.send(request).await?)
+    }
+
+    pub fn way(&self) -> Way {
+        match self {
+            Peer::Http(.., way) | Peer::Tcp(_, way) => *way,
         }
     }
 

@@ -8,8 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::changes::changes;
+use super::downloads::downloads;
 use super::kept::kept;
 use super::link::{datagrams, link};
+use super::mixed::mixed;
 use super::{Event, Peer, Sample, tell};
 use crate::scenario::{SMALL, Work};
 
@@ -18,8 +20,14 @@ fn repeats(bytes: u64) -> usize {
     if bytes > 2 << 20 { 2 } else { 5 }
 }
 
-/// `new` makes a client that has no connection yet.
-pub async fn round(work: Work, new: impl Fn() -> Result<Peer>) -> Result<()> {
+/// `new` makes a client that has no connection yet. The link has a `rate`, in
+/// Mbit/s, and a stage is so long.
+pub async fn round(
+    work: Work,
+    rate: u64,
+    stage: Duration,
+    new: impl Fn() -> Result<Peer>,
+) -> Result<()> {
     let peer = new()?;
     match work {
         Work::Gets { count, bytes } => cold_and_warm(count, bytes, || get(&peer, bytes)).await,
@@ -50,6 +58,8 @@ pub async fn round(work: Work, new: impl Fn() -> Result<Peer>) -> Result<()> {
         Work::Beside { bytes } => beside(&peer, bytes).await,
         Work::BothWays { bytes } => both_ways(&peer, bytes).await,
         Work::Recovers { loss } => recovers(&peer, loss).await,
+        Work::Mixed => mixed(&peer, stage).await,
+        Work::Downloads { counts } => downloads(new, counts, rate, stage).await,
         Work::Changes { from_ms } => changes(new, Duration::from_millis(from_ms)).await,
         Work::Link => link(&peer).await,
         Work::Datagrams => datagrams().await,
@@ -136,6 +146,7 @@ async fn beside_transfers(peer: &Peer, bytes: u64, transfers: Vec<(&str, Transfe
             latencies: vec![wall],
             wall,
             bytes,
+            ..Sample::default()
         }))?;
     }
     Ok(())
@@ -208,5 +219,6 @@ pub fn sample(phase: &str, latencies: Vec<f64>, start: Instant, bytes: u64) -> R
         latencies,
         wall: start.elapsed().as_secs_f64(),
         bytes,
+        ..Sample::default()
     }))
 }

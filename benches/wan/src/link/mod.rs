@@ -80,6 +80,12 @@ impl Link {
         }
     }
 
+    /// Packets that the full queues have dropped until now.
+    pub fn queue_drops(&self) -> u64 {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| line.counts().queue_drops).sum()
+    }
+
     /// Ends the link and says how well it kept its conditions.
     pub fn finish(mut self) -> Result<Accuracy> {
         // The devices go with the thread.

@@ -2,13 +2,16 @@
 
 use std::fmt::Write;
 
-use super::{Phase, Run};
+use super::{Phase, Run, stages};
 
 pub fn render(runs: &[Run]) -> String {
     let mut text = String::new();
     for table in runs.chunk_by(|a, b| a.title() == b.title()) {
         // Writing to a string can't fail.
-        let _ = write_table(&mut text, table);
+        let _ = match table.iter().any(Run::has_stages) {
+            true => stages::write_tables(&mut text, table),
+            false => write_table(&mut text, table),
+        };
     }
     let _ = write_accuracy(&mut text, runs);
     text

@@ -2,6 +2,7 @@
 
 mod markdown;
 mod plot;
+mod stages;
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::{DATAGRAMS, Sample};
 use crate::conditions::Conditions;
 use crate::link::Accuracy;
-use crate::run::Measured;
+use crate::run::{Measured, Stage};
 use crate::scenario;
 use crate::way::Way;
 
@@ -29,6 +30,8 @@ pub struct Run {
     way: Way,
     conditions: Conditions,
     phases: Vec<Phase>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<Stage>,
     failure: Option<String>,
     accuracy: Accuracy,
 }
@@ -42,6 +45,8 @@ pub struct Phase {
     rounds: usize,
     /// Of all rounds.
     requests: usize,
+    #[serde(default)]
+    failed: usize,
     /// The median over the rounds of when all was done, in round trips.
     done: f64,
     /// The median over the rounds.
@@ -97,6 +102,7 @@ impl Run {
         };
         Run {
             phases: names.into_iter().map(of).collect(),
+            stages: measured.stages,
             scenario: measured.scenario.name.into(),
             about: measured.scenario.about.into(),
             way: measured.way,
@@ -106,14 +112,30 @@ impl Run {
         }
     }
 
+    fn has_stages(&self) -> bool {
+        !self.stages.is_empty()
+    }
+
+    /// Its link, where it is another than most scenarios'.
+    fn link(&self) -> String {
+        let (ours, most) = (&self.conditions, Conditions::default());
+        if (ours.rate, ours.round_trip) == (most.rate, most.round_trip) {
+            return String::new();
+        }
+        let (rate, time) = (ours.rate / 1_000_000, ours.round_trip.as_millis());
+        format!(" {rate} Mbit/s, {time} ms,")
+    }
+
     /// The title of the table that it belongs to.
     fn title(&self) -> String {
         let conditions = &self.conditions;
         let loss = conditions.loss * 100.0;
         let congestion = conditions.congestion.name();
         format!(
-            "{}: {}; {congestion}, {loss} % loss",
-            self.scenario, self.about
+            "{}: {};{} {congestion}, {loss} % loss",
+            self.scenario,
+            self.about,
+            self.link()
         )
     }
 }
@@ -130,6 +152,7 @@ impl Phase {
             p99: quantile(&latencies, 0.99),
             rounds: samples.len(),
             requests: latencies.len(),
+            failed: samples.iter().map(|sample| sample.failed).sum(),
             done: quantile(&done, 0.5),
             mbit_per_second: quantile(&sorted(samples.iter().map(rate)), 0.5),
         }

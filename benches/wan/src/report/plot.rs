@@ -21,7 +21,11 @@ const COLOURS: [RGBColor; 4] = [
 ];
 
 pub fn draw(runs: &[Run], path: &Path) -> Result<()> {
-    let panels: Vec<_> = runs.chunk_by(|a, b| a.title() == b.title()).collect();
+    let panels = runs.chunk_by(|a, b| a.title() == b.title());
+    // Those with stages have too many figures for a panel.
+    let panels: Vec<_> = panels
+        .filter(|runs| !runs.iter().any(Run::has_stages))
+        .collect();
     let rows = panels.len().div_ceil(COLUMNS).max(1);
     let size = (PANEL.0 * COLUMNS as u32, PANEL.1 * rows as u32);
     let whole = SVGBackend::new(path, size).into_drawing_area();

@@ -1,5 +1,7 @@
 //! The axum application that every way calls.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request};
@@ -9,16 +11,22 @@ use axum::routing::{get, post};
 use futures_util::TryStreamExt;
 
 use crate::payload::{self, Check};
+use crate::stamps;
 
 pub fn app() -> Router {
     Router::new()
         .route("/bytes/{length}", get(bytes))
+        .route("/events/{milliseconds}", get(events))
         .route("/upload", post(upload))
 }
 
 async fn bytes(Path(length): Path<u64>) -> impl IntoResponse {
     let body = Body::from_stream(payload::stream(length));
     ([(header::CONTENT_LENGTH, length)], body)
+}
+
+async fn events(Path(milliseconds): Path<u64>) -> Body {
+    Body::from_stream(stamps::stream(Duration::from_millis(milliseconds)))
 }
 
 /// Answers with the count of the bytes, if they are the right ones.
