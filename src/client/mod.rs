@@ -16,26 +16,18 @@
 //! avoids HTTP/1's race between the last moment of an idle connection and the
 //! next request on it, for which no error can say whether it was done.
 
-mod choice;
 mod config;
 mod connection;
-mod dial;
 mod error;
-mod hold;
 mod layer;
 mod multiplex;
 mod pool;
-mod queue;
 #[cfg(feature = "requests")]
 mod requests;
 mod retry;
 #[cfg(feature = "retry")]
 mod retry_policy;
-mod slot;
-mod spread;
-mod state;
 mod stats;
-mod target;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Waker};
+#[cfg(feature = "client")]
+use std::time::Duration;
 use std::time::Instant;
 
 use tokio::task::coop::has_budget_remaining;
@@ -33,6 +35,9 @@ pub(super) struct Shared {
     alone: AtomicBool,
     pub acceptable: Notify,
     pub openable: Notify,
+    /// Woken with those who wait for `openable`.
+    #[cfg(feature = "client")]
+    pub watcher: std::sync::OnceLock<Waker>,
     /// Where the task runs.
     pub place: Place,
     #[cfg(feature = "client")]
@@ -51,7 +56,8 @@ pub(super) struct Inner {
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
-    woken: bool,
+    /// Since when the task has been woken and was not run.
+    woken: Option<Instant>,
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
     /// How many of those have learned of the end.
@@ -90,7 +96,7 @@ impl Shared {
                 armed: now(),
                 closing: false,
                 task: None,
-                woken: false,
+                woken: None,
                 wakers: Vec::new(),
                 told: 0,
                 #[cfg(feature = "server")]
@@ -102,6 +108,8 @@ impl Shared {
             alone: AtomicBool::new(true),
             acceptable: Notify::new(),
             openable: Notify::new(),
+            #[cfg(feature = "client")]
+            watcher: Default::default(),
             place: Place::here(),
             #[cfg(feature = "client")]
             told: Default::default(),
@@ -203,7 +211,7 @@ impl Shared {
             self.acceptable.notify_waiters();
         }
         if std::mem::take(&mut wake.openable) {
-            self.openable.notify_waiters();
+            self.notify_openable();
         }
         for waker in wake.wakers.drain(..) {
             waker.wake();
@@ -213,6 +221,29 @@ impl Shared {
             let inner = self.lock();
             (inner.core.stats(), inner.core.error().cloned())
         });
+    }
+
+    /// Wakes those who wait for what [`Connection::changed`] tells.
+    ///
+    /// [`Connection::changed`]: super::Connection::changed
+    pub fn notify_openable(&self) {
+        self.openable.notify_waiters();
+        #[cfg(feature = "client")]
+        if let Some(watcher) = self.watcher.get() {
+            watcher.wake_by_ref();
+        }
+    }
+
+    /// Ends the connection in the place of its task, which is not run, and wakes whoever waits for it.
+    #[cfg(feature = "client")]
+    pub fn abandon(&self) {
+        let mut wake = Wake::default();
+        let mut inner = self.lock();
+        inner.core.abandon();
+        inner.dispatch(&mut wake);
+        while inner.dispatch_ends(&mut wake) {}
+        drop(inner);
+        self.wake(&mut wake);
     }
 
     /// Notes for how many channels the last input was: up to two (one that
@@ -267,6 +298,9 @@ impl Sender<'_> {
         let mut wake = Wake::default();
         inner.dispatch(&mut wake);
         let more = inner.core.wants_transmit() || inner.is_due_sooner();
+        if more {
+            inner.woken.get_or_insert_with(self::now);
+        }
         drop(inner);
         self.transport.note_at_once();
         let some = !self.transport.is_idle();
@@ -394,16 +428,27 @@ impl Inner {
     /// would call it before others have had their turn.
     #[must_use]
     pub fn register_task(&mut self, waker: &Waker) -> Option<Waker> {
-        self.woken = self.core.error().is_some();
+        self.woken = self.core.error().map(|_| self.armed);
         register(&mut self.task, waker)
     }
 
     /// The task's waker, unless it was woken already.
     pub fn task_to_wake(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.woken, true) {
-            true => None,
-            false => self.task.clone(),
+        match self.woken {
+            Some(_) => None,
+            None => {
+                self.woken = Some(now());
+                self.task.clone()
+            }
         }
+    }
+
+    /// How long the task has had something to do and was not run: its runtime is busy,
+    /// or nobody runs it.
+    #[cfg(feature = "client")]
+    pub fn overdue(&self, now: Instant) -> Duration {
+        let due = self.woken.map_or(self.armed, |woken| woken.min(self.armed));
+        now.saturating_duration_since(due)
     }
 }
 
