@@ -379,7 +379,7 @@ impl<L: Link> State<L> {
         let stalls = carries.then(|| now + self.settings.dead / 2);
         let times = pooled.chain(drains).chain(dials).chain(surplus);
         let times = times.chain(stalls).chain([idle]);
-        times.map(|at| at.max(now)).min()
+        times.filter(|at| *at > now).min()
     }
 
     pub fn error(&self) -> Option<ConnectError> {
