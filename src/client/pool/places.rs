@@ -35,12 +35,6 @@ impl<T> Places<T> {
         place.waker.take()
     }
 
-    #[must_use]
-    pub fn wake_all(&mut self) -> Vec<Waker> {
-        let places = self.0.values_mut();
-        places.filter_map(|place| place.waker.take()).collect()
-    }
-
     /// The answer, whose place is gone with it, or else the waker is kept; and what was
     /// kept before.
     #[must_use]

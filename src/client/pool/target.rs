@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Wake, Waker};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::Settings;
 use super::dial::Dial;
@@ -23,10 +22,6 @@ use super::waiters::WaiterId;
 use crate::client::error::ConnectError;
 use crate::client::stats::TargetStats;
 use crate::driver::{Channel, Connection};
-
-/// How much later than the keeper the first of those who wait looks by itself: the
-/// keeper's runtime may not be run.
-const BEHIND: Duration = Duration::from_millis(10);
 
 pub(in crate::client) struct Target {
     pub id: u64,
@@ -44,10 +39,8 @@ struct Inner {
     callers: Places<Channel>,
     prewarms: Places<()>,
     dials: BTreeMap<u64, AbortHandle>,
-    /// When the keeper looks next.
+    /// When a keeper looks next.
     armed: Option<Instant>,
-    /// A dial was lost with its runtime: whoever is woken looks, on one that lives.
-    lost: bool,
 }
 
 impl Target {
@@ -71,7 +64,6 @@ impl Target {
                 prewarms: Places::default(),
                 dials: BTreeMap::new(),
                 armed: None,
-                lost: false,
             }),
             watcher: Waker::from(Arc::new(Watcher(target.clone()))),
         })
@@ -100,7 +92,7 @@ impl Target {
         woken.into_iter().for_each(Waker::wake);
         rest.into_iter().for_each(|action| self.run(action));
         if let Some(next) = next {
-            self.arm(next.into(), now);
+            self.arm(next.into());
         }
         value
     }
@@ -115,12 +107,11 @@ impl Target {
         }
     }
 
-    /// Has the keeper look at that time, if it would look later.
-    fn arm(self: &Arc<Self>, at: Instant, now: Instant) {
+    /// Has a keeper look at that time, if none would sooner.
+    fn arm(self: &Arc<Self>, at: Instant) {
         let mut inner = self.lock();
         let before = inner.armed;
-        let late = before.is_some_and(|armed| now > armed + self.settings.late);
-        if before.is_some_and(|armed| armed <= at) && !late {
+        if before.is_some_and(|armed| armed <= at) {
             return;
         }
         inner.armed = Some(at);
@@ -130,7 +121,7 @@ impl Target {
         }
     }
 
-    /// The keeper looks, if it is for this time; whether nothing is left.
+    /// A keeper looks, if it is for this time; whether nothing is left.
     pub fn keep(self: &Arc<Self>, at: Instant) -> bool {
         let mut inner = self.lock();
         if inner.armed != Some(at) {
@@ -179,8 +170,8 @@ impl Target {
         });
     }
 
-    /// A dial ended with its runtime. What it was for is done on the runtime of whoever
-    /// waits.
+    /// A dial ended with its runtime. What it was for is done on another that has
+    /// callers.
     pub fn dial_lost(self: &Arc<Self>, id: u64) {
         if self.settings.runtime.is_some() {
             let error = "the runtime for connections was shut down";
@@ -189,11 +180,8 @@ impl Target {
         let mut inner = self.lock();
         inner.dials.remove(&id);
         inner.state.dial_lost(id);
-        inner.lost = true;
-        let mut woken = inner.callers.wake_all();
-        woken.extend(inner.prewarms.wake_all());
         drop(inner);
-        woken.into_iter().for_each(Waker::wake);
+        self.arm(Instant::now());
     }
 
     /// A channel, for which the caller waits if it must. Cancel safe: a caller
@@ -234,14 +222,18 @@ impl Target {
         wait: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
         let within = self.settings.pool.open_timeout;
-        match timeout(within, wait).await {
+        let wait = timeout(within, async {
+            if let Some(targets) = self.targets.upgrade() {
+                targets.keep_here();
+            }
+            wait.await
+        });
+        match wait.await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::timeout(within, self.lock().state.error())),
         }
     }
 
-    /// Waits for an answer. Those who wait look by themselves, too, though seldom: the
-    /// keeper may be on a runtime that is not run.
     async fn answer<T>(
         self: &Arc<Self>,
         id: WaiterId,
@@ -252,22 +244,7 @@ impl Target {
             id,
             places,
         };
-        loop {
-            let next = self.next_look(id);
-            let answered = poll_fn(|cx| place.poll(cx.waker()));
-            match timeout_at(next, answered).await {
-                Ok(answer) => return answer,
-                Err(_) => self.with(|inner, now| inner.state.look(now)),
-            }
-        }
-    }
-
-    fn next_look(&self, id: WaiterId) -> Instant {
-        let now = Instant::now();
-        let seldom = now + self.settings.late / 4;
-        let inner = self.lock();
-        let armed = inner.armed.filter(|_| inner.state.waiters.is_first(id));
-        armed.map_or(seldom, |at| seldom.min(at.max(now) + BEHIND))
+        poll_fn(|cx| place.poll(cx.waker())).await
     }
 
     pub fn stats(&self) -> TargetStats {
@@ -305,8 +282,7 @@ impl Wake for Watcher {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(target) = self.0.upgrade() {
-            let now = Instant::now();
-            target.arm(now, now);
+            target.arm(Instant::now());
         }
     }
 }
@@ -320,9 +296,6 @@ struct Place<'a, T> {
 
 impl<T> Place<'_, T> {
     fn poll(&self, waker: &Waker) -> Poll<Result<T, ConnectError>> {
-        if std::mem::take(&mut self.target.lock().lost) {
-            self.target.with(|inner, now| inner.state.look(now));
-        }
         let mut inner = self.target.lock();
         let (answer, old) = (self.places)(&mut inner).poll(self.id, waker);
         drop(inner);

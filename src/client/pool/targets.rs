@@ -1,13 +1,13 @@
-//! The targets of a connector, and the task that looks at them when it is time.
+//! The targets of a connector, and the tasks that look at them when it is time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
 use super::dial::Dial;
@@ -16,13 +16,14 @@ use crate::client::stats::TargetStats;
 
 pub(super) type Key = (Option<Scheme>, Option<Authority>);
 
-/// Targets that the keeper looks at before it lets others run.
+/// Targets that a keeper looks at before it lets others run.
 const AT_ONCE: usize = 32;
 
 pub(in crate::client) struct Targets {
     pub settings: Arc<Settings>,
     map: Mutex<Map>,
     schedule: Mutex<Schedule>,
+    /// A target is to be looked at sooner.
     changed: Arc<Notify>,
 }
 
@@ -35,18 +36,15 @@ struct Map {
 #[derive(Default)]
 struct Schedule {
     queue: BTreeMap<(Instant, u64), Weak<Target>>,
-    /// The keeper that runs: one that comes after it takes its place.
-    keeper: Option<u64>,
-    keepers: u64,
+    /// The runtimes that have a keeper.
+    keepers: Vec<Id>,
 }
 
-/// What the keeper does next.
+/// What a keeper does next.
 enum Next {
     /// Others run, then there is more.
     More,
     At(Option<Instant>),
-    /// Another has taken its place.
-    Nothing,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,41 +91,44 @@ impl Targets {
         target.map(|target| target.stats())
     }
 
-    /// Has the keeper look at a target at this time instead of another. Starts one where
-    /// none runs, or the one that there is does not come to its work.
-    pub(super) fn schedule(self: &Arc<Self>, target: &Arc<Target>, not: Option<Instant>, at: Instant) {
+    /// Has a keeper run on this runtime. Each runtime with callers has one, so that what
+    /// is due for them is done though other runtimes end or are not run.
+    pub(super) fn keep_here(self: &Arc<Self>) {
+        let runtime = self.settings.runtime.clone();
+        let runtime = runtime.unwrap_or_else(Handle::current);
         let mut schedule = lock(&self.schedule);
-        if let Some(not) = not {
-            schedule.queue.remove(&(not, target.id));
+        if schedule.keepers.contains(&runtime.id()) {
+            return;
         }
-        schedule.queue.insert((at, target.id), Arc::downgrade(target));
-        let first = schedule.queue.keys().next().map(|(at, _)| *at);
-        let late = first.is_some_and(|first| Instant::now() > first + self.settings.late)
-            || not.is_some_and(|not| Instant::now() > not + self.settings.late);
-        let needed = schedule.keeper.is_none() || late;
-        let runtime = needed.then(|| self.settings.runtime.clone().or(Handle::try_current().ok()));
-        let Some(runtime) = runtime.flatten() else {
-            drop(schedule);
-            return self.changed.notify_one();
-        };
-        schedule.keepers += 1;
-        let id = schedule.keepers;
-        schedule.keeper = Some(id);
+        schedule.keepers.push(runtime.id());
         drop(schedule);
         let keeper = Keeper {
             targets: Arc::downgrade(self),
-            id,
+            runtime: runtime.id(),
         };
         runtime.spawn(keeper.run(self.changed.clone()));
     }
 
+    /// Has a target looked at at this time, instead of another.
+    pub(super) fn schedule(&self, target: &Arc<Target>, before: Option<Instant>, at: Instant) {
+        let mut schedule = lock(&self.schedule);
+        if let Some(before) = before {
+            schedule.queue.remove(&(before, target.id));
+        }
+        let weak = Arc::downgrade(target);
+        schedule.queue.insert((at, target.id), weak);
+        let first = schedule.queue.first_key_value();
+        let sooner = first.is_some_and(|((first, _), _)| *first == at);
+        drop(schedule);
+        if sooner {
+            self.changed.notify_waiters();
+        }
+    }
+
     /// Looks at the targets for which it is time.
-    fn keep(&self, keeper: u64) -> Next {
+    fn keep(&self) -> Next {
         for _ in 0..AT_ONCE {
             let mut schedule = lock(&self.schedule);
-            if schedule.keeper != Some(keeper) {
-                return Next::Nothing;
-            }
             let Some(entry) = schedule.queue.first_entry() else {
                 return Next::At(None);
             };
@@ -159,33 +160,27 @@ impl Targets {
 
 impl Drop for Targets {
     fn drop(&mut self) {
-        self.changed.notify_one();
+        self.changed.notify_waiters();
     }
 }
 
-/// The task that looks at the targets when it is time. It is no caller's: where it ends
-/// with its runtime, the next caller starts another.
+/// The task that looks at the targets when it is time, on one runtime.
 struct Keeper {
     targets: Weak<Targets>,
-    id: u64,
+    runtime: Id,
 }
 
 impl Keeper {
     async fn run(self, changed: Arc<Notify>) {
         loop {
-            let Some(next) = self.targets.upgrade().map(|targets| targets.keep(self.id)) else {
+            let changed = changed.notified();
+            let Some(next) = self.targets.upgrade().map(|targets| targets.keep()) else {
                 return;
             };
             match next {
                 Next::More => tokio::task::yield_now().await,
-                Next::Nothing => return changed.notify_one(), // it was for the other
-                Next::At(None) => changed.notified().await,
-                Next::At(Some(at)) => {
-                    tokio::select! {
-                        () = sleep_until(at) => {}
-                        () = changed.notified() => {}
-                    }
-                }
+                Next::At(None) => changed.await,
+                Next::At(Some(at)) => _ = timeout_at(at, changed).await,
             }
         }
     }
@@ -195,9 +190,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         if let Some(targets) = self.targets.upgrade() {
             let mut schedule = lock(&targets.schedule);
-            if schedule.keeper == Some(self.id) {
-                schedule.keeper = None;
-            }
+            schedule.keepers.retain(|runtime| *runtime != self.runtime);
         }
     }
 }

@@ -47,10 +47,6 @@ impl Waiters {
         self.prewarms.remove(&id);
     }
 
-    pub fn is_first(&self, id: WaiterId) -> bool {
-        self.callers.front() == Some(&id)
-    }
-
     /// A connection is up, and so many more are about to be: the callers are shared.
     pub fn share_with(&mut self, others: usize) {
         let unshared = self.callers.len().saturating_sub(self.share);
