@@ -305,7 +305,7 @@ fn simulate(seed: u64) -> Trace {
 #[test]
 fn calls_end_whole_or_in_an_error_and_nothing_is_left() {
     let mut ends = [0; 3];
-    seeds::each(SEEDS, "simulation_pool", |seed| {
+    seeds::each(SEEDS, "--test simulation_pool", |seed| {
         for (_, end) in simulate(seed) {
             ends[KINDS.iter().position(|kind| *kind == end).expect("one")] += 1;
         }

@@ -17,6 +17,8 @@ mod outlier;
 mod places;
 mod pooled;
 mod select;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod target;
 mod targets;
