@@ -25,6 +25,8 @@ pub(super) struct Asked {
     pub behind_slow_dial: usize,
     /// Connections that are to be there before they are needed.
     pub prewarm: usize,
+    /// Connections that loss asks for.
+    pub loss: usize,
     /// No connection has been good since the last failure, so it is one at a time.
     pub failing: bool,
 }
@@ -50,7 +52,7 @@ impl Demand {
         self.most = self.most.max(needed);
         let fresh = views.iter().filter(|view| view.is_fresh()).count();
         let there = views.iter().any(|view| view.is_fresh() && view.greeted);
-        let ahead = pool.least.max(asked.prewarm.min(pool.most));
+        let ahead = pool.least.max(asked.prewarm).max(asked.loss);
         match (asked.caller, asked.failing) {
             (true, false) => {
                 let more = usize::from(!has_free(views, fresh, pool));
@@ -103,7 +105,7 @@ fn needed(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
         waiting => fresh().count() + waiting.div_ceil(CALLERS_EACH),
     };
     let load = for_load(fresh(), asked.caller, pool);
-    load.max(beside).max(for_waiting).max(asked.prewarm)
+    load.max(beside).max(for_waiting).max(asked.prewarm).max(asked.loss)
 }
 
 /// How many connections would carry the channels that there are.

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::client::ConnectError;
 use crate::driver::{Channel, Connection, Look};
-use crate::proto::ConnectionError;
+use crate::proto::{ConnectionError, HeldUp};
+
+/// Below it a connection is not found to be throughput-limited.
+const LEAST_ROUND: Duration = Duration::from_millis(20);
 
 /// A connection, as the pool knows it.
 pub(super) trait Link: Clone {
@@ -39,6 +42,8 @@ pub(super) struct Seen {
     pub heard: Instant,
     /// A transfer fills a direction.
     pub saturated: bool,
+    /// When the transport was last found to hold it back, and at what rate.
+    pub held_up: Option<HeldUp>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +86,8 @@ impl Link for Connection {
             rtt: stats.rtt,
             heard: stats.heard,
             saturated: stats.filled,
+            // Loss on shorter links is repaired before it is noticed.
+            held_up: stats.held_up.filter(|_| stats.min_rtt >= Some(LEAST_ROUND)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`state`] is the pool of one target: a state machine that is given the time, asks
 //! its connections how they are, and returns actions. Each of its parts owns what it
 //! decides on: [`pooled`] and [`outlier`] what is known of a connection, [`select`]
-//! which gets a channel, [`demand`] how many there should be, [`dials`] when the next
+//! which gets a channel, [`demand`] and [`loss`] how many there should be, [`dials`] when the next
 //! may begin, [`waiters`] who is served next. [`simulation`] drives it from seeds.
 //! [`target`] runs its actions, [`targets`] has all targets and the task that wakes
 //! them.
@@ -13,6 +13,7 @@ mod dial;
 mod dialling;
 mod dials;
 mod link;
+mod loss;
 mod outlier;
 mod places;
 mod pooled;

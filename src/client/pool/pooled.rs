@@ -73,6 +73,7 @@ impl<L: Link> Pooled<L> {
             heard: seen.heard,
             owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
             saturated: seen.saturated,
+            held_up: seen.held_up,
         }
     }
 

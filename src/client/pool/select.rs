@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use crate::proto::HeldUp;
+
 /// Below it, differences between round-trip times are chance.
 const FLOOR: Duration = Duration::from_millis(1);
 
@@ -46,6 +48,8 @@ pub(super) struct View {
     pub owes: Duration,
     /// A transfer fills it, so that what is small waits behind it.
     pub saturated: bool,
+    /// When the transport was last found to hold it back, and at what rate.
+    pub held_up: Option<HeldUp>,
 }
 
 impl View {

@@ -94,6 +94,7 @@ impl Link for Fake {
             rtt: one.greeted.then_some(SECOND / 50),
             heard: one.since,
             saturated: false,
+            held_up: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::Settings;
 use super::demand::{Asked, Demand};
 use super::dials::Dials;
 use super::link::{Health, Link};
+use super::loss::Loss;
 use super::pooled::Pooled;
 use super::select::{View, best, worth_keeping};
 use super::waiters::{WaiterId, Waiters};
@@ -59,6 +60,7 @@ pub(super) struct State<L: Link> {
     pub dials: Dials,
     pub waiters: Waiters,
     demand: Demand,
+    loss: Loss,
     /// When a caller last asked for a channel, or had one.
     used: Instant,
     /// A connection has channels.
@@ -76,6 +78,7 @@ impl<L: Link> State<L> {
             dials: Dials::default(),
             waiters: Waiters::default(),
             demand: Demand::new(now),
+            loss: Loss::new(now),
             used: now,
             carries: false,
             next_dial: 0,
@@ -276,6 +279,7 @@ impl<L: Link> State<L> {
             caller: caller || waiting > 0,
             behind_slow_dial: if slow { waiting } else { 0 },
             prewarm: self.waiters.prewarmed(),
+            loss: self.loss.look(&views, self.settings.pool.most, now),
             failing,
         };
         let wanted = self.demand.wanted(&views, asked, &self.settings.pool);
@@ -378,7 +382,7 @@ impl<L: Link> State<L> {
         let carries = self.carries || !self.draining.is_empty();
         let stalls = carries.then(|| now + self.settings.dead / 2);
         let times = pooled.chain(drains).chain(dials).chain(surplus);
-        let times = times.chain(stalls).chain([idle]);
+        let times = times.chain(stalls).chain(self.loss.next()).chain([idle]);
         times.filter(|at| *at > now).min()
     }
 
