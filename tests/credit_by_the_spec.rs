@@ -219,7 +219,9 @@ fn what_two_cores_send_each_other_obeys_every_rule() {
 
 #[test]
 fn an_honest_peer_that_uses_its_rights_to_the_utmost_breaks_no_rule() {
-    seeds::each(WORLDS, "--test credit_by_the_spec", |seed| Peer::new(seed).run());
+    seeds::each(WORLDS, "--test credit_by_the_spec", |seed| {
+        Peer::new(seed).run()
+    });
 }
 
 // W10: what a peer may send.

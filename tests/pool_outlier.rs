@@ -78,7 +78,12 @@ async fn failures(fails: Fails, connections: usize, retries: usize) -> (usize, u
                 }
             });
         }
-        let bad = requests.join_all().await.into_iter().filter(|ok| !ok).count();
+        let bad = requests
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|ok| !ok)
+            .count();
         match round < 13 {
             true => failed.0 += bad,
             false => failed.1 += bad,

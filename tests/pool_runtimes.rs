@@ -139,7 +139,10 @@ fn a_connection_that_nobody_runs_gets_no_channels_after_the_suspect_time() {
     runs.block_on(async {
         let first = timeout(LATE * 3, call(&connector, &uri)).await;
         assert!(first.is_err(), "nobody read the answer");
-        timeout(LATE * 2, call(&connector, &uri)).await.unwrap().unwrap();
+        timeout(LATE * 2, call(&connector, &uri))
+            .await
+            .unwrap()
+            .unwrap();
     });
 }
 

@@ -48,7 +48,7 @@ fn pool() -> PoolConfig {
     let second = Duration::from_secs(1);
     PoolConfig::default()
         .connections(1..=MOST_CONNECTIONS)
-        .and_then(|pool| pool.busy_at(3))
+        .and_then(|pool| pool.target_concurrency(3))
         .and_then(|pool| pool.open_timeout(second * 5))
         .and_then(|pool| pool.idle_timeout(second * 20))
         .and_then(|pool| pool.max_age(Some(second * 30)))

@@ -14,7 +14,8 @@ use crate::driver::{Connection, Tell};
 use crate::observability;
 use crate::socket::find;
 
-pub(in crate::client) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
+pub(in crate::client) type Dialling =
+    Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
 /// A connector and what it is asked for, without their types.
 pub(in crate::client) trait Dial: Send {

@@ -43,7 +43,12 @@ impl Drop for DialGuard {
 }
 
 /// Dials once, not before `start`.
-pub(super) async fn dial(mut guard: DialGuard, dialling: Dialling, start: Instant, within: Duration) {
+pub(super) async fn dial(
+    mut guard: DialGuard,
+    dialling: Dialling,
+    start: Instant,
+    within: Duration,
+) {
     if start > Instant::now() {
         sleep_until(start).await; // a millisecond at least
     }

@@ -71,7 +71,10 @@ impl Dials {
     pub fn siblings(&mut self, began: Instant, now: Instant) -> usize {
         let took = now.saturating_duration_since(began);
         let until = now + took / 2;
-        let expected = self.pending.values().map(|dial| dial.begins() + took + took / 8);
+        let expected = self
+            .pending
+            .values()
+            .map(|dial| dial.begins() + took + took / 8);
         let expected: Vec<Instant> = expected.filter(|at| (now..=until).contains(at)).collect();
         self.settles_at = expected.iter().max().copied();
         expected.len()
@@ -116,11 +119,16 @@ impl Dials {
 
     /// Dials from which a connection may be expected: not those that are late.
     pub fn promising(&self, late: Duration, now: Instant) -> usize {
-        self.pending.values().filter(|dial| now < dial.at + late).count()
+        self.pending
+            .values()
+            .filter(|dial| now < dial.at + late)
+            .count()
     }
 
     pub fn is_slow(&self, now: Instant) -> bool {
-        self.pending.values().any(|dial| dial.slow_at().is_some_and(|at| at <= now))
+        self.pending
+            .values()
+            .any(|dial| dial.slow_at().is_some_and(|at| at <= now))
     }
 
     /// Gives up those that were not over in time, nor failed: nobody runs them.

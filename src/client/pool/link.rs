@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub opened: u64,
     pub answered: u64,
     pub unanswered: u64,
+    /// Bytes, both ways.
+    pub bytes: u64,
     pub rtt: Option<Duration>,
     /// When the peer was last heard.
     pub heard: Instant,
@@ -83,6 +85,7 @@ impl Link for Connection {
             opened: stats.opened,
             answered: stats.answered,
             unanswered: stats.unanswered,
+            bytes: stats.bytes_received + stats.bytes_sent,
             rtt: stats.rtt,
             heard: stats.heard,
             saturated: stats.filled,

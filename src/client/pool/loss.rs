@@ -65,15 +65,28 @@ impl Loss {
 
     /// How many connections loss asks for; 1 without loss.
     pub fn look(&mut self, views: &[View], most: usize, now: Instant) -> usize {
-        let fresh: Vec<&View> = views.iter().filter(|view| view.is_fresh()).collect();
-        let signs = fresh.iter().filter_map(|view| view.held_up);
+        let fresh = || views.iter().filter(|view| view.is_fresh());
+        let signs = fresh().filter_map(|view| view.held_up);
         let signs: Vec<HeldUp> = signs.filter(|sign| now < sign.at + RECENT).collect();
-        if signs.is_empty() {
-            self.fade(now);
-            return self.wanted;
+        match signs.is_empty() {
+            true => self.fade(now),
+            false => {
+                self.seen = now;
+                let channels = fresh().map(|view| view.channels).sum();
+                self.judge(&signs, fresh().count(), channels, most, now);
+            }
         }
-        self.seen = now;
-        let there = fresh.len();
+        self.wanted
+    }
+
+    fn judge(
+        &mut self,
+        signs: &[HeldUp],
+        there: usize,
+        channels: usize,
+        most: usize,
+        now: Instant,
+    ) {
         match &mut self.trial {
             Some(trial) => {
                 let reached = match trial.to > trial.from {
@@ -82,22 +95,20 @@ impl Loss {
                 };
                 if reached {
                     let ready = *trial.ready.get_or_insert(now);
-                    let carried = carried(&signs, there, ready);
-                    if let Some(carried) = carried {
+                    if let Some(carried) = carried(signs, there, Some(ready)) {
                         self.conclude(carried, now);
                     }
                 }
                 self.trial.take_if(|trial| now >= trial.since + TRIAL);
             }
-            None => {
-                let channels: usize = fresh.iter().map(|view| view.channels).sum();
-                let carried = carried(&signs, there, self.seen - RECENT);
-                if let Some(carried) = carried.filter(|_| channels >= 2 * there) {
+            // One transfer at a time can't use another connection.
+            None if channels >= 2 * there => {
+                if let Some(carried) = carried(signs, there, None) {
                     self.begin(there, carried, most, now);
                 }
             }
+            None => {}
         }
-        self.wanted
     }
 
     /// Fewer are tried first where nothing shows that so many help.
@@ -153,34 +164,22 @@ impl Loss {
 
 /// Bytes a round trip that so many connections carry together, if most of them have had
 /// a sign since then.
-fn carried(signs: &[HeldUp], connections: usize, since: Instant) -> Option<u64> {
-    let signs = signs.iter().filter(|sign| sign.at > since);
+fn carried(signs: &[HeldUp], connections: usize, since: Option<Instant>) -> Option<u64> {
+    let signs = signs.iter().filter(|sign| Some(sign.at) > since);
     let (count, sum) = signs.fold((0, 0), |(count, sum), sign| (count + 1, sum + sign.pace));
     (2 * count > connections).then_some(sum)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::select::Standing;
     use super::*;
 
     const MOST: usize = 16;
 
     fn views(count: usize, pace: Option<u64>, now: Instant) -> Vec<View> {
         let view = View {
-            standing: Standing::Healthy,
-            greeted: true,
-            retiring: false,
-            ejected: false,
-            is_new: false,
-            channels: 10,
-            room: 100,
-            answered: 0,
-            rtt: None,
-            heard: now,
-            owes: Duration::ZERO,
-            saturated: false,
             held_up: pace.map(|pace| HeldUp::at(now, pace)),
+            ..View::with(10)
         };
         vec![view; count]
     }

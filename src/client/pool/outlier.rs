@@ -60,3 +60,107 @@ impl Outlier {
         self.until.is_some_and(|until| now < until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::pool::link::Health;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// An outlier and the counts of its connection.
+    struct One {
+        outlier: Outlier,
+        seen: Seen,
+        now: Instant,
+    }
+
+    impl One {
+        fn new() -> One {
+            let now = Instant::now();
+            let seen = Seen {
+                health: Health::Well,
+                greeted: true,
+                overdue: Duration::ZERO,
+                channels: 0,
+                room: 1,
+                opened: 0,
+                answered: 0,
+                unanswered: 0,
+                bytes: 0,
+                rtt: None,
+                heard: now,
+                saturated: false,
+                held_up: None,
+            };
+            let outlier = Outlier::default();
+            One { outlier, seen, now }
+        }
+
+        fn look(&mut self, answered: u64, unanswered: u64) -> bool {
+            self.seen.answered += answered;
+            self.seen.unanswered += unanswered;
+            self.outlier.look(&self.seen, self.now);
+            self.outlier.is_ejected(self.now)
+        }
+
+        /// How long until it is tried again.
+        fn out(&mut self) -> Duration {
+            let start = self.now;
+            while self.look(0, 0) {
+                self.now += MS;
+            }
+            self.now - start
+        }
+    }
+
+    #[test]
+    fn the_time_doubles_with_each_failure_in_a_row() {
+        let mut one = One::new();
+        for times in [1, 2, 4, 8] {
+            one.outlier.on_open(one.now);
+            assert!(one.look(0, 1));
+            assert_eq!(one.out(), FIRST * times);
+        }
+        assert!(!one.look(1, 0));
+        assert!(one.look(0, 1));
+        assert_eq!(one.out(), FIRST);
+    }
+
+    #[test]
+    fn failures_that_were_on_their_way_count_as_one() {
+        let mut one = One::new();
+        for _ in 0..50 {
+            one.look(0, 10);
+        }
+        assert_eq!(one.out(), FIRST);
+    }
+
+    #[test]
+    fn one_channel_tries_it_again() {
+        let mut one = One::new();
+        one.look(0, 1);
+        one.out();
+        one.outlier.on_open(one.now);
+        assert!(one.outlier.is_ejected(one.now), "others wait for that one");
+        assert!(!one.look(1, 0));
+    }
+
+    #[test]
+    fn a_server_that_refuses_some_and_answers_more_is_not_ejected() {
+        let mut one = One::new();
+        assert!(!one.look(5, 5));
+        assert!(!one.look(0, 0));
+    }
+
+    #[test]
+    fn the_time_is_bounded() {
+        let mut one = One::new();
+        for _ in 0..40 {
+            one.now = one.outlier.until.unwrap_or(one.now);
+            one.outlier.on_open(one.now);
+            one.look(0, 1);
+        }
+        assert_eq!(one.outlier.until, Some(one.now + LONGEST));
+    }
+}

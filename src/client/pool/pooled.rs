@@ -69,6 +69,7 @@ impl<L: Link> Pooled<L> {
             channels: seen.channels,
             room: seen.room,
             answered: seen.answered,
+            bytes: seen.bytes,
             rtt: seen.rtt,
             heard: seen.heard,
             owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),

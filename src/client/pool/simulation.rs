@@ -91,6 +91,7 @@ impl Link for Fake {
             opened: one.opened,
             answered: one.answered,
             unanswered: one.unanswered,
+            bytes: one.opened,
             rtt: one.greeted.then_some(SECOND / 50),
             heard: one.since,
             saturated: false,
@@ -143,7 +144,7 @@ impl World {
         let least = rng.usize(1..=4);
         let pool = PoolConfig::default()
             .connections(least..=rng.usize(least..=16))
-            .and_then(|pool| pool.busy_at(rng.usize(1..20)))
+            .and_then(|pool| pool.target_concurrency(rng.usize(1..20)))
             .and_then(|pool| pool.open_timeout(OPEN_TIMEOUT))
             .and_then(|pool| pool.max_waiting(rng.usize(1..100)))
             .and_then(|pool| pool.idle_timeout(IDLE))
@@ -200,6 +201,7 @@ impl World {
                 }
                 Action::Prewarmed(..) => self.prewarming -= 1,
                 Action::Drain(_) => {} // it ends with its last channel
+                Action::Release(_) => {}
                 Action::Close(link) => self.end(&link, false),
                 Action::Abandon(link) => self.end(&link, true),
             }
@@ -217,7 +219,8 @@ impl World {
         let mut one = link.0.borrow_mut();
         (one.ended, one.channels) = (Some(lost), 0);
         drop(one);
-        self.channels.retain(|channel| !Rc::ptr_eq(&channel.0, &link.0));
+        self.channels
+            .retain(|channel| !Rc::ptr_eq(&channel.0, &link.0));
     }
 
     /// What drains ends with its last channel.
@@ -329,7 +332,10 @@ impl World {
         let mut looks = 0;
         loop {
             let look = self.state.next_look(self.now);
-            assert!(look.is_none_or(|at| at > self.now), "a look that does nothing");
+            assert!(
+                look.is_none_or(|at| at > self.now),
+                "a look that does nothing"
+            );
             let dial = self.dials.keys().next().map(|(at, _)| *at);
             let patience = self.waiting.values().min().copied();
             let next = [look, dial, patience].into_iter().flatten().min();
@@ -383,10 +389,12 @@ impl World {
                 match kind {
                     74..80 => one.greeted = true,
                     80..86 => one.suspect = !one.suspect,
-                    86..89 => one.stalled = match one.stalled {
-                        Some(_) => None,
-                        None => Some(self.now),
-                    },
+                    86..89 => {
+                        one.stalled = match one.stalled {
+                            Some(_) => None,
+                            None => Some(self.now),
+                        }
+                    }
                     _ => one.draining = true,
                 }
                 drop(one);
@@ -421,7 +429,10 @@ impl World {
         let least = self.pool.least;
         let left = self.state.connections().count();
         let renewed = self.state.dials.count() + self.state.draining().count();
-        assert!((least..=least + renewed).contains(&left), "{left} for {least}");
+        assert!(
+            (least..=least + renewed).contains(&left),
+            "{left} for {least}"
+        );
         self.pass(IDLE * 2);
         assert!(self.state.is_over(self.now), "it is never forgotten");
     }

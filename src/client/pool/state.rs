@@ -36,6 +36,8 @@ pub(super) enum Action<L: Link> {
     Close(L),
     /// End a connection whose task is not run.
     Abandon(L),
+    /// Nothing: the pool is done with the connection. To drop it may run anything.
+    Release(L),
 }
 
 /// What becomes of a caller.
@@ -110,6 +112,7 @@ impl<L: Link> State<L> {
     pub fn prewarm(&mut self, connections: usize, now: Instant) -> WaiterId {
         self.used = now;
         let connections = connections.min(self.settings.pool.most);
+        self.demand.note(connections);
         let id = self.waiters.prewarm(connections);
         self.look(now);
         id
@@ -135,6 +138,7 @@ impl<L: Link> State<L> {
     /// A dial has ended. A connection that nobody waits for any more is closed.
     pub fn dialled(&mut self, id: u64, result: Result<L, ConnectError>, now: Instant) {
         let Some(began) = self.dials.end(id) else {
+            self.actions.extend(result.ok().map(Action::Release));
             return;
         };
         match result {
@@ -195,13 +199,14 @@ impl<L: Link> State<L> {
             .filter(|view| view.is_fresh() && view.greeted)
             .count();
         let met = self.waiters.take_prewarms(up).into_iter();
-        self.actions.extend(met.map(|id| Action::Prewarmed(id, Ok(()))));
+        self.actions
+            .extend(met.map(|id| Action::Prewarmed(id, Ok(()))));
         views
     }
 
     /// A channel of the best connection that has one.
     fn take(&mut self, views: &mut [View], now: Instant) -> Option<L::Channel> {
-        while let Some(at) = best(views, self.settings.pool.busy_at) {
+        while let Some(at) = best(views, self.settings.pool.target_concurrency) {
             let view = &mut views[at];
             match self.pooled[at].open(now) {
                 Some(channel) => {
@@ -229,10 +234,14 @@ impl<L: Link> State<L> {
             good |= one.is_good() && !was_good;
             let at = views.len();
             match seen.health {
-                Health::Abandoned => drop(self.pooled.remove(at)),
+                Health::Abandoned => {
+                    let one = self.pooled.remove(at);
+                    self.actions.push(Action::Release(one.link));
+                }
                 Health::Ended(error) => {
                     let one = self.pooled.remove(at);
                     self.over(&one, error, now);
+                    self.actions.push(Action::Release(one.link));
                 }
                 Health::Draining => {
                     let one = self.retire(at, now);
@@ -266,7 +275,11 @@ impl<L: Link> State<L> {
             if one.closes_at.take_if(|at| *at <= now).is_some() {
                 self.actions.push(Action::Close(one.link.clone()));
             }
-            !matches!(seen.health, Health::Ended(_) | Health::Abandoned)
+            let over = matches!(seen.health, Health::Ended(_) | Health::Abandoned);
+            if over {
+                self.actions.push(Action::Release(one.link.clone()));
+            }
+            !over
         });
     }
 

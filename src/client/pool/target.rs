@@ -43,6 +43,24 @@ struct Inner {
     armed: Option<Instant>,
 }
 
+/// A keeper is to look at this time, instead of the one before.
+struct Sooner {
+    before: Option<Instant>,
+    at: Instant,
+}
+
+impl Inner {
+    /// What to schedule, if a keeper would look later than at this time.
+    fn arm(&mut self, at: Instant) -> Option<Sooner> {
+        let before = self.armed;
+        if before.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        self.armed = Some(at);
+        Some(Sooner { before, at })
+    }
+}
+
 impl Target {
     pub fn new(
         id: u64,
@@ -88,12 +106,11 @@ impl Target {
             }
         }
         let next = inner.state.next_look(now.into());
+        let sooner = next.and_then(|next| inner.arm(next.into()));
         drop(inner);
         woken.into_iter().for_each(Waker::wake);
         rest.into_iter().for_each(|action| self.run(action));
-        if let Some(next) = next {
-            self.arm(next.into());
-        }
+        self.schedule(sooner);
         value
     }
 
@@ -103,21 +120,22 @@ impl Target {
             Action::Drain(connection) => connection.drain(),
             Action::Close(connection) => connection.close("the deadline of the drain is over"),
             Action::Abandon(connection) => connection.abandon(),
+            Action::Release(connection) => drop(connection),
             Action::Give(..) | Action::Prewarmed(..) => {} // given under the lock
         }
     }
 
-    /// Has a keeper look at that time, if none would sooner.
-    fn arm(self: &Arc<Self>, at: Instant) {
-        let mut inner = self.lock();
-        let before = inner.armed;
-        if before.is_some_and(|armed| armed <= at) {
-            return;
-        }
-        inner.armed = Some(at);
-        drop(inner);
-        if let Some(targets) = self.targets.upgrade() {
-            targets.schedule(self, before, at);
+    /// Has a keeper look now.
+    fn look_soon(self: &Arc<Self>) {
+        let sooner = self.lock().arm(Instant::now());
+        self.schedule(sooner);
+    }
+
+    fn schedule(self: &Arc<Self>, sooner: Option<Sooner>) {
+        if let Some(sooner) = sooner
+            && let Some(targets) = self.targets.upgrade()
+        {
+            targets.schedule(self, sooner.before, sooner.at);
         }
     }
 
@@ -181,7 +199,7 @@ impl Target {
         inner.dials.remove(&id);
         inner.state.dial_lost(id);
         drop(inner);
-        self.arm(Instant::now());
+        self.look_soon();
     }
 
     /// A channel, for which the caller waits if it must. Cancel safe: a caller
@@ -282,7 +300,7 @@ impl Wake for Watcher {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(target) = self.0.upgrade() {
-            target.arm(Instant::now());
+            target.look_soon();
         }
     }
 }
