@@ -92,7 +92,7 @@ impl Demand {
 /// Whether a connection can take a channel and has less to do than it should.
 fn has_free(views: &[View], fresh: usize, pool: &PoolConfig) -> bool {
     views.iter().any(|view| {
-        let beside = (view.saturated || view.ejected) && fresh < BESIDE;
+        let beside = (view.saturated || view.broken) && fresh < BESIDE;
         let takes = view.is_fresh() && view.room > 0;
         takes && view.channels < pool.target_concurrency && !beside
     })
@@ -101,7 +101,7 @@ fn has_free(views: &[View], fresh: usize, pool: &PoolConfig) -> bool {
 /// How many connections would do for what there is.
 fn needed(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
     let fresh = || views.iter().filter(|view| view.is_fresh());
-    let occupied = fresh().filter(|view| view.saturated || view.ejected);
+    let occupied = fresh().filter(|view| view.saturated || view.broken);
     let beside = match occupied.count() {
         0 => 0,
         occupied => (occupied + 1).min(BESIDE),
@@ -185,7 +185,7 @@ mod tests {
             ..with(1)
         };
         let fails = View {
-            ejected: true,
+            broken: true,
             ..with(1)
         };
         for view in [saturated, fails] {

@@ -14,6 +14,9 @@ use super::link::Seen;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// Ejections in a row from which another connection is dialled.
+const BROKEN: u32 = 3;
+
 #[derive(Debug, Default)]
 pub(super) struct Outlier {
     answered: u64,
@@ -48,6 +51,11 @@ impl Outlier {
             self.eject(now);
             self.probing = true;
         }
+    }
+
+    /// Whether it should be joined by another connection.
+    pub fn is_broken(&self) -> bool {
+        self.ejections >= BROKEN
     }
 
     fn eject(&mut self, now: Instant) {

@@ -65,6 +65,7 @@ impl<L: Link> Pooled<L> {
             greeted: seen.greeted,
             retiring: self.retiring,
             ejected: self.outlier.is_ejected(now),
+            broken: self.outlier.is_broken(),
             is_new: now < self.since + NEW,
             channels: seen.channels,
             room: seen.room,

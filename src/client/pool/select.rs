@@ -31,8 +31,10 @@ pub(super) struct View {
     pub greeted: bool,
     /// To be replaced: it gets channels only while no other can.
     pub retiring: bool,
-    /// Its channels fail.
+    /// A channel has failed: it is avoided for a while.
     pub ejected: bool,
+    /// Its channels fail time and again.
+    pub broken: bool,
     /// It was dialled lately.
     pub is_new: bool,
     /// Channels that are not over.
@@ -92,14 +94,14 @@ impl View {
 
 /// The best connection for a channel: the least loaded and quickest, and of those alike
 /// the one that has carried most, whose congestion window is open. To look at all of them is better than at two by chance,
-/// and as cheap with so few. Others come first than those that are ejected, may never
-/// answer, are to be replaced, are saturated or have enough to do, in this order.
+/// and as cheap with so few. Others come first than those that may never answer, are ejected,
+/// are to be replaced, are saturated or have enough to do, in this order.
 pub(super) fn best(views: &[View], concurrency: usize) -> Option<usize> {
     let quickest = views.iter().filter_map(|view| view.rtt).min();
     let quickest = quickest.unwrap_or_default();
     let rank = |view: &View| {
         let full = view.fullness(concurrency);
-        let last = (view.ejected, !view.greeted, view.retiring);
+        let last = (!view.greeted, view.ejected, view.retiring);
         let load = view.load(quickest);
         let warm = Reverse((view.bytes, view.heard));
         (last, view.saturated, full, load, warm)
@@ -116,7 +118,7 @@ pub(super) fn worth_keeping(views: &[View]) -> Vec<usize> {
         .collect();
     order.sort_by_key(|at| {
         let view = &views[*at];
-        let last = (view.ejected, !view.greeted);
+        let last = (!view.greeted, view.ejected);
         (last, Reverse((view.channels, view.bytes)))
     });
     order
@@ -131,6 +133,7 @@ impl View {
             greeted: true,
             retiring: false,
             ejected: false,
+            broken: false,
             is_new: false,
             channels: 0,
             room: 100,
@@ -232,7 +235,7 @@ mod tests {
             retiring: true,
             ..View::idle()
         };
-        let order = [fails, new, old, with(99)];
+        let order = [new, fails, old, with(99)];
         assert_eq!(best(&order), Some(3));
         assert_eq!(best(&order[..3]), Some(2));
         assert_eq!(best(&order[..2]), Some(1));
