@@ -101,7 +101,7 @@ fn has_free(views: &[View], fresh: usize, pool: &PoolConfig) -> bool {
 /// How many connections would do for what there is.
 fn needed(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
     let fresh = || views.iter().filter(|view| view.is_fresh());
-    let occupied = fresh().filter(|view| view.saturated || view.broken);
+    let occupied = fresh().filter(|view| view.saturated || (view.broken && asked.caller));
     let beside = match occupied.count() {
         0 => 0,
         occupied => (occupied + 1).min(BESIDE),

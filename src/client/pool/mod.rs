@@ -4,7 +4,8 @@
 //! its connections how they are, and returns actions. Each of its parts owns what it
 //! decides on: [`pooled`] and [`outlier`] what is known of a connection, [`select`]
 //! which gets a channel, [`demand`] and [`loss`] how many there should be, [`dials`] when the next
-//! may begin, [`waiters`] who is served next. [`simulation`] drives it from seeds.
+//! may begin, [`waiters`] who is served next,
+//! [`drains`] what is on its way out. [`simulation`] drives it from seeds.
 //! [`target`] runs its actions, [`targets`] has all targets and the task that wakes
 //! them.
 
@@ -12,6 +13,7 @@ mod demand;
 mod dial;
 mod dialling;
 mod dials;
+mod drains;
 mod link;
 mod loss;
 mod outlier;

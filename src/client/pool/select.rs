@@ -118,7 +118,7 @@ pub(super) fn worth_keeping(views: &[View]) -> Vec<usize> {
         .collect();
     order.sort_by_key(|at| {
         let view = &views[*at];
-        let last = (!view.greeted, view.ejected);
+        let last = (!view.greeted, view.broken || view.ejected);
         (last, Reverse((view.channels, view.bytes)))
     });
     order

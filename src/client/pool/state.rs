@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Settings;
 use super::demand::{Asked, Demand};
 use super::dials::Dials;
+use super::drains::Drains;
 use super::link::{Health, Link};
 use super::loss::Loss;
 use super::pooled::Pooled;
@@ -49,16 +50,10 @@ pub(super) enum Opened<C> {
     Full(usize),
 }
 
-/// A connection that gets no more channels, until what it carries is over.
-struct Draining<L> {
-    link: L,
-    closes_at: Option<Instant>,
-}
-
 pub(super) struct State<L: Link> {
     settings: Arc<Settings>,
     pooled: Vec<Pooled<L>>,
-    draining: Vec<Draining<L>>,
+    draining: Drains<L>,
     pub dials: Dials,
     pub waiters: Waiters,
     demand: Demand,
@@ -76,7 +71,7 @@ impl<L: Link> State<L> {
         State {
             settings,
             pooled: Vec::new(),
-            draining: Vec::new(),
+            draining: Drains::new(),
             dials: Dials::default(),
             waiters: Waiters::default(),
             demand: Demand::new(now),
@@ -223,8 +218,8 @@ impl<L: Link> State<L> {
 
     /// Looks at every connection, and lets go of those that have ended or drain.
     fn views(&mut self, now: Instant) -> Vec<View> {
-        self.look_at_draining(now);
         let (late, dead) = (self.settings.late, self.settings.dead);
+        self.draining.look(dead, now, &mut self.actions);
         let mut views = Vec::with_capacity(self.pooled.len());
         let mut good = false;
         while let Some(one) = self.pooled.get_mut(views.len()) {
@@ -262,25 +257,6 @@ impl<L: Link> State<L> {
             self.used = now;
         }
         views
-    }
-
-    fn look_at_draining(&mut self, now: Instant) {
-        let dead = self.settings.dead;
-        self.draining.retain_mut(|one| {
-            let seen = one.link.look(now);
-            if seen.overdue >= dead {
-                self.actions.push(Action::Abandon(one.link.clone()));
-                return false;
-            }
-            if one.closes_at.take_if(|at| *at <= now).is_some() {
-                self.actions.push(Action::Close(one.link.clone()));
-            }
-            let over = matches!(seen.health, Health::Ended(_) | Health::Abandoned);
-            if over {
-                self.actions.push(Action::Release(one.link.clone()));
-            }
-            !over
-        });
     }
 
     /// Dials what is missing, and retires what is not needed.
@@ -353,11 +329,8 @@ impl<L: Link> State<L> {
     fn retire(&mut self, at: usize, now: Instant) -> Pooled<L> {
         let one = self.pooled.remove(at);
         let within = self.settings.pool.drain_timeout;
-        self.draining.push(Draining {
-            link: one.link.clone(),
-            closes_at: within.and_then(|within| now.checked_add(within)),
-        });
-        self.actions.push(Action::Drain(one.link.clone()));
+        let drain = self.draining.add(one.link.clone(), within, now);
+        self.actions.push(drain);
         one
     }
 
@@ -387,7 +360,7 @@ impl<L: Link> State<L> {
         let waiting = self.waiters.callers() > 0;
         let within = self.settings.pool.open_timeout;
         let dials = self.dials.next(late, within, waiting, now);
-        let drains = self.draining.iter().filter_map(|one| one.closes_at);
+        let drains = self.draining.next();
         let idle = self.used + self.settings.pool.idle_timeout;
         let surplus = self.pooled.len() > self.settings.pool.least;
         let surplus = surplus.then(|| self.demand.ends());
@@ -422,6 +395,6 @@ impl<L: Link> State<L> {
     }
 
     pub fn draining(&self) -> impl Iterator<Item = &L> {
-        self.draining.iter().map(|one| &one.link)
+        self.draining.links()
     }
 }

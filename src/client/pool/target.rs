@@ -125,9 +125,9 @@ impl Target {
         }
     }
 
-    /// Has a keeper look now.
-    fn look_soon(self: &Arc<Self>) {
-        let sooner = self.lock().arm(Instant::now());
+    /// Has a keeper look at this time.
+    pub fn look_at(self: &Arc<Self>, at: Instant) {
+        let sooner = self.lock().arm(at);
         self.schedule(sooner);
     }
 
@@ -199,7 +199,7 @@ impl Target {
         inner.dials.remove(&id);
         inner.state.dial_lost(id);
         drop(inner);
-        self.look_soon();
+        self.look_at(Instant::now());
     }
 
     /// A channel, for which the caller waits if it must. Cancel safe: a caller
@@ -300,7 +300,7 @@ impl Wake for Watcher {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(target) = self.0.upgrade() {
-            target.look_soon();
+            target.look_at(Instant::now());
         }
     }
 }

@@ -151,10 +151,12 @@ impl Targets {
     fn forget(&self, target: Arc<Target>) {
         let mut map = lock(&self.map);
         // The map's and this one: a caller gets its own under the map's lock.
-        if Arc::strong_count(&target) == 2 && target.is_over() {
-            map.targets.remove(&target.key);
-        }
+        let alone = Arc::strong_count(&target) == 2 && target.is_over();
+        let forgotten = alone.then(|| map.targets.remove(&target.key));
         drop(map);
+        if forgotten.is_none() {
+            target.look_at(Instant::now() + self.settings.pool.idle_timeout);
+        }
     }
 }
 
