@@ -1,8 +1,6 @@
 //! When to dial again.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A connection that ends sooner than this, and served nobody, is no better
 /// than a dial that failed.

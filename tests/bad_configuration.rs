@@ -135,8 +135,11 @@ fn what_a_pool_can_not_do_is_refused() {
     are_refused([
         ("connections.start", error(pool().connections(0..=4))),
         ("connections.end", error(pool().connections(1..=65))),
-        ("busy_at", error(pool().busy_at(0))),
-        ("busy_at", error(pool().busy_at(usize::MAX))),
+        ("target_concurrency", error(pool().target_concurrency(0))),
+        (
+            "target_concurrency",
+            error(pool().target_concurrency(usize::MAX)),
+        ),
         ("open_timeout", error(pool().open_timeout(NEVER))),
         ("open_timeout", error(pool().open_timeout(LONG))),
         ("max_waiting", error(pool().max_waiting(0))),

@@ -196,7 +196,7 @@ fn left(raw: &Raw) -> usize {
 fn what_two_cores_send_each_other_obeys_every_rule() {
     let mut all = Seen::default();
     let mut worlds = 0;
-    seeds::each(WORLDS, "credit_by_the_spec", |seed| {
+    seeds::each(WORLDS, "--test credit_by_the_spec", |seed| {
         worlds += 1;
         for seen in World::new(seed).run() {
             all.windows += seen.windows;
@@ -219,7 +219,9 @@ fn what_two_cores_send_each_other_obeys_every_rule() {
 
 #[test]
 fn an_honest_peer_that_uses_its_rights_to_the_utmost_breaks_no_rule() {
-    seeds::each(WORLDS, "credit_by_the_spec", |seed| Peer::new(seed).run());
+    seeds::each(WORLDS, "--test credit_by_the_spec", |seed| {
+        Peer::new(seed).run()
+    });
 }
 
 // W10: what a peer may send.

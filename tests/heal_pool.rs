@@ -39,7 +39,7 @@ async fn opened(multiplex: &Multiplex<Net>, count: usize) -> Vec<Channel> {
 
 #[tokio::test(start_paused = true)]
 async fn a_target_has_one_connection_until_the_load_asks_for_another() {
-    let pool = PoolConfig::default().busy_at(10).unwrap();
+    let pool = PoolConfig::default().target_concurrency(10).unwrap();
     let (net, multiplex) = with(pool.connections(1..=3).unwrap());
     let mut held = opened(&multiplex, 9).await;
     assert_eq!(net.dials().len(), 1);
@@ -88,7 +88,7 @@ async fn new_channels_go_to_the_least_loaded_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_full_connection_makes_another_be_dialled() {
     let net = Net::new(Config::default().max_channels(256).unwrap());
-    let pool = PoolConfig::default().busy_at(1000).unwrap();
+    let pool = PoolConfig::default().target_concurrency(1000).unwrap();
     let multiplex = Multiplex::new(net.clone()).with_pool(pool);
     let _held = opened(&multiplex, 257).await;
     assert_eq!(net.dials().len(), 2);
@@ -122,7 +122,7 @@ async fn nobody_waits_while_others_are_served_again_and_again() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_only_a_busy_time_needed_go_again() {
-    let pool = PoolConfig::default().busy_at(10).unwrap();
+    let pool = PoolConfig::default().target_concurrency(10).unwrap();
     let pool = pool.idle_timeout(MINUTE).unwrap();
     let (net, multiplex) = with(pool.max_age(None).unwrap());
     drop(opened(&multiplex, 100).await);

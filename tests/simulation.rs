@@ -33,5 +33,5 @@ fn simulate(seed: u64) {
 
 #[test]
 fn invariants_hold_after_every_step() {
-    seeds::each(SEEDS, "simulation", simulate);
+    seeds::each(SEEDS, "--test simulation", simulate);
 }

@@ -48,7 +48,7 @@ fn pool() -> PoolConfig {
     let second = Duration::from_secs(1);
     PoolConfig::default()
         .connections(1..=MOST_CONNECTIONS)
-        .and_then(|pool| pool.busy_at(3))
+        .and_then(|pool| pool.target_concurrency(3))
         .and_then(|pool| pool.open_timeout(second * 5))
         .and_then(|pool| pool.idle_timeout(second * 20))
         .and_then(|pool| pool.max_age(Some(second * 30)))
@@ -305,7 +305,7 @@ fn simulate(seed: u64) -> Trace {
 #[test]
 fn calls_end_whole_or_in_an_error_and_nothing_is_left() {
     let mut ends = [0; 3];
-    seeds::each(SEEDS, "simulation_pool", |seed| {
+    seeds::each(SEEDS, "--test simulation_pool", |seed| {
         for (_, end) in simulate(seed) {
             ends[KINDS.iter().position(|kind| *kind == end).expect("one")] += 1;
         }

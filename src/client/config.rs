@@ -18,7 +18,7 @@ use crate::config::{ConfigError, DAY, MOST, check, check_time};
 pub struct PoolConfig {
     pub(super) least: usize,
     pub(super) most: usize,
-    pub(super) busy_at: usize,
+    pub(super) target_concurrency: usize,
     pub(super) open_timeout: Duration,
     pub(super) max_waiting: usize,
     pub(super) idle_timeout: Duration,
@@ -32,7 +32,7 @@ impl Default for PoolConfig {
         PoolConfig {
             least: 1,
             most: 16,
-            busy_at: 256,
+            target_concurrency: 256,
             open_timeout: Duration::from_secs(10),
             max_waiting: 1024,
             idle_timeout: Duration::from_secs(3600),
@@ -44,35 +44,24 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// Connections of one target: how many are dialled at its first use, and up
-    /// to how many there may be. Default `1..=16`: a clean link needs one.
+    /// Connections of one target: how many there are at least while it is used, and how
+    /// many there may be. Default `1..=16`: a clean link needs one.
     ///
-    /// Another is dialled when each has [`busy_at`](Self::busy_at) channels;
-    /// when a channel is asked for while a transfer fills each of up to three,
-    /// so that small requests don't wait with it
-    /// ([`Stats::filled`](crate::proto::Stats::filled)), and it stays as long as
-    /// it has something to do; and several when the link loses packets. TCP does
-    /// not tell that, so the sign of it is a transfer of eight round trips or more
-    /// that carries less than 512 KiB a round trip and no longer grows, while the
-    /// sender has more. Then as many are dialled as would carry those 512 KiB
-    /// together; new channels go to all of them. If most are held up and carry
-    /// together no more than the one did, they share a slow link: all but the first
-    /// drain, and the next try comes after a minute, then two, up to an hour.
-    /// Without a new sign for a minute the loss is over, and all but the first drain.
-    /// [`Stats::held_up`](crate::proto::Stats::held_up) tells the sign.
+    /// The load decides how many there are in between ([how](crate::guide::pool)):
     ///
-    /// While there are several for loss, a connection has no more channels at a time
-    /// than it is expected to carry in four round trips, by its pace and the mean of
-    /// what the last channels carried; at least one, and any number where that is
-    /// eight or more. A caller waits until one is through, for eight round trips and
-    /// half of [`open_timeout`](Self::open_timeout) at most; nobody does while more
-    /// than 64 would, or where a round trip is below 20 ms. Channels that stay, such
-    /// as web sockets, do not count once their connection got no other for eight round
-    /// trips. [`max_waiting`](Self::max_waiting) is for other waits.
+    /// - another when each has its [target concurrency](Self::target_concurrency);
+    /// - another, up to four, when transfers saturate those that there are
+    ///   ([`Stats::filled`](crate::proto::Stats::filled)), or their channels fail;
+    /// - one for each three callers that wait for a dial which has taken 5 ms;
+    /// - where transfers are throughput-limited
+    ///   ([`Stats::held_up`](crate::proto::Stats::held_up)), as with lost packets: twice
+    ///   as many, again and again as long as more of them carry more.
     ///
-    /// While one of them is suspect, or has reached its age, its replacement
-    /// comes on top: as many more as the end allows, and up to 8 where that
-    /// is less.
+    /// Those that the load of the last 30 to 60 s did not need drain.
+    ///
+    /// While a connection is suspect, its replacement comes on top: as many more as the
+    /// end allows, and up to 8 where that is less. So do dials for callers that wait, of
+    /// which there are at most as many as the end allows, and at least two.
     ///
     /// # Errors
     ///
@@ -85,17 +74,16 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// Channels at a time on each connection of a target from which another
-    /// connection is dialled; nobody waits for it. Default 256: a quarter of
-    /// what the other side takes by default, and more than an HTTP/2 client
-    /// commonly gets.
+    /// Channels at a time on each connection of a target from which another connection is
+    /// dialled; nobody waits for it. Default 256: a quarter of what the other side takes
+    /// by default, and more than an HTTP/2 client commonly gets.
     ///
     /// # Errors
     ///
     /// 0 or above 2^31 - 1.
-    pub fn busy_at(mut self, channels: usize) -> Result<Self, ConfigError> {
-        check("busy_at", channels as u128, 1..=MOST)?;
-        self.busy_at = channels;
+    pub fn target_concurrency(mut self, channels: usize) -> Result<Self, ConfigError> {
+        check("target_concurrency", channels as u128, 1..=MOST)?;
+        self.target_concurrency = channels;
         Ok(self)
     }
 
@@ -124,11 +112,9 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// How long a target may go without a channel before its connections are
-    /// closed and it is forgotten, so that memory does not grow with targets;
-    /// it takes up to twice as long. Connections that only a busy time needed
-    /// go likewise. Default 1 h: a warm connection is what this crate is for,
-    /// and its keep-alive costs little.
+    /// How long a target may go without a channel before its connections drain and it is
+    /// forgotten, so that memory does not grow with targets. Default 1 h: a warm
+    /// connection is what this crate is for, and its keep-alive costs little.
     ///
     /// # Errors
     ///

@@ -5,9 +5,10 @@
 //!
 //! Its connections heal. For each target it keeps as few as carry the load
 //! ([`PoolConfig`]), gives each new channel to the one with the least work and
-//! the shortest round trip, and dials a replacement when one is late, drains,
-//! has reached its age or has ended; after failures it waits in between, at
-//! most 5 s. A caller whose dial failed gets the dial's own error.
+//! the shortest round trip, avoids those whose channels fail, and dials a replacement
+//! when one is late, drains, has reached its age or has ended
+//! ([how](crate::guide::pool)). A caller gets a dial's own error where nothing else could
+//! serve it.
 //!
 //! What is on a connection that dies fails. [`is_retryable`] tells which of it
 //! was provably not done, [`is_lost`] which was cut off; with the feature
@@ -16,18 +17,14 @@
 //! avoids HTTP/1's race between the last moment of an idle connection and the
 //! next request on it, for which no error can say whether it was done.
 
-mod choice;
 mod config;
 mod connection;
-mod dial;
 mod error;
 #[cfg(feature = "requests")]
 mod health;
-mod hold;
 mod layer;
 mod multiplex;
 mod pool;
-mod queue;
 #[cfg(feature = "requests")]
 mod requests;
 mod retry;
@@ -35,11 +32,7 @@ mod retry;
 mod retry_layer;
 #[cfg(feature = "retry")]
 mod retry_policy;
-mod slot;
-mod spread;
-mod state;
 mod stats;
-mod target;
 #[cfg(feature = "tls")]
 mod tls;
 

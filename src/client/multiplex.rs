@@ -9,12 +9,12 @@ use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection as Connects};
 use hyper_util::rt::TokioIo;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::config::PoolConfig;
-use super::dial::Dialler;
 use super::error::{BoxError, ConnectError};
-use super::pool::{Pool, Settings};
+use super::pool::{Dialler, Settings, Target, Targets};
 use super::stats::TargetStats;
 use crate::config::Config;
 use crate::driver::{Channel, Tell};
@@ -43,6 +43,16 @@ use crate::driver::{Channel, Tell};
 /// # let _ = client;
 /// ```
 ///
+/// # Runtimes
+///
+/// A dial, the task of its connection and the pool's timers run on the runtime of the
+/// caller that first needs them, or on that of [`with_runtime`](Self::with_runtime).
+/// Where that ends, so do its connections, with an error for what is on them; the next
+/// caller's runtime takes over, and callers that wait lose nothing. Where it is not run,
+/// as one of a single thread between two `block_on`s, or is busy, its connections get no
+/// new channels once their task was due for the first time of
+/// [`Config::answer_within`], and end after the second.
+///
 /// # Panics
 ///
 /// A call that is polled outside a tokio runtime, or in one without time
@@ -53,28 +63,54 @@ pub struct Multiplex<C> {
     inner: C,
     config: Config,
     tell: Option<Tell>,
-    settings: Arc<Settings>,
-    pool: Arc<Pool>,
+    targets: Arc<Targets>,
 }
 
 impl<C> Multiplex<C> {
     /// Wraps a connector: a `tower::Service<Uri>` whose response is hyper's
     /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
     pub fn new(inner: C) -> Self {
-        let (config, pool) = Default::default();
-        Multiplex::with(inner, config, pool, None)
+        let config = Config::default();
+        let settings = Settings {
+            pool: PoolConfig::default(),
+            late: config.suspect_after,
+            dead: config.dead_after,
+            runtime: None,
+        };
+        Multiplex::with(inner, config, settings, None)
     }
 
     /// The same connector with connections of this configuration, which it
     /// shares with no other.
     pub fn with_config(self, config: Config) -> Self {
-        Multiplex::with(self.inner, config, self.settings.pool.clone(), self.tell)
+        let settings = self.settings();
+        Multiplex::with(self.inner, config, settings, self.tell)
     }
 
     /// The same connector with connections that are kept like this, which it
     /// shares with no other.
     pub fn with_pool(self, pool: PoolConfig) -> Self {
-        Multiplex::with(self.inner, self.config, pool, self.tell)
+        let settings = Settings {
+            pool,
+            ..self.settings()
+        };
+        Multiplex::with(self.inner, self.config, settings, self.tell)
+    }
+
+    /// The same connector with connections, which it shares with no other, that are
+    /// dialled and run on this runtime, whoever asks for them.
+    ///
+    /// By default a connection runs on the runtime of the caller that had it dialled,
+    /// and ends with that. A program that calls from several runtimes, one of which may
+    /// be busy or go away, gives the connections one that stays.
+    ///
+    /// After the runtime was shut down, every call fails.
+    pub fn with_runtime(self, runtime: Handle) -> Self {
+        let settings = Settings {
+            runtime: Some(runtime),
+            ..self.settings()
+        };
+        Multiplex::with(self.inner, self.config, settings, self.tell)
     }
 
     /// The same connector with connections, which it shares with no other, of which a
@@ -88,30 +124,38 @@ impl<C> Multiplex<C> {
         C: Service<Uri>,
         C::Response: Connects + 'static,
     {
-        let (tell, pool): (Tell, _) = (of_connector::<C::Response>, self.settings.pool.clone());
-        Multiplex::with(self.inner, self.config, pool, Some(tell))
+        let (tell, settings): (Tell, _) = (of_connector::<C::Response>, self.settings());
+        Multiplex::with(self.inner, self.config, settings, Some(tell))
     }
 
-    fn with(inner: C, config: Config, pool: PoolConfig, tell: Option<Tell>) -> Self {
-        let late = config.suspect_after;
+    fn with(inner: C, config: Config, settings: Settings, tell: Option<Tell>) -> Self {
+        let targets = Targets::new(Settings {
+            late: config.suspect_after,
+            dead: config.dead_after,
+            ..settings
+        });
         Multiplex {
             inner,
             config,
             tell,
-            settings: Arc::new(Settings { pool, late }),
-            pool: Arc::default(),
+            targets,
         }
     }
 
-    /// What was done for each target, and how its connections are.
-    pub fn stats(&self) -> Vec<TargetStats> {
-        self.pool.stats()
+    fn settings(&self) -> Settings {
+        Settings::clone(&self.targets.settings)
     }
 
-    /// The same for the URI's target, if it is known.
-    #[cfg(feature = "requests")]
-    pub(super) fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
-        self.pool.stats_of(uri)
+    /// What was done for each target, and how its connections are. Each target is looked
+    /// at: with many of them, ask for the one that you mean.
+    pub fn stats(&self) -> Vec<TargetStats> {
+        self.targets.stats()
+    }
+
+    /// The same for the target of a URI, its scheme and authority, if it is known. It
+    /// costs the same with one target and with 10,000.
+    pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
+        self.targets.stats_of(uri)
     }
 }
 
@@ -120,17 +164,12 @@ impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {
         f.debug_struct("Multiplex")
             .field("inner", &self.inner)
             .field("config", &self.config)
-            .field("pool", &self.settings.pool)
+            .field("pool", &self.targets.settings.pool)
             .finish_non_exhaustive()
     }
 }
 
 /// The channel to come. Dropping it loses no dial for other callers.
-///
-/// Poll it, or drop it: while the target takes no more channels, callers are
-/// woken one for each channel that ends, and one that is not polled then keeps
-/// the next waiting until another channel ends or its
-/// [`open_timeout`](PoolConfig::open_timeout) is over.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connecting(Pin<Box<dyn Future<Output = Result<Channel, ConnectError>> + Send>>);
 
@@ -165,15 +204,46 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        let target = self.pool.target(&uri, &self.settings, || {
+        Connecting(Box::pin(self.target(&uri).open()))
+    }
+}
+
+impl<C> Multiplex<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Read + Write + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+{
+    /// Dials ahead of the first work (prewarm): waits until so many connections to the
+    /// URI's scheme and authority have answered their hello, those that there are
+    /// counted, and no more than [`PoolConfig::connections`] allows.
+    ///
+    /// It is done again and again by what asks whether the program is ready. Connections
+    /// that carry nothing stay for half a minute at least, unless the start of
+    /// `connections` keeps them. Cancel safe: what is dialled stays.
+    ///
+    /// # Errors
+    ///
+    /// When a dial fails, with its error, and no other is under way. When
+    /// [`open_timeout`](PoolConfig::open_timeout) is over.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, or in one without time (`enable_time`).
+    pub async fn prewarm(&self, uri: &Uri, connections: usize) -> Result<(), ConnectError> {
+        self.target(uri).prewarm(connections).await
+    }
+
+    fn target(&self, uri: &Uri) -> Arc<Target> {
+        self.targets.target(uri, || {
             Box::new(Dialler {
                 connector: self.inner.clone(),
                 uri: uri.clone(),
                 config: self.config.clone(),
                 tell: self.tell,
             })
-        });
-        Connecting(Box::pin(target.open()))
+        })
     }
 }
 

@@ -2,6 +2,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "client")]
+use std::{task::Waker, time::Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::cooperative;
@@ -45,6 +47,18 @@ use crate::proto::{self, OpenError, Role};
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub(super) handle: Arc<Handle>,
+}
+
+/// What a pool asks of a connection.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub stats: proto::Stats,
+    /// The peer has answered the hello.
+    pub greeted: bool,
+    /// How long the task has had something to do and was not run.
+    pub overdue: Duration,
+    pub error: Option<proto::ConnectionError>,
 }
 
 #[derive(Debug)]
@@ -165,6 +179,30 @@ impl Connection {
         self.handle.0.openable.notified()
     }
 
+    /// Wakes this, too, at what [`changed`](Self::changed) tells. Can be set once.
+    #[cfg(feature = "client")]
+    pub(crate) fn watched_by(&self, watcher: Waker) {
+        let _ = self.handle.0.watcher.set(watcher);
+    }
+
+    /// How the connection is at this time, whether or not its task is run.
+    #[cfg(feature = "client")]
+    pub(crate) fn look(&self, now: Instant) -> Look {
+        let inner = self.handle.0.lock();
+        Look {
+            stats: inner.core.stats(),
+            greeted: inner.core.is_greeted(),
+            overdue: inner.overdue(now),
+            error: inner.core.error().cloned(),
+        }
+    }
+
+    /// Ends the connection though its task is not run.
+    #[cfg(feature = "client")]
+    pub(crate) fn abandon(&self) {
+        self.handle.0.abandon();
+    }
+
     /// Waits until the peer can open no more channels, after a
     /// [`drain`](Self::drain), and all that it opened were accepted. Cancel safe.
     #[cfg(feature = "server")]
@@ -208,18 +246,6 @@ impl Connection {
     #[cfg(feature = "server")]
     pub(crate) fn give_up_hello(&self) {
         self.handle.0.change(|inner| inner.core.give_up_hello());
-    }
-
-    /// Waits for the end of the connection. Cancel safe.
-    #[cfg(feature = "client")]
-    pub(crate) async fn ended(&self) {
-        loop {
-            let changed = self.changed();
-            if self.error().is_some() {
-                return;
-            }
-            changed.await;
-        }
     }
 
     /// Waits until the connection is over, however it ends, and its transport

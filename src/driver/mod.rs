@@ -24,4 +24,4 @@ pub use self::channel::Channel;
 pub use self::connection::Connection;
 pub use self::split::{ReadHalf, WriteHalf};
 #[cfg(feature = "client")]
-pub(crate) use self::told::Tell;
+pub(crate) use self::{connection::Look, told::Tell};

@@ -10,6 +10,8 @@
 use std::io;
 use std::sync::PoisonError;
 use std::task::{Context, Waker};
+#[cfg(feature = "client")]
+use std::time::Duration;
 use std::time::Instant;
 
 #[cfg(feature = "hyper")]
@@ -29,6 +31,9 @@ pub(super) struct Shared {
     transport: Mutex<Transport>,
     pub acceptable: Notify,
     pub openable: Notify,
+    /// Woken with those who wait for `openable`.
+    #[cfg(feature = "client")]
+    pub watcher: std::sync::OnceLock<Waker>,
     /// Where the task runs.
     pub place: Place,
     #[cfg(feature = "client")]
@@ -42,7 +47,11 @@ pub(super) struct Inner {
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
-    woken: bool,
+    /// Since when the task has been woken and was not run.
+    woken: Option<Instant>,
+    /// When the task looks at the time next.
+    #[cfg(feature = "client")]
+    armed: Instant,
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
     /// How many of those have learned of the end.
@@ -79,7 +88,9 @@ impl Shared {
                 core,
                 closing: false,
                 task: None,
-                woken: false,
+                woken: None,
+                #[cfg(feature = "client")]
+                armed: now(),
                 wakers: Vec::new(),
                 told: 0,
                 #[cfg(feature = "server")]
@@ -90,6 +101,8 @@ impl Shared {
             transport: Mutex::new(transport),
             acceptable: Notify::new(),
             openable: Notify::new(),
+            #[cfg(feature = "client")]
+            watcher: Default::default(),
             place: Place::here(),
             #[cfg(feature = "client")]
             told: Default::default(),
@@ -145,7 +158,7 @@ impl Shared {
             self.acceptable.notify_waiters();
         }
         if std::mem::take(&mut wake.openable) {
-            self.openable.notify_waiters();
+            self.notify_openable();
         }
         for waker in wake.wakers.drain(..) {
             waker.wake();
@@ -155,6 +168,29 @@ impl Shared {
             let inner = self.lock();
             (inner.core.stats(), inner.core.error().cloned())
         });
+    }
+
+    /// Wakes those who wait for what [`Connection::changed`] tells.
+    ///
+    /// [`Connection::changed`]: super::Connection::changed
+    pub fn notify_openable(&self) {
+        self.openable.notify_waiters();
+        #[cfg(feature = "client")]
+        if let Some(watcher) = self.watcher.get() {
+            watcher.wake_by_ref();
+        }
+    }
+
+    /// Ends the connection in the place of its task, which is not run, and wakes whoever waits for it.
+    #[cfg(feature = "client")]
+    pub fn abandon(&self) {
+        let mut wake = Wake::default();
+        let mut inner = self.lock();
+        inner.core.abandon();
+        inner.dispatch(&mut wake);
+        while inner.dispatch_ends(&mut wake) {}
+        drop(inner);
+        self.wake(&mut wake);
     }
 }
 
@@ -257,16 +293,35 @@ impl Inner {
     /// would call it before others have had their turn.
     #[must_use]
     pub fn register_task(&mut self, waker: &Waker) -> Option<Waker> {
-        self.woken = self.core.error().is_some();
+        self.woken = self.core.error().map(|_| now());
         register(&mut self.task, waker)
     }
 
     /// The task's waker, unless it was woken already.
     pub fn task_to_wake(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.woken, true) {
-            true => None,
-            false => self.task.clone(),
+        match self.woken {
+            Some(_) => None,
+            None => {
+                self.woken = Some(now());
+                self.task.clone()
+            }
         }
+    }
+
+    /// The task looks at the time next at this time.
+    pub fn arm(&mut self, at: Instant) {
+        #[cfg(feature = "client")]
+        (self.armed = at);
+        #[cfg(not(feature = "client"))]
+        let _ = at;
+    }
+
+    /// How long the task has had something to do and was not run: its runtime is busy,
+    /// or nobody runs it.
+    #[cfg(feature = "client")]
+    pub fn overdue(&self, now: Instant) -> Duration {
+        let due = self.woken.map_or(self.armed, |woken| woken.min(self.armed));
+        now.saturating_duration_since(due)
     }
 }
 

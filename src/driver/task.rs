@@ -24,6 +24,9 @@ const LAZY_YIELDS: u8 = 4;
 /// Rounds of reading and writing before the task lets others run.
 const ROUNDS: usize = 16;
 
+/// When the task looks at the time next, if nothing is due.
+const REST: Duration = Duration::from_secs(86_400);
+
 /// How long a transport that takes no more is still read.
 const LAST_READ: Duration = Duration::from_secs(1);
 
@@ -242,8 +245,14 @@ impl Task {
         let spaced = self.spaced.map(Instant::from_std);
         let deadlines = [deadline, broken, report, gathers, spaced];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
+            inner.arm(now.into_std() + REST);
             return false;
         };
+        let armed = match self.sleep.is_elapsed() {
+            true => deadline,
+            false => deadline.min(self.sleep.deadline()),
+        };
+        inner.arm(armed.into());
         drop(inner);
         // A deadline moves with each input; the timer follows when it fires.
         if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
@@ -255,6 +264,7 @@ impl Task {
         while self.sleep.as_mut().poll(cx).is_ready() {
             if deadline > Instant::now() {
                 self.sleep.as_mut().reset(deadline);
+                self.shared.lock().arm(deadline.into());
                 continue;
             }
             self.shared.lock().core.handle_timeout(now.into());
@@ -338,6 +348,6 @@ impl Drop for Task {
         self.meter.finish(|| self.shared.lock().core.stats());
         let io = self.shared.transport().take();
         drop(io);
-        self.shared.openable.notify_waiters(); // the transport is gone
+        self.shared.notify_openable(); // the transport is gone
     }
 }

@@ -6,6 +6,9 @@ pub mod quick_start {}
 #[doc = include_str!("channels.md")]
 pub mod channels {}
 
+#[doc = include_str!("pool.md")]
+pub mod pool {}
+
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}
 

@@ -31,7 +31,6 @@ pub use self::event::Event;
 pub use self::liveness::Round;
 pub use self::pace::HeldUp;
 #[cfg(feature = "client")]
-pub(crate) use self::pace::{HEALTHY, LEAST_ROUND};
 pub use self::stats::Stats;
 pub use self::table::Key;
 

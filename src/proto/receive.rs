@@ -298,6 +298,7 @@ impl Connection {
             };
         };
         let key = state.key;
+        self.counters.answered += u64::from(state.ours && state.recv.credit.received == 0);
         match v0 {
             true => state.recv.credit.received += len as u64,
             false => {
@@ -346,7 +347,9 @@ impl Connection {
             return self.guards.idle.take();
         };
         let key = state.key;
+        let unanswered = state.is_unanswered();
         end(state, &mut self.recv_budget)?;
+        self.counters.unanswered += u64::from(unanswered);
         self.count_given_up(key)?;
         self.ended(key);
         Ok(())
@@ -358,6 +361,8 @@ impl Connection {
         };
         let (key, held) = (state.key, state.send.buffer.len());
         let (released, again) = (state.released, state.peer_stopped);
+        // After any other STOP an answer may still come.
+        let refused = code == REFUSED && state.is_unanswered();
         if !state.on_stop(code) {
             // The first may have crossed the end.
             return if again {
@@ -369,6 +374,7 @@ impl Connection {
         if released {
             self.on_left(held);
         }
+        self.counters.unanswered += u64::from(refused);
         self.count_given_up(key)?;
         self.queue_control(key);
         self.notify_writable(key);

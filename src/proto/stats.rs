@@ -51,6 +51,11 @@ pub struct Stats {
     pub refused: u64,
     /// Channels that either side reset.
     pub reset: u64,
+    /// Channels of this side on which the peer has sent something.
+    pub answered: u64,
+    /// Channels of this side that the peer refused, reset or finished before it had sent
+    /// anything, while this side still waited for that.
+    pub unanswered: u64,
     /// Bytes of the channels that are over, both ways.
     pub carried: u64,
     /// Bytes that were received, with the protocol's own.
@@ -75,6 +80,8 @@ pub(super) struct Counters {
     pub accepted: u64,
     pub refused: u64,
     pub reset: u64,
+    pub answered: u64,
+    pub unanswered: u64,
     /// Of channels that are over.
     pub carried: u64,
     pub received: u64,
@@ -104,6 +111,15 @@ impl Counters {
 }
 
 impl State {
+    /// Whether this side waits for the peer's first byte.
+    pub fn is_unanswered(&self) -> bool {
+        let over = matches!(
+            self.send.half,
+            Half::Failed(Cause::Refused | Cause::Ended(_))
+        );
+        self.ours && !self.released && !over && self.recv.credit.received == 0
+    }
+
     /// How the peer has given the channel up; told once.
     pub fn given_up(&mut self) -> GivenUp {
         let found = match (self.recv.half, self.send.half) {
@@ -159,6 +175,8 @@ impl Connection {
             accepted: counters.accepted,
             refused: counters.refused,
             reset: counters.reset,
+            answered: counters.answered,
+            unanswered: counters.unanswered,
             carried: counters.carried,
             bytes_received: counters.received,
             bytes_sent: counters.sent,

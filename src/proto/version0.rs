@@ -127,6 +127,7 @@ impl Connection {
         };
         let (key, held) = (state.key, state.send.buffer.len());
         let cancel = state.is_cancel() && state.send.half.is_alive() && !state.counted;
+        self.counters.unanswered += u64::from(state.is_unanswered());
         state.peer_ended = true;
         if state.recv.half == Half::Open {
             state.recv.half = Half::Ending;

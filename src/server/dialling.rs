@@ -80,8 +80,9 @@ where
             if good {
                 backoff.clear();
             }
-            backoff.failed(Instant::now());
-            tokio::time::sleep_until(backoff.start(Instant::now())).await;
+            let now = Instant::now().into_std();
+            backoff.failed(now);
+            tokio::time::sleep_until(backoff.start(now).into()).await;
         }
     };
     tokio::select! {

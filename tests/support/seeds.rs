@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 pub fn each(count: u64, test: &str, mut simulate: impl FnMut(u64)) {
     for seed in seeds(count) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
-            eprintln!("replay it: TCPCHAN_SEED={seed} cargo test --test {test}");
+            eprintln!("replay it: TCPCHAN_SEED={seed} cargo test {test}");
             resume_unwind(panic);
         }
     }

@@ -1,31 +1,28 @@
-//! One dial, made by a task of its own so that no caller takes it from others.
+//! A connector without its type.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Weak;
-use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 use tower_service::Service;
 
-use super::error::{BoxError, ConnectError};
-use super::target::Target;
+use crate::client::error::{BoxError, ConnectError};
 use crate::config::Config;
 use crate::driver::{Connection, Tell};
 use crate::observability;
 use crate::socket::find;
 
-pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
+pub(in crate::client) type Dialling =
+    Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
 /// A connector and what it is asked for, without their types.
-pub(super) trait Dial: Send {
+pub(in crate::client) trait Dial: Send {
     fn dial(&self) -> Dialling;
 }
 
-pub(super) struct Dialler<C> {
+pub(in crate::client) struct Dialler<C> {
     pub connector: C,
     pub uri: Uri,
     pub config: Config,
@@ -83,31 +80,4 @@ where
         config.socket.apply(tcp).map_err(ConnectError::dial)?;
     }
     Ok(io)
-}
-
-/// The place of a dial at its target, which learns of its end however it ends.
-pub(super) struct Ticket {
-    pub target: Weak<Target>,
-    pub result: Option<Result<Connection, ConnectError>>,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(target) = self.target.upgrade() {
-            let lost = || Err(ConnectError::dial("the dial panicked or lost its runtime"));
-            target.dialled(self.result.take().unwrap_or_else(lost));
-        }
-    }
-}
-
-/// Dials once, not before `start`.
-pub(super) async fn run(mut ticket: Ticket, start: Instant, within: Duration) {
-    if start > Instant::now() {
-        tokio::time::sleep_until(start).await; // a millisecond at least
-    }
-    let Some(dial) = ticket.target.upgrade().map(|target| target.dial()) else {
-        return;
-    };
-    let result = tokio::time::timeout(within, dial).await;
-    ticket.result = Some(result.unwrap_or_else(|_| Err(ConnectError::timeout(within, None))));
 }

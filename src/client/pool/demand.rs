@@ -1,0 +1,284 @@
+//! How many connections there should be.
+
+use std::time::{Duration, Instant};
+
+use super::select::View;
+use crate::client::PoolConfig;
+
+/// Up to how many connections are dialled because those that there are would be of no
+/// use for what comes: transfers saturate them, or their channels fail.
+const BESIDE: usize = 4;
+
+/// Callers that wait for a slow dial, for each connection that is dialled for them. A
+/// new connection carries 14 KB in its first round trip, so 50 answers of 64 KiB take
+/// one round trip less on sixteen connections than on thirteen.
+const CALLERS_EACH: usize = 3;
+
+/// How long connections stay that nobody needs: up to twice this.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// What asks for connections at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// A caller has come for a channel, or waits.
+    pub caller: bool,
+    /// Callers that wait for a dial that is slow.
+    pub behind_slow_dial: usize,
+    /// Connections that are to be there before they are needed.
+    pub prewarm: usize,
+    /// Connections that loss asks for.
+    pub loss: usize,
+    /// No connection has been good since the last failure, so it is one at a time.
+    pub failing: bool,
+}
+
+/// The connections that were needed lately.
+#[derive(Debug)]
+pub(super) struct Demand {
+    since: Instant,
+    most: usize,
+}
+
+impl Demand {
+    pub fn new(now: Instant) -> Self {
+        Demand {
+            since: now,
+            most: 0,
+        }
+    }
+
+    /// So many are needed, though the load does not show it.
+    pub fn note(&mut self, connections: usize) {
+        self.most = self.most.max(connections);
+    }
+
+    /// How many connections there are to be now, with those that are dialled for it.
+    pub fn wanted(&mut self, views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
+        let needed = needed(views, asked, pool).clamp(pool.least, pool.most);
+        self.most = self.most.max(needed);
+        let fresh = views.iter().filter(|view| view.is_fresh()).count();
+        let there = views.iter().any(|view| view.is_fresh() && view.greeted);
+        let ahead = pool.least.max(asked.prewarm).max(asked.loss);
+        match (asked.caller, asked.failing) {
+            (true, false) => {
+                let more = usize::from(!has_free(views, fresh, pool));
+                needed.max((fresh + more).min(pool.most)).max(ahead)
+            }
+            (true, true) => {
+                let more = usize::from(!has_free(views, fresh, pool) || fresh < ahead);
+                fresh + more
+            }
+            (false, false) => ahead,
+            // A target that is down is not dialled for nobody.
+            (false, true) if there || asked.prewarm > 0 => ahead.min(fresh + 1),
+            (false, true) => 0,
+        }
+        .min(pool.most)
+    }
+
+    /// How many may stay, once at the end of each period.
+    pub fn keep(&mut self, pool: &PoolConfig, now: Instant) -> Option<usize> {
+        (now >= self.ends()).then(|| {
+            self.since = now;
+            std::mem::take(&mut self.most).clamp(pool.least, pool.most)
+        })
+    }
+
+    pub fn ends(&self) -> Instant {
+        self.since + PERIOD
+    }
+}
+
+/// Whether a connection can take a channel and has less to do than it should.
+fn has_free(views: &[View], fresh: usize, pool: &PoolConfig) -> bool {
+    views.iter().any(|view| {
+        let beside = (view.saturated || view.broken) && fresh < BESIDE;
+        let takes = view.is_fresh() && view.room > 0;
+        takes && view.channels < pool.target_concurrency && !beside
+    })
+}
+
+/// How many connections would do for what there is.
+fn needed(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
+    let fresh = || views.iter().filter(|view| view.is_fresh());
+    let occupied = fresh().filter(|view| view.saturated || (view.broken && asked.caller));
+    let beside = match occupied.count() {
+        0 => 0,
+        occupied => (occupied + 1).min(BESIDE),
+    };
+    let for_waiting = match asked.behind_slow_dial {
+        0 => 0,
+        waiting => fresh().count() + waiting.div_ceil(CALLERS_EACH),
+    };
+    let load = for_load(fresh(), asked.caller, pool);
+    load.max(beside)
+        .max(for_waiting)
+        .max(asked.prewarm)
+        .max(asked.loss)
+}
+
+/// How many connections would carry the channels that there are.
+fn for_load<'a>(fresh: impl Iterator<Item = &'a View>, one_more: bool, pool: &PoolConfig) -> usize {
+    let (mut channels, mut takes) = (usize::from(one_more), Vec::new());
+    for view in fresh {
+        channels += view.channels;
+        takes.push(
+            pool.target_concurrency
+                .min(view.channels + view.room as usize),
+        );
+    }
+    takes.sort_unstable_by(|a, b| b.cmp(a));
+    let mut connections = 0;
+    for takes in takes {
+        if channels == 0 {
+            break;
+        }
+        channels = channels.saturating_sub(takes);
+        connections += 1;
+    }
+    connections + usize::from(channels > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::pool::select::Standing;
+
+    const NOBODY: Asked = Asked {
+        caller: false,
+        behind_slow_dial: 0,
+        prewarm: 0,
+        loss: 1,
+        failing: false,
+    };
+    const CALLER: Asked = Asked {
+        caller: true,
+        ..NOBODY
+    };
+
+    fn pool(connections: std::ops::RangeInclusive<usize>) -> PoolConfig {
+        let pool = PoolConfig::default().connections(connections).unwrap();
+        pool.target_concurrency(10).unwrap()
+    }
+
+    fn wanted(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
+        Demand::new(Instant::now()).wanted(views, asked, pool)
+    }
+
+    fn with(channels: usize) -> View {
+        View::with(channels)
+    }
+
+    #[test]
+    fn there_is_another_when_all_have_enough_to_do_up_to_the_most() {
+        let wanted = |views: &[View]| wanted(views, CALLER, &pool(1..=3));
+        assert_eq!(wanted(&[with(9)]), 1);
+        assert_eq!(wanted(&[with(10)]), 2);
+        assert_eq!(wanted(&[with(10), with(9)]), 2);
+        assert_eq!(wanted(&[with(10); 3]), 3);
+    }
+
+    #[test]
+    fn beside_transfers_or_failures_there_is_another_up_to_four() {
+        let saturated = View {
+            saturated: true,
+            ..with(1)
+        };
+        let fails = View {
+            broken: true,
+            ..with(1)
+        };
+        for view in [saturated, fails] {
+            let wanted = |views: &[View]| wanted(views, CALLER, &pool(1..=8));
+            assert_eq!(wanted(&[view]), 2);
+            assert_eq!(wanted(&[view, with(9)]), 2);
+            assert_eq!(wanted(&[view; 3]), 4);
+            assert_eq!(wanted(&[view; 4]), 4);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_slow_dial_has_more_of_them() {
+        let behind = |waiting| Asked {
+            behind_slow_dial: waiting,
+            ..CALLER
+        };
+        let wanted = |waiting| wanted(&[], behind(waiting), &pool(1..=16));
+        assert_eq!([1, 3, 4, 40, 500].map(wanted), [1, 1, 2, 14, 16]);
+    }
+
+    #[test]
+    fn nothing_is_dialled_ahead_but_what_there_must_be() {
+        assert_eq!(wanted(&[with(10)], NOBODY, &pool(1..=3)), 1);
+        assert_eq!(wanted(&[with(10)], NOBODY, &pool(2..=3)), 2);
+        let prewarm = Asked {
+            prewarm: 3,
+            ..NOBODY
+        };
+        assert_eq!(wanted(&[], prewarm, &pool(1..=4)), 3);
+    }
+
+    #[test]
+    fn what_is_late_or_old_does_not_count() {
+        let late = View {
+            standing: Standing::Suspect,
+            ..View::idle()
+        };
+        let old = View {
+            retiring: true,
+            ..View::idle()
+        };
+        for view in [late, old] {
+            assert_eq!(wanted(&[view], NOBODY, &pool(1..=1)), 1);
+        }
+    }
+
+    #[test]
+    fn a_target_that_fails_is_dialled_one_at_a_time_and_only_for_somebody() {
+        let failing = |caller| Asked {
+            caller,
+            failing: true,
+            ..NOBODY
+        };
+        let pool = pool(4..=8);
+        assert_eq!(wanted(&[], failing(true), &pool), 1);
+        assert_eq!(wanted(&[], failing(false), &pool), 0);
+        // What is missing beside those that are well is.
+        assert_eq!(wanted(&[with(0); 3], failing(false), &pool), 4);
+    }
+
+    #[test]
+    fn connections_stay_until_nobody_needed_them_for_a_period() {
+        let (start, pool) = (Instant::now(), pool(1..=8));
+        let mut demand = Demand::new(start);
+        let busy = [with(10), with(10), with(10)];
+        demand.wanted(&busy, CALLER, &pool);
+        assert_eq!(demand.keep(&pool, start + PERIOD / 2), None);
+        assert_eq!(demand.keep(&pool, start + PERIOD), Some(4));
+        demand.wanted(&[with(0); 4], CALLER, &pool);
+        assert_eq!(demand.keep(&pool, start + 2 * PERIOD), Some(1));
+    }
+
+    /// Web sockets, say, on a connection that has served many.
+    #[test]
+    fn channels_that_stay_are_spread_as_the_pool_says() {
+        let pool = PoolConfig::default();
+        let roomy = View {
+            room: 4000,
+            answered: 1000,
+            ..View::idle()
+        };
+        let mut views = vec![roomy];
+        for _ in 0..1500 {
+            let at = crate::client::pool::select::best(&views, pool.target_concurrency).unwrap();
+            views[at].channels += 1;
+            let wanted = wanted(&views, CALLER, &pool);
+            views.resize(wanted.max(views.len()), roomy);
+        }
+        assert!(
+            views
+                .iter()
+                .all(|view| view.channels <= pool.target_concurrency)
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The connections of each target.
+//!
+//! [`state`] is the pool of one target: a state machine that is given the time, asks
+//! its connections how they are, and returns actions. Each of its parts owns what it
+//! decides on: [`pooled`] and [`outlier`] what is known of a connection, [`select`]
+//! which gets a channel, [`demand`] and [`loss`] how many there should be, [`dials`] when the next
+//! may begin, [`waiters`] who is served next,
+//! [`drains`] what is on its way out. [`simulation`] drives it from seeds.
+//! [`target`] runs its actions, [`targets`] has all targets and the task that wakes
+//! them.
+
+mod demand;
+mod dial;
+mod dialling;
+mod dials;
+mod drains;
+mod link;
+mod loss;
+mod outlier;
+mod places;
+mod pooled;
+mod select;
+#[cfg(test)]
+mod simulation;
+mod state;
+mod target;
+mod targets;
+mod waiters;
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::config::PoolConfig;
+
+pub(super) use self::dial::Dialler;
+pub(super) use self::target::Target;
+pub(super) use self::targets::Targets;
+
+/// What all targets of a connector share.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub pool: PoolConfig,
+    /// How late a first answer may be, and for how long a task may not run before its
+    /// connection is suspect.
+    pub late: Duration,
+    /// For how long until the connection has ended.
+    pub dead: Duration,
+    /// Where connections run, instead of where they are dialled.
+    pub runtime: Option<Handle>,
+}

@@ -1,0 +1,123 @@
+//! One connection of a target, as its pool sees it.
+
+use std::time::{Duration, Instant};
+
+use super::Settings;
+use super::link::{Health, Link, Seen};
+use super::outlier::Outlier;
+use super::select::{Standing, View};
+use crate::backoff::SHORT;
+
+/// How long a connection gets few channels at first. Those that stay, such as web
+/// sockets, are spread evenly after that.
+const NEW: Duration = Duration::from_secs(10);
+
+/// How long a task that was not run may take to begin, where the whole process was held
+/// up.
+const RESUMES: Duration = Duration::from_millis(5);
+
+pub(super) struct Pooled<L> {
+    pub link: L,
+    since: Instant,
+    /// To be replaced: it gets channels only while no other can.
+    retiring: bool,
+    /// The peer has answered, and has stayed for a while or served a channel.
+    good: bool,
+    /// When it got the first channel since the peer was heard.
+    asked: Option<Instant>,
+    /// When its task was first found not to have run for long.
+    stalled: Option<Instant>,
+    expires: Option<Instant>,
+    most_opened: u64,
+    outlier: Outlier,
+}
+
+impl<L: Link> Pooled<L> {
+    pub fn new(link: L, settings: &Settings, now: Instant) -> Self {
+        let pool = &settings.pool;
+        let age = pool.max_age.map(|age| age.mul_f64(some_chance()));
+        Pooled {
+            link,
+            since: now,
+            retiring: false,
+            good: false,
+            asked: None,
+            stalled: None,
+            expires: age.and_then(|age| now.checked_add(age)),
+            most_opened: (f64::from(pool.max_opened) * some_chance()).max(1.0) as u64,
+            outlier: Outlier::default(),
+        }
+    }
+
+    /// Notes what the connection shows.
+    pub fn view(&mut self, seen: &Seen, late: Duration, now: Instant) -> View {
+        self.retiring |= self.expires.is_some_and(|at| at <= now);
+        self.retiring |= seen.opened >= self.most_opened;
+        self.good |= seen.greeted && (!self.is_young(now) || seen.answered > 0);
+        self.asked = self.asked.filter(|asked| *asked > seen.heard);
+        match seen.overdue >= late {
+            true => _ = self.stalled.get_or_insert(now),
+            false => self.stalled = None,
+        }
+        self.outlier.look(seen, now);
+        View {
+            standing: self.standing(seen, late, now),
+            greeted: seen.greeted,
+            retiring: self.retiring,
+            ejected: self.outlier.is_ejected(now),
+            broken: self.outlier.is_broken(),
+            is_new: now < self.since + NEW,
+            channels: seen.channels,
+            room: seen.room,
+            answered: seen.answered,
+            bytes: seen.bytes,
+            rtt: seen.rtt,
+            heard: seen.heard,
+            owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
+            saturated: seen.saturated,
+            held_up: seen.held_up,
+        }
+    }
+
+    /// A peer that leaves the hello unanswered for `late` is no better than a suspect
+    /// one.
+    fn standing(&self, seen: &Seen, late: Duration, now: Instant) -> Standing {
+        let silent = !seen.greeted && now >= self.since + late;
+        match self.stalled {
+            _ if silent || !matches!(seen.health, Health::Well) => Standing::Suspect,
+            Some(since) if now < since + RESUMES => Standing::Stalled,
+            Some(_) => Standing::Suspect,
+            None => Standing::Healthy,
+        }
+    }
+
+    pub fn open(&mut self, now: Instant) -> Option<L::Channel> {
+        let channel = self.link.open()?;
+        self.asked.get_or_insert(now);
+        self.outlier.on_open(now);
+        Some(channel)
+    }
+
+    pub fn is_good(&self) -> bool {
+        self.good
+    }
+
+    /// Whether the connection is too young for its end to be chance.
+    pub fn is_young(&self, now: Instant) -> bool {
+        now < self.since + SHORT
+    }
+
+    /// When something about it changes of itself.
+    pub fn next(&self, late: Duration, now: Instant) -> Option<Instant> {
+        let age = self.expires.filter(|_| !self.retiring);
+        let (hello, old) = (Some(self.since + late), Some(self.since + SHORT));
+        let resumes = self.stalled.map(|since| since + RESUMES);
+        let times = [age, hello, old, resumes];
+        times.into_iter().flatten().filter(|at| *at > now).min()
+    }
+}
+
+/// From 0.9 to 1.1, so that what began together does not end together.
+fn some_chance() -> f64 {
+    0.9 + fastrand::f64() / 5.0
+}

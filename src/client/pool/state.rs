@@ -1,0 +1,400 @@
+//! The state machine of one target's pool: no runtime, no futures, no clock.
+//!
+//! Each verb takes the time, asks every connection how it is, decides on that snapshot
+//! and leaves [`Action`]s for the shell, and the time of the next look.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Settings;
+use super::demand::{Asked, Demand};
+use super::dials::Dials;
+use super::drains::Drains;
+use super::link::{Health, Link};
+use super::loss::Loss;
+use super::pooled::Pooled;
+use super::select::{View, best, worth_keeping};
+use super::waiters::{WaiterId, Waiters};
+use crate::client::ConnectError;
+use crate::proto::OpenError;
+
+/// How many connections there may be on top of the most that take channels,
+/// however few those are: the ones that are late, and so are replaced.
+const LATE: usize = 8;
+
+/// What the shell is to do.
+#[derive(Debug)]
+pub(super) enum Action<L: Link> {
+    /// Dial, not before this time, and tell [`State::dialled`].
+    Dial(u64, Instant),
+    /// Give a caller that waits its channel, or the reason why there is none.
+    Give(WaiterId, Result<L::Channel, ConnectError>),
+    /// Tell one that waits for connections that they are up, or why not.
+    Prewarmed(WaiterId, Result<(), ConnectError>),
+    /// Ask for no more channels on a connection.
+    Drain(L),
+    /// End a connection: its channels had their time.
+    Close(L),
+    /// End a connection whose task is not run.
+    Abandon(L),
+    /// Nothing: the pool is done with the connection. To drop it may run anything.
+    Release(L),
+}
+
+/// What becomes of a caller.
+#[derive(Debug)]
+pub(super) enum Opened<C> {
+    Channel(C),
+    Waits(WaiterId),
+    /// So many callers wait already.
+    Full(usize),
+}
+
+pub(super) struct State<L: Link> {
+    settings: Arc<Settings>,
+    pooled: Vec<Pooled<L>>,
+    draining: Drains<L>,
+    pub dials: Dials,
+    pub waiters: Waiters,
+    demand: Demand,
+    loss: Loss,
+    /// When a caller last asked for a channel, or had one.
+    used: Instant,
+    /// A connection has channels.
+    carries: bool,
+    next_dial: u64,
+    actions: Vec<Action<L>>,
+}
+
+impl<L: Link> State<L> {
+    pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
+        State {
+            settings,
+            pooled: Vec::new(),
+            draining: Drains::new(),
+            dials: Dials::default(),
+            waiters: Waiters::default(),
+            demand: Demand::new(now),
+            loss: Loss::new(now),
+            used: now,
+            carries: false,
+            next_dial: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    /// A channel for a caller, or its place among those who wait.
+    pub fn open(&mut self, now: Instant) -> Opened<L::Channel> {
+        self.used = now;
+        let views = self.serve(now);
+        let opened = self.find(views.clone(), now);
+        // By the views that the caller found: the next one dials for itself.
+        self.adjust(views, true, now);
+        opened
+    }
+
+    fn find(&mut self, mut views: Vec<View>, now: Instant) -> Opened<L::Channel> {
+        let waiting = self.waiters.callers();
+        let alone = waiting == 0;
+        match alone.then(|| self.take(&mut views, now)).flatten() {
+            Some(channel) => Opened::Channel(channel),
+            None if waiting >= self.settings.pool.max_waiting => Opened::Full(waiting),
+            None => Opened::Waits(self.waiters.enter()),
+        }
+    }
+
+    /// Has so many connections dialled, up to as many as there may be.
+    pub fn prewarm(&mut self, connections: usize, now: Instant) -> WaiterId {
+        self.used = now;
+        let connections = connections.min(self.settings.pool.most);
+        self.demand.note(connections);
+        let id = self.waiters.prewarm(connections);
+        self.look(now);
+        id
+    }
+
+    /// Does what is due.
+    pub fn look(&mut self, now: Instant) {
+        let views = self.serve(now);
+        let waiting = self.waiters.callers() > 0;
+        self.adjust(views, waiting, now);
+    }
+
+    /// A caller waits no more.
+    pub fn leave(&mut self, id: WaiterId) {
+        self.waiters.leave(id);
+    }
+
+    /// A dial has begun.
+    pub fn dial_begins(&mut self, id: u64, now: Instant) {
+        self.dials.begin(id, now);
+    }
+
+    /// A dial has ended. A connection that nobody waits for any more is closed.
+    pub fn dialled(&mut self, id: u64, result: Result<L, ConnectError>, now: Instant) {
+        let Some(began) = self.dials.end(id) else {
+            self.actions.extend(result.ok().map(Action::Release));
+            return;
+        };
+        match result {
+            Ok(link) => {
+                let siblings = self.dials.siblings(began, now);
+                self.waiters.share_with(siblings);
+                self.pooled.push(Pooled::new(link, &self.settings, now));
+            }
+            Err(error) => {
+                let late = error.is_timeout();
+                self.dials.fail(error.clone(), now);
+                if !late {
+                    self.tell(error, now);
+                }
+            }
+        }
+        self.look(now);
+    }
+
+    /// A dial has ended with its runtime, which says nothing about the target. Whoever
+    /// waits is to look again, where a runtime is left.
+    pub fn dial_lost(&mut self, id: u64) {
+        self.dials.end(id);
+    }
+
+    /// Tells those who wait of a failed dial if nothing else could serve them. A dial
+    /// that took too long is not told: callers have their own time, and those that came
+    /// late see the next one.
+    fn tell(&mut self, error: ConnectError, now: Instant) {
+        let views = self.views(now);
+        if self.dials.count() > 0 {
+            return;
+        }
+        let told = self.waiters.take_prewarms(usize::MAX).into_iter();
+        let told = told.map(|id| Action::Prewarmed(id, Err(error.clone())));
+        self.actions.extend(told);
+        if !views.iter().any(View::is_usable) {
+            let told = self.waiters.take_callers().into_iter();
+            let told = told.map(|id| Action::Give(id, Err(error.clone())));
+            self.actions.extend(told);
+        }
+    }
+
+    /// Looks at all connections and serves those who wait; how the connections are then.
+    fn serve(&mut self, now: Instant) -> Vec<View> {
+        self.dials.expire(self.settings.pool.open_timeout, now);
+        let mut views = self.views(now);
+        let settles = self.dials.settles(now);
+        while let Some(id) = self.waiters.first(settles) {
+            let Some(channel) = self.take(&mut views, now) else {
+                break;
+            };
+            self.waiters.pop();
+            self.actions.push(Action::Give(id, Ok(channel)));
+        }
+        let up = views
+            .iter()
+            .filter(|view| view.is_fresh() && view.greeted)
+            .count();
+        let met = self.waiters.take_prewarms(up).into_iter();
+        self.actions
+            .extend(met.map(|id| Action::Prewarmed(id, Ok(()))));
+        views
+    }
+
+    /// A channel of the best connection that has one.
+    fn take(&mut self, views: &mut [View], now: Instant) -> Option<L::Channel> {
+        while let Some(at) = best(views, self.settings.pool.target_concurrency) {
+            let view = &mut views[at];
+            match self.pooled[at].open(now) {
+                Some(channel) => {
+                    self.carries = true;
+                    view.channels += 1;
+                    view.room -= 1;
+                    return Some(channel);
+                }
+                None => view.room = 0, // it has just ended or filled up
+            }
+        }
+        None
+    }
+
+    /// Looks at every connection, and lets go of those that have ended or drain.
+    fn views(&mut self, now: Instant) -> Vec<View> {
+        let (late, dead) = (self.settings.late, self.settings.dead);
+        self.draining.look(dead, now, &mut self.actions);
+        let mut views = Vec::with_capacity(self.pooled.len());
+        let mut good = false;
+        while let Some(one) = self.pooled.get_mut(views.len()) {
+            let was_good = one.is_good();
+            let seen = one.link.look(now);
+            let view = one.view(&seen, late, now);
+            good |= one.is_good() && !was_good;
+            let at = views.len();
+            match seen.health {
+                Health::Abandoned => {
+                    let one = self.pooled.remove(at);
+                    self.actions.push(Action::Release(one.link));
+                }
+                Health::Ended(error) => {
+                    let one = self.pooled.remove(at);
+                    self.over(&one, error, now);
+                    self.actions.push(Action::Release(one.link));
+                }
+                Health::Draining => {
+                    let one = self.retire(at, now);
+                    self.over(&one, ConnectError::dial(OpenError::Draining), now);
+                }
+                _ if seen.overdue >= dead => {
+                    let one = self.pooled.remove(at);
+                    self.actions.push(Action::Abandon(one.link));
+                }
+                _ => views.push(view),
+            }
+        }
+        if good {
+            self.dials.clear();
+        }
+        self.carries = views.iter().any(|view| view.channels > 0);
+        if self.carries {
+            self.used = now;
+        }
+        views
+    }
+
+    /// Dials what is missing, and retires what is not needed.
+    fn adjust(&mut self, mut views: Vec<View>, caller: bool, now: Instant) {
+        let waiting = self.waiters.callers();
+        let failing = self.dials.is_failing();
+        let slow = !failing && self.dials.is_slow(now);
+        let asked = Asked {
+            caller: caller || waiting > 0,
+            behind_slow_dial: if slow { waiting } else { 0 },
+            prewarm: self.waiters.prewarmed(),
+            loss: self.loss.look(&views, self.settings.pool.most, now),
+            failing,
+        };
+        let wanted = self.demand.wanted(&views, asked, &self.settings.pool);
+        if !self.is_idle(now) {
+            self.dial(wanted, &views, now);
+        }
+        self.retire_old(&mut views, now);
+        self.retire_surplus(views, now);
+    }
+
+    fn dial(&mut self, wanted: usize, views: &[View], now: Instant) {
+        let most = self.settings.pool.most;
+        let fresh = views.iter().filter(|view| view.is_fresh()).count();
+        let promising = match self.waiters.is_empty() {
+            true => self.dials.count(),
+            false => self.dials.promising(self.settings.late, now),
+        };
+        let missing = wanted.saturating_sub(fresh + promising);
+        let room = (most + most.max(LATE)).saturating_sub(views.len() + self.dials.count());
+        let room = room.min(most.max(2).saturating_sub(self.dials.count()));
+        for _ in 0..missing.min(room) {
+            self.next_dial += 1;
+            let at = self.dials.add(self.next_dial, now);
+            self.actions.push(Action::Dial(self.next_dial, at));
+        }
+    }
+
+    /// Retires the connections that others have replaced.
+    fn retire_old(&mut self, views: &mut Vec<View>, now: Instant) {
+        let up = views.iter().filter(|view| view.is_fresh() && view.greeted);
+        if up.count() < self.settings.pool.least {
+            return;
+        }
+        while let Some(at) = views.iter().position(|view| view.retiring) {
+            views.remove(at);
+            self.retire(at, now);
+        }
+    }
+
+    /// Retires what nobody needs: of a target that is idle all.
+    fn retire_surplus(&mut self, views: Vec<View>, now: Instant) {
+        let keep = match self.is_idle(now) {
+            true => Some(0),
+            false => self.demand.keep(&self.settings.pool, now),
+        };
+        let Some(keep) = keep else { return };
+        let mut surplus: Vec<usize> = worth_keeping(&views).into_iter().skip(keep).collect();
+        if keep == 0 {
+            surplus = (0..views.len()).collect();
+        }
+        surplus.sort_unstable();
+        for at in surplus.into_iter().rev() {
+            self.retire(at, now);
+        }
+    }
+
+    /// Takes a connection from the choice. What it carries goes on.
+    fn retire(&mut self, at: usize, now: Instant) -> Pooled<L> {
+        let one = self.pooled.remove(at);
+        let within = self.settings.pool.drain_timeout;
+        let drain = self.draining.add(one.link.clone(), within, now);
+        self.actions.push(drain);
+        one
+    }
+
+    /// The pool has let go of a connection which ended or drains. If it was never good,
+    /// that is a failed dial; if it was, and was young, the next one waits a little.
+    fn over(&mut self, one: &Pooled<L>, cause: ConnectError, now: Instant) {
+        if !one.is_good() {
+            self.dials.fail(cause, now);
+        } else if one.is_young(now) {
+            self.dials.pause(now);
+        }
+    }
+
+    /// What the shell is to do.
+    #[must_use]
+    pub fn take_actions(&mut self) -> Vec<Action<L>> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to look again though nothing happens.
+    pub fn next_look(&self, now: Instant) -> Option<Instant> {
+        if self.is_over(now) {
+            return None;
+        }
+        let late = self.settings.late;
+        let pooled = self.pooled.iter().filter_map(|one| one.next(late, now));
+        let waiting = self.waiters.callers() > 0;
+        let within = self.settings.pool.open_timeout;
+        let dials = self.dials.next(late, within, waiting, now);
+        let drains = self.draining.next();
+        let idle = self.used + self.settings.pool.idle_timeout;
+        let surplus = self.pooled.len() > self.settings.pool.least;
+        let surplus = surplus.then(|| self.demand.ends());
+        // Whoever has a channel learns of a task that is not run.
+        let carries = self.carries || !self.draining.is_empty();
+        let stalls = carries.then(|| now + self.settings.dead / 2);
+        let times = pooled.chain(drains).chain(dials).chain(surplus);
+        let times = times.chain(stalls).chain(self.loss.next()).chain([idle]);
+        times.filter(|at| *at > now).min()
+    }
+
+    pub fn error(&self) -> Option<ConnectError> {
+        self.dials.error()
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        self.waiters.is_empty() && now >= self.used + self.settings.pool.idle_timeout
+    }
+
+    fn is_empty(&self) -> bool {
+        let nothing = self.pooled.is_empty() && self.draining.is_empty();
+        nothing && self.dials.count() == 0 && self.waiters.is_empty()
+    }
+
+    /// Whether nothing is lost when the target is forgotten.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.is_empty() && self.is_idle(now)
+    }
+
+    pub fn connections(&self) -> impl Iterator<Item = &L> {
+        self.pooled.iter().map(|one| &one.link)
+    }
+
+    pub fn draining(&self) -> impl Iterator<Item = &L> {
+        self.draining.links()
+    }
+}

@@ -1,0 +1,335 @@
+//! One target: its state machine under a lock, and what runs the actions.
+//!
+//! Actions are run without the lock: a runtime that shuts down drops a task that is
+//! spawned on it at once, and the task locks.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Wake, Waker};
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use super::Settings;
+use super::dial::Dial;
+use super::dialling::{DialGuard, dial};
+use super::places::Places;
+use super::state::{Action, Opened, State};
+use super::targets::{Key, Targets};
+use super::waiters::WaiterId;
+use crate::client::error::ConnectError;
+use crate::client::stats::TargetStats;
+use crate::driver::{Channel, Connection};
+
+pub(in crate::client) struct Target {
+    pub id: u64,
+    pub key: Key,
+    settings: Arc<Settings>,
+    targets: Weak<Targets>,
+    dialler: Mutex<Box<dyn Dial>>,
+    inner: Mutex<Inner>,
+    /// What its connections wake.
+    watcher: Waker,
+}
+
+struct Inner {
+    state: State<Connection>,
+    callers: Places<Channel>,
+    prewarms: Places<()>,
+    dials: BTreeMap<u64, AbortHandle>,
+    /// When a keeper looks next.
+    armed: Option<Instant>,
+}
+
+/// A keeper is to look at this time, instead of the one before.
+struct Sooner {
+    before: Option<Instant>,
+    at: Instant,
+}
+
+impl Inner {
+    /// What to schedule, if a keeper would look later than at this time.
+    fn arm(&mut self, at: Instant) -> Option<Sooner> {
+        let before = self.armed;
+        if before.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        self.armed = Some(at);
+        Some(Sooner { before, at })
+    }
+}
+
+impl Target {
+    pub fn new(
+        id: u64,
+        key: Key,
+        settings: Arc<Settings>,
+        targets: Weak<Targets>,
+        dialler: Box<dyn Dial>,
+    ) -> Arc<Self> {
+        let state = State::new(settings.clone(), Instant::now().into());
+        Arc::new_cyclic(|target| Target {
+            id,
+            key,
+            settings,
+            targets,
+            dialler: Mutex::new(dialler),
+            inner: Mutex::new(Inner {
+                state,
+                callers: Places::default(),
+                prewarms: Places::default(),
+                dials: BTreeMap::new(),
+                armed: None,
+            }),
+            watcher: Waker::from(Arc::new(Watcher(target.clone()))),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `change` under the lock, and then what it asks for without it.
+    fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Inner, std::time::Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let value = change(&mut inner, now.into());
+        let mut woken = Vec::new();
+        let mut rest = Vec::new();
+        for action in inner.state.take_actions() {
+            match action {
+                Action::Give(id, answer) => woken.extend(inner.callers.give(id, answer)),
+                Action::Prewarmed(id, answer) => woken.extend(inner.prewarms.give(id, answer)),
+                action => rest.push(action),
+            }
+        }
+        let next = inner.state.next_look(now.into());
+        let sooner = next.and_then(|next| inner.arm(next.into()));
+        drop(inner);
+        woken.into_iter().for_each(Waker::wake);
+        rest.into_iter().for_each(|action| self.run(action));
+        self.schedule(sooner);
+        value
+    }
+
+    fn run(self: &Arc<Self>, action: Action<Connection>) {
+        match action {
+            Action::Dial(id, at) => self.dial(id, at.into()),
+            Action::Drain(connection) => connection.drain(),
+            Action::Close(connection) => connection.close("the deadline of the drain is over"),
+            Action::Abandon(connection) => connection.abandon(),
+            Action::Release(connection) => drop(connection),
+            Action::Give(..) | Action::Prewarmed(..) => {} // given under the lock
+        }
+    }
+
+    /// Has a keeper look at this time.
+    pub fn look_at(self: &Arc<Self>, at: Instant) {
+        let sooner = self.lock().arm(at);
+        self.schedule(sooner);
+    }
+
+    fn schedule(self: &Arc<Self>, sooner: Option<Sooner>) {
+        if let Some(sooner) = sooner
+            && let Some(targets) = self.targets.upgrade()
+        {
+            targets.schedule(self, sooner.before, sooner.at);
+        }
+    }
+
+    /// A keeper looks, if it is for this time; whether nothing is left.
+    pub fn keep(self: &Arc<Self>, at: Instant) -> bool {
+        let mut inner = self.lock();
+        if inner.armed != Some(at) {
+            return false;
+        }
+        inner.armed = None;
+        drop(inner);
+        self.with(|inner, now| {
+            inner.state.look(now);
+            inner.state.is_over(now)
+        })
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.lock().state.is_over(Instant::now().into())
+    }
+
+    /// Has a task of its own dial, so that no caller takes the dial from others.
+    fn dial(self: &Arc<Self>, id: u64, at: Instant) {
+        let guard = DialGuard::new(self, id);
+        let runtime = self.settings.runtime.clone();
+        let runtime = runtime.unwrap_or_else(Handle::current);
+        let dialling = {
+            let dialler = self.dialler.lock();
+            dialler.unwrap_or_else(PoisonError::into_inner).dial()
+        };
+        let within = self.settings.pool.open_timeout;
+        let task = runtime.spawn(dial(guard, dialling, at, within));
+        let mut inner = self.lock();
+        if !task.is_finished() {
+            inner.dials.insert(id, task.abort_handle());
+        }
+    }
+
+    pub fn dial_begins(self: &Arc<Self>, id: u64) {
+        self.with(|inner, now| inner.state.dial_begins(id, now));
+    }
+
+    pub fn dialled(self: &Arc<Self>, id: u64, result: Result<Connection, ConnectError>) {
+        if let Ok(connection) = &result {
+            connection.watched_by(self.watcher.clone());
+        }
+        self.with(|inner, now| {
+            inner.dials.remove(&id);
+            inner.state.dialled(id, result, now);
+        });
+    }
+
+    /// A dial ended with its runtime. What it was for is done on another that has
+    /// callers.
+    pub fn dial_lost(self: &Arc<Self>, id: u64) {
+        if self.settings.runtime.is_some() {
+            let error = "the runtime for connections was shut down";
+            return self.dialled(id, Err(ConnectError::dial(error)));
+        }
+        let mut inner = self.lock();
+        inner.dials.remove(&id);
+        inner.state.dial_lost(id);
+        drop(inner);
+        self.look_at(Instant::now());
+    }
+
+    /// A channel, for which the caller waits if it must. Cancel safe: a caller
+    /// that goes away takes nothing with it, not even the dial.
+    pub async fn open(self: Arc<Self>) -> Result<Channel, ConnectError> {
+        let open = async {
+            let id = self.with(|inner, now| match inner.state.open(now) {
+                Opened::Channel(channel) => Err(Ok(channel)),
+                Opened::Full(waiting) => Err(Err(ConnectError::full(waiting))),
+                Opened::Waits(id) => {
+                    inner.callers.enter(id);
+                    Ok(id)
+                }
+            });
+            match id {
+                Ok(id) => self.answer(id, |inner| &mut inner.callers).await,
+                Err(result) => result,
+            }
+        };
+        self.in_time(open).await
+    }
+
+    /// Waits until so many connections are up.
+    pub async fn prewarm(self: Arc<Self>, connections: usize) -> Result<(), ConnectError> {
+        let prewarm = async {
+            let id = self.with(|inner, now| {
+                let id = inner.state.prewarm(connections, now);
+                inner.prewarms.enter(id);
+                id
+            });
+            self.answer(id, |inner| &mut inner.prewarms).await
+        };
+        self.in_time(prewarm).await
+    }
+
+    async fn in_time<T>(
+        self: &Arc<Self>,
+        wait: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let within = self.settings.pool.open_timeout;
+        let wait = timeout(within, async {
+            if let Some(targets) = self.targets.upgrade() {
+                targets.keep_here();
+            }
+            wait.await
+        });
+        match wait.await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::timeout(within, self.lock().state.error())),
+        }
+    }
+
+    async fn answer<T>(
+        self: &Arc<Self>,
+        id: WaiterId,
+        places: fn(&mut Inner) -> &mut Places<T>,
+    ) -> Result<T, ConnectError> {
+        let place = Place {
+            target: self,
+            id,
+            places,
+        };
+        poll_fn(|cx| place.poll(cx.waker())).await
+    }
+
+    pub fn stats(&self) -> TargetStats {
+        let (scheme, authority) = self.key.clone();
+        let inner = self.lock();
+        let state = &inner.state;
+        TargetStats {
+            scheme,
+            authority,
+            connections: state.connections().map(Connection::stats).collect(),
+            draining: state.draining().map(Connection::stats).collect(),
+            dialling: state.dials.count(),
+            waiting: state.waiters.callers(),
+            dials: state.dials.begun,
+            failed: state.dials.failed,
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        let inner = inner.unwrap_or_else(PoisonError::into_inner);
+        inner.dials.values().for_each(AbortHandle::abort);
+    }
+}
+
+/// What the connections of a target wake when something happens to them.
+struct Watcher(Weak<Target>);
+
+impl Wake for Watcher {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(target) = self.0.upgrade() {
+            target.look_at(Instant::now());
+        }
+    }
+}
+
+/// The place of one that waits, until it goes away.
+struct Place<'a, T> {
+    target: &'a Arc<Target>,
+    id: WaiterId,
+    places: fn(&mut Inner) -> &mut Places<T>,
+}
+
+impl<T> Place<'_, T> {
+    fn poll(&self, waker: &Waker) -> Poll<Result<T, ConnectError>> {
+        let mut inner = self.target.lock();
+        let (answer, old) = (self.places)(&mut inner).poll(self.id, waker);
+        drop(inner);
+        drop(old); // may run anything
+        answer.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        let mut inner = self.target.lock();
+        let left = (self.places)(&mut inner).leave(self.id);
+        if left.is_some() {
+            inner.state.leave(self.id);
+        }
+        drop(inner);
+        drop(left);
+    }
+}
