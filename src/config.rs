@@ -40,6 +40,8 @@ pub struct Config {
     pub(crate) pacing: bool,
     pub(crate) max_waiting: Option<u32>,
     pub(crate) max_handshakes: u32,
+    /// And for how long it may then live on.
+    pub(crate) max_connection_age: Option<(Duration, Duration)>,
     pub(crate) cancels_per_second: u32,
     pub(crate) pings_per_second: u32,
     pub(crate) idle_frames_per_second: u32,
@@ -67,6 +69,7 @@ impl Default for Config {
             pacing: true,
             max_waiting: None,
             max_handshakes: MAX_HANDSHAKES,
+            max_connection_age: None,
             cancels_per_second: 10_000,
             pings_per_second: 1_000,
             idle_frames_per_second: 10_000,
@@ -351,6 +354,29 @@ impl Config {
     pub fn max_handshakes(mut self, count: u32) -> Result<Self, ConfigError> {
         check("max_handshakes", count.into(), 1..=MOST)?;
         self.max_handshakes = count;
+        Ok(self)
+    }
+
+    /// How old a connection of an acceptor gets, give or take a tenth: it drains then,
+    /// and is closed on its channels `grace` later. Off by default. A client of this crate
+    /// dials another in time to notice nothing of the drain, if its own
+    /// [`max_age`](crate::guide::deploying) is not shorter anyway.
+    ///
+    /// A client's certificate is checked in the handshake alone, so this is how long one
+    /// counts that has expired or was revoked. TLS sessions are not resumed where it is set,
+    /// since rustls checks no certificate again then.
+    ///
+    /// # Errors
+    ///
+    /// An age below 1 s or above 400 days, or a grace above a day.
+    pub fn max_connection_age(
+        mut self,
+        age: Duration,
+        grace: Duration,
+    ) -> Result<Self, ConfigError> {
+        check_time("max_connection_age", age, 1_000..=400 * DAY)?;
+        check_time("grace of max_connection_age", grace, 0..=DAY)?;
+        self.max_connection_age = Some((age, grace));
         Ok(self)
     }
 

@@ -1,2 +1,45 @@
+//! What both sides of TLS know.
+
+use std::error::Error;
+use std::io;
+
+use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage};
+
 /// The protocol's name in TLS's ALPN: `tcpchan/1`.
 pub const ALPN: &[u8] = b"tcpchan/1";
+
+/// What to change where a handshake failed since the two sides differ, for which rustls
+/// has its own words.
+#[cfg_attr(not(any(feature = "client", feature = "tracing")), allow(dead_code))]
+pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                return Some(
+                    "the other side speaks no TLS: a server does by Acceptor::tls or \
+                     SharedPort::tls, a client by a TlsConnector in its Multiplex",
+                );
+            }
+            Some(
+                rustls::Error::NoApplicationProtocol
+                | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+            ) => {
+                return Some(
+                    "the two sides' ALPN has no protocol in common: a client's connector \
+                     must ask for tcpchan::ALPN, and the server be an Acceptor::tls or a \
+                     SharedPort::tls",
+                );
+            }
+            _ => {}
+        }
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    None
+}

@@ -71,6 +71,10 @@ fn zero_is_no_limit_of_a_connection() {
             "handshake_timeout",
             error(config().handshake_timeout(NEVER)),
         ),
+        (
+            "max_connection_age",
+            error(config().max_connection_age(NEVER, NEVER)),
+        ),
         ("ping_after", error(config().ping_after(NEVER))),
         (
             "answer_within.suspect",
@@ -96,6 +100,14 @@ fn what_overflows_is_no_limit_of_a_connection() {
         ("max_waiting", error(config().max_waiting(most))),
         ("max_handshakes", error(config().max_handshakes(most))),
         ("handshake_timeout", error(config().handshake_timeout(LONG))),
+        (
+            "max_connection_age",
+            error(config().max_connection_age(LONG, NEVER)),
+        ),
+        (
+            "grace of max_connection_age",
+            error(config().max_connection_age(3600 * 1000 * MS, LONG)),
+        ),
         ("ping_after", error(config().ping_after(LONG))),
         (
             "answer_within.suspect",

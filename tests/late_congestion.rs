@@ -44,20 +44,31 @@ const NEAR: Duration = Duration::ZERO;
 
 /// Another host, and a listener here that it connects to, whose sockets have Reno.
 async fn there(family: Family, delay: Duration) -> Option<(Neighbour, TcpListener)> {
+    there_with(Some(b"reno"), family, delay).await
+}
+
+async fn there_with(
+    congestion: Option<&[u8]>,
+    family: Family,
+    delay: Duration,
+) -> Option<(Neighbour, TcpListener)> {
     if SocketProfile::default().congestion("bbr").is_err() {
         println!("NOT TESTED: this system has no BBR or does not let this user choose it");
         return None;
     }
     let host = Neighbour::new(family, delay)?;
-    let listener = listener_at(host.ours, b"reno").await;
+    let listener = listener_at(host.ours, congestion).await;
     host.carry_to(listener.local_addr().unwrap());
     Some((host, listener))
 }
 
-async fn listener_at(address: IpAddr, congestion: &[u8]) -> TcpListener {
+/// With this congestion control, or the system's.
+async fn listener_at(address: IpAddr, congestion: Option<&[u8]>) -> TcpListener {
     let listener = TcpListener::bind((address, 0)).await.unwrap();
-    let socket = SockRef::from(&listener);
-    socket.set_tcp_congestion(congestion).unwrap();
+    if let Some(congestion) = congestion {
+        let socket = SockRef::from(&listener);
+        socket.set_tcp_congestion(congestion).unwrap();
+    }
     listener
 }
 
@@ -231,7 +242,7 @@ async fn on_the_same_host_none_is_chosen() {
         ours.push(probe.local_addr().unwrap().ip()); // sends nothing
     }
     for address in ours {
-        let listener = listener_at(address, b"reno").await;
+        let listener = listener_at(address, Some(b"reno")).await;
         let server = listener.local_addr().unwrap();
         let both = over_tcp(listener, server).await.both().await;
         assert_eq!(both, ["reno", "reno"], "{address}");
@@ -255,12 +266,13 @@ async fn an_http_connection_on_one_port_has_the_systems() {
 /// On this system's default, on any link.
 #[tokio::test]
 async fn what_a_listener_accepts_begins_without_it_where_it_is_the_default() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let Some((host, listener)) = there_with(None, Family::V4, NEAR).await else {
+        return;
+    };
     if name(&SockRef::from(&listener)) != "bbr" {
         return println!("NOT TESTED: BBR is not this system's default");
     }
-    let server = listener.local_addr().unwrap();
-    let mut ends = over_tcp(listener, server).await;
+    let mut ends = over_tcp(listener, host.addr).await;
     assert_ne!(ends.served(SMALL).await, "bbr");
     assert_eq!(ends.served(LARGE).await, "bbr");
 }

@@ -12,7 +12,7 @@ use tcpchan::client::Multiplex;
 use tcpchan::observability::describe_metrics;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
-use tokio::io::duplex;
+use tokio::io::{AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
 use tower::Service;
 
@@ -124,7 +124,7 @@ async fn dials_are_counted_by_their_result() {
     let uri = format!("http://{}", down.local_addr().unwrap());
     drop(down);
     connector.call(uri.parse().unwrap()).await.unwrap_err();
-    for result in ["ok", "error"] {
+    for result in ["ok", "refused"] {
         let name = format!("tcpchan_dials_total{{result=\"{result}\"}}");
         assert_eq!(value(&metrics, &name), 1.0, "{name}");
         let name = format!("tcpchan_dial_seconds_count{{result=\"{result}\"}}");
@@ -187,4 +187,20 @@ fn names_follow_prometheus_conventions() {
         counters += usize::from(kind == "counter");
     }
     assert!(counters >= 10);
+}
+
+#[tokio::test]
+async fn strangers_are_counted_by_themselves() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut near, far) = duplex(1 << 16);
+    let server = Connection::server(far, Config::default());
+    near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(within(server.accept()).await.is_none());
+    drop(near);
+    within(server.closed()).await;
+    let value = |name: &str| value(&metrics, name);
+    assert_eq!(value("tcpchan_strangers_total{reason=\"violation\"}"), 1.0);
+    let closed = "tcpchan_connections_closed_total{role=\"server\",reason=\"stranger\"}";
+    assert_eq!(value(closed), 1.0);
 }

@@ -2,6 +2,9 @@
 //! connection calls it.
 #![cfg(all(feature = "axum", feature = "client"))]
 
+#[cfg(feature = "tls")]
+#[path = "support/certs.rs"]
+mod certs;
 #[path = "support/guard.rs"]
 mod guard;
 
@@ -20,6 +23,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tcpchan::server::{Acceptor, PeerInfo};
 use tcpchan::{Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -166,4 +170,95 @@ async fn an_app_that_stops_dials_no_more_and_lets_go() {
     let again = std::time::Duration::from_millis(200);
     let again = tokio::time::timeout(again, hub.0.accept()).await;
     assert!(again.is_err(), "it dialled again");
+}
+
+#[tokio::test]
+async fn it_dials_again_when_a_dial_panics() {
+    let hub = Hub::new().await;
+    let (addr, dials) = (hub.addr(), AtomicUsize::new(0));
+    let panics = move || {
+        let dial_number = dials.fetch_add(1, SeqCst);
+        assert_ne!(dial_number, 0, "a panic before the future");
+        async move {
+            assert_ne!(dial_number, 1, "a panic within it");
+            dial(addr).await
+        }
+    };
+    serve(Acceptor::dialling(panics, Config::default()), app());
+    let connection = hub.accept().await;
+    assert_eq!(call(&connection).await, format!("{} 1 2", hub.addr()));
+}
+
+/// How long after a hub has fallen silent the next dial comes. `answers`: it fell silent
+/// while the app answered it.
+async fn noticed_after(answers: bool) -> Duration {
+    let (dialled, mut hubs) = tokio::sync::mpsc::unbounded_channel();
+    let dial = move || {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        dialled.send(far).unwrap();
+        async { Ok((near, SocketAddr::from(([127, 0, 0, 1], 1)))) }
+    };
+    let mut acceptor = Acceptor::dialling(dial, Config::default());
+    let (near, mut wire) = tokio::io::duplex(1 << 16);
+    let mut far = hubs.recv().await.unwrap();
+    let silence = Arc::new(Notify::new());
+    let falls_silent = silence.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut wire, &mut far) => {}
+            () = falls_silent.notified() => std::future::pending().await,
+        }
+    });
+    let hub = Connection::server(near, Config::default());
+    let mut channel = hub.open().await.unwrap();
+    channel.write_all(b"?").await.unwrap();
+    let (mut accepted, _) = acceptor.accept().await;
+    assert_eq!(accepted.read_u8().await.unwrap(), b'?');
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    silence.notify_one();
+    let start = tokio::time::Instant::now();
+    if answers {
+        accepted.write_all(b"!").await.unwrap();
+    }
+    hubs.recv().await.unwrap();
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_falls_silent_is_replaced_as_by_a_pool() {
+    let second = Duration::from_secs(1);
+    let noticed = noticed_after(true).await;
+    assert!(noticed < 4 * second, "{noticed:?}");
+    let noticed = noticed_after(false).await;
+    assert!(noticed < 18 * second, "{noticed:?}");
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn an_app_knows_its_hub_by_its_certificate() {
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    let authority = certs::Authority::new();
+    let server = authority.server();
+    let (hub, client) = (Hub::new().await, Arc::new(authority.client()));
+    let addr = hub.addr();
+    let dial = move || {
+        let tls = TlsConnector::from(client.clone());
+        async move {
+            let (tcp, addr) = dial(addr).await?;
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            Ok((tls.connect(name, tcp).await?, addr))
+        }
+    };
+    let mut acceptor = Acceptor::dialling(dial, Config::default());
+    let (tcp, _) = within(hub.0.accept()).await.unwrap();
+    let tls = within(TlsAcceptor::from(Arc::new(server)).accept(tcp))
+        .await
+        .unwrap();
+    let connection = Connection::server(tls, Config::default());
+    let mut channel = connection.open().await.unwrap();
+    channel.write_all(b"?").await.unwrap();
+    let (_accepted, peer) = within(acceptor.accept()).await;
+    assert_eq!(peer.identity.unwrap().certificates().len(), 1);
 }

@@ -7,6 +7,7 @@ mod certs;
 mod guard;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,12 +20,14 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::client::{Multiplex, TlsConnector};
+use tcpchan::client::{self, Multiplex};
 use tcpchan::server::{PeerInfo, SharedPort, Tls};
 use tcpchan::{Config, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use certs::Authority;
 use guard::within;
@@ -110,7 +113,7 @@ async fn alpn_tells_tcpchan_from_https() {
     let authority = Authority::new();
     let addr = tls(&authority).await;
     let uri = || format!("https://{addr}/");
-    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    let connector = Multiplex::new(client::TlsConnector::new(authority.client()));
     assert_eq!(get_from(connector, uri()).await, CHANNEL);
     let mut config = authority.client();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -177,6 +180,26 @@ async fn a_request_without_an_end_of_its_head_is_closed() {
         client.write_all(start).await.unwrap();
         let mut rest = Vec::new();
         let _reset = within(client.read_to_end(&mut rest)).await;
+    }
+}
+
+#[tokio::test]
+async fn so_is_one_over_tls() {
+    let authority = Authority::new();
+    let tls = Tls::new(authority.server())
+        .handshake_timeout(2 * LONG)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let _port = SharedPort::tls(listener, tls, Config::default());
+    let connector = TlsConnector::from(Arc::new(authority.client()));
+    for start in [&b""[..], b"G"] {
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut client = within(connector.connect(name, tcp)).await.unwrap();
+        client.write_all(start).await.unwrap();
+        let closed = within(client.read_u8()).await;
+        closed.unwrap_err();
     }
 }
 

@@ -11,6 +11,7 @@ use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -147,11 +148,20 @@ async fn a_status_comes_through() {
 #[tokio::test]
 async fn a_server_that_shuts_down_ends_the_calls_under_way_first() {
     let (acceptor, addr) = listen().await;
-    let incoming = acceptor.map(|accepted| Ok::<_, Infallible>(io::GrpcIo::new(accepted)));
+    let drain = acceptor.drain_handle();
     let (stop, stopped) = oneshot::channel::<()>();
     let signal = async { drop(stopped.await) };
-    let server = Server::builder().add_service(Echo);
-    let served = tokio::spawn(server.serve_with_incoming_shutdown(incoming, signal));
+    let serve = |stop| {
+        let incoming = acceptor.map(|accepted| Ok::<_, Infallible>(io::GrpcIo::new(accepted)));
+        let server = Server::builder().add_service(Echo);
+        server.serve_with_incoming_shutdown(incoming, stop)
+    };
+    let served = async move {
+        drain
+            .serve_until(signal, Duration::from_secs(30), serve)
+            .await
+    };
+    let served = tokio::spawn(served);
     let (sender, mut answers) = call(connect(addr).await).await;
     stop.send(()).unwrap();
     sender.send("late".to_owned()).await.unwrap();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
@@ -190,10 +191,13 @@ async fn spans_name_the_peer_and_the_target() {
     while log.text().matches("is up").count() < 2 {
         tokio::task::yield_now().await;
     }
-    let server = format!("peer{{addr={} connection=1}}:connection", peer.addr);
+    let server = format!(
+        "peer{{network.peer.address=127.0.0.1 network.peer.port={} connection=1}}:connection",
+        peer.addr.port()
+    );
     log.line(&[&server, "is up"]);
     let client = format!(
-        "target{{host=\"127.0.0.1\" port={}}}:connection",
+        "target{{server.address=\"127.0.0.1\" server.port={}}}:connection",
         addr.port()
     );
     log.line(&[&client, "is up"]);
@@ -208,7 +212,11 @@ async fn a_dial_that_fails_is_a_warning_with_its_cause() {
     drop(listener);
     let mut connector = Multiplex::new(HttpConnector::new());
     connector.call(uri.parse().unwrap()).await.unwrap_err();
-    let line = log.line(&["WARN", "target{host=\"127.0.0.1\"", "the dial failed"]);
+    let line = log.line(&[
+        "WARN",
+        "target{server.address=\"127.0.0.1\"",
+        "the dial failed",
+    ]);
     assert!(line.contains("refused"), "{line}");
 }
 
@@ -244,4 +252,123 @@ async fn a_client_that_says_no_hello_is_no_warning() {
     assert!(within(server.accept()).await.is_none());
     tokio::task::yield_now().await;
     log.line(&["DEBUG", "the connection has ended", "no_hello"]);
+}
+
+/// As scanners send them, and clients of another protocol.
+#[tokio::test]
+async fn strangers_are_no_warning() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\x01\x01\x12\x34\x56\x78", // a hello of another magic
+    ] {
+        let (mut near, far) = duplex(1 << 16);
+        let server = Connection::server(far, Config::default());
+        near.write_all(bytes).await.unwrap();
+        assert!(within(server.accept()).await.is_none());
+        drop(near);
+        within(server.closed()).await;
+    }
+    let ended = log.text().matches("the connection has ended").count();
+    assert_eq!(ended, 4);
+    assert!(
+        !log.text().contains("WARN") && !log.text().contains("INFO"),
+        "{}",
+        log.text()
+    );
+}
+
+/// Of a connection there are two logs.
+#[tokio::test]
+async fn both_ends_of_a_connection_have_one_id() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let (near, far) = duplex(64 << 10);
+    let (client, server) = pair(near, far);
+    exchange(&client, &server).await;
+    let id = client.stats().connection_id.expect("an id");
+    assert_eq!(server.stats().connection_id, Some(id));
+    for role in ["client", "server"] {
+        let span = format!("connection{{role=\"{role}\" id={id:016x}}}");
+        log.line(&[&span, "is up"]);
+    }
+    let (near, far) = duplex(64 << 10);
+    let (other, _server) = pair(near, far);
+    assert_ne!(other.stats().connection_id, Some(id));
+}
+
+/// It would never end while its connection lives.
+#[tokio::test]
+async fn the_span_of_a_request_is_not_the_parent_of_its_connection() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let (near, far) = duplex(64 << 10);
+    let (client, server) = tracing::info_span!("request").in_scope(|| pair(near, far));
+    exchange(&client, &server).await;
+    log.line(&["INFO connection{role=\"client\"", "is up"]);
+    assert!(!log.text().contains("request"), "{}", log.text());
+}
+
+/// A region that is lost ends thousands.
+#[tokio::test]
+async fn connections_that_are_lost_together_are_a_few_warnings() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    for _ in 0..20 {
+        let (near, mut wire) = duplex(64 << 10);
+        let (mut other, far) = duplex(64 << 10);
+        let cut = Arc::new(Notify::new());
+        let is_cut = cut.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = copy_bidirectional(&mut wire, &mut other) => {}
+                () = is_cut.notified() => {}
+            }
+        });
+        let (client, server) = pair(near, far);
+        exchange(&client, &server).await;
+        cut.notify_one();
+        within(client.closed()).await;
+        within(server.closed()).await;
+    }
+    let text = log.text();
+    let lost = |level: &str| {
+        let lines = text.lines().filter(|line| line.contains("reason=\"lost\""));
+        lines.filter(|line| line.contains(level)).count()
+    };
+    assert_eq!((lost("WARN"), lost("DEBUG")), (10, 30), "{text}"); // five of each role
+}
+
+/// The first five of a minute, whoever asks.
+#[tokio::test]
+async fn dials_that_fail_for_long_are_a_few_warnings_with_their_causes() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    let dial =
+        || async { Err::<(DuplexStream, _), _>(std::io::ErrorKind::ConnectionRefused.into()) };
+    let acceptor = Acceptor::dialling(dial, Config::default());
+    while log.text().matches("the dial failed").count() < 7 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(acceptor);
+    let text = log.text();
+    let warnings = text.lines().filter(|line| line.contains("WARN"));
+    let told = warnings.filter(|line| line.contains("reason=\"refused\" took="));
+    assert_eq!(told.count(), 5, "{text}");
+}
+
+/// The most common failure between regions.
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_is_not_answered_is_a_warning() {
+    let (log, _guard) = Log::start(Level::INFO);
+    let connector = tower::service_fn(|_: http::Uri| async {
+        std::future::pending::<std::io::Result<TokioIo<DuplexStream>>>().await
+    });
+    let mut connector = Multiplex::new(connector);
+    let uri = "http://silent.example:80".parse().unwrap();
+    connector.call(uri).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(1)).await; // its dial ends in that moment, too
+    let line = log.line(&[
+        "WARN",
+        "target{server.address=\"silent.example\" server.port=80}",
+    ]);
+    assert!(line.contains("reason=\"timeout\" took=10"), "{line}");
 }

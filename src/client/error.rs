@@ -59,10 +59,28 @@ impl ConnectError {
     }
 }
 
+impl ConnectError {
+    #[cfg(feature = "tls")]
+    fn advice(&self) -> Option<&'static str> {
+        crate::tls::advice(self.source()?)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn advice(&self) -> Option<&'static str> {
+        None
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Dial => f.write_str("no channel to the target: the dial failed"),
+            Kind::Dial => {
+                f.write_str("no channel to the target: the dial failed")?;
+                match self.advice() {
+                    Some(advice) => write!(f, ": {advice}"),
+                    None => Ok(()),
+                }
+            }
             Kind::Timeout(after) => write!(f, "no channel to the target within {after:?}"),
             Kind::Full(waiting) => {
                 write!(

@@ -21,7 +21,8 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// Dropping a channel that was not shut down resets it, and asks the peer to
 /// stop sending. What was written before still arrives: all of it behind a
 /// shutdown, and else as much as the peer has room for. Behind a shutdown the peer
-/// is asked to stop only if it sends more or does not end its side soon.
+/// is asked to stop only if it sends more or does not end its side soon. The guide has
+/// [a table of all ends](crate::guide::channels#how-a-channel-ends).
 ///
 /// Reads and writes are cancel safe: a poll that is pending has taken nothing. They
 /// take part in tokio's cooperative scheduling, as those of a `TcpStream` do.
@@ -165,36 +166,38 @@ impl Channel {
             return Poll::Ready(Ok(0));
         }
         let coop = ready!(poll_proceed(cx));
-        let (poll, kept) = self.handle.0.write(|inner, mut out| {
-            let mut total = 0;
-            for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-                let written = match &mut out {
-                    Some((out, most)) => inner.core.write_through(self.key, slice, out, *most),
-                    None => inner.core.write(self.key, slice),
-                };
-                match written {
-                    Ok(n) if n < slice.len() => {
-                        total += n;
+        let mut inner = self.handle.0.lock();
+        let mut total = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match inner.core.write(self.key, slice) {
+                Ok(n) => {
+                    total += n;
+                    if n < slice.len() {
                         break;
                     }
-                    Ok(n) => total += n,
-                    Err(error) if total == 0 => {
-                        return (Poll::Ready(Err(error.into())), (None, None));
-                    }
-                    Err(_) => break,
                 }
+                Err(error) if total == 0 => {
+                    coop.made_progress();
+                    return Poll::Ready(Err(error.into()));
+                }
+                Err(_) => break,
             }
-            if total == 0 {
-                let old = inner.register_writer(self.key, cx);
-                return (Poll::Pending, (old, None));
-            }
-            (Poll::Ready(Ok(total)), (None, inner.seen()))
-        });
-        drop(kept);
-        if poll.is_ready() {
-            coop.made_progress();
         }
-        poll
+        if total == 0 {
+            let old = inner.register_writer(self.key, cx);
+            drop(inner);
+            drop(old);
+            return Poll::Pending;
+        }
+        coop.made_progress();
+        let seen = inner.seen();
+        let task = inner.task_to_wake();
+        drop(inner);
+        drop(seen);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Poll::Ready(Ok(total))
     }
 
     /// FIN follows what was written. Ending twice, or after the peer's STOP,

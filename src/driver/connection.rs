@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,8 +64,8 @@ impl Connection {
     ///
     /// A TCP socket gets the options of the configuration
     /// ([`SocketProfile`](crate::SocketProfile)), `TCP_NODELAY` first. `io` is polled
-    /// within the runtime of this call, by the task and by those who write to channels;
-    /// if it panics, the connection ends with an error.
+    /// within the runtime of this call, by the task; if it panics, the connection ends
+    /// with an error.
     ///
     /// # Panics
     ///
@@ -103,14 +104,14 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
+        let mut config = config;
         #[cfg(feature = "net")]
-        let config = {
-            let mut config = config;
-            config.socket.set_up(&io);
-            config
-        };
+        config.socket.set_up(&io);
+        if role == Role::Client {
+            config.settings.connection_id = random();
+        }
         let patience = config.dead_after;
-        let observer = Observer::new(role);
+        let observer = Observer::new(role, config.settings.connection_id);
         let pacer = Pacer::new(config.pacing, now());
         let transport = Transport::new(io, observer.tap(config.protocol), pacer);
         #[cfg(feature = "net")]
@@ -177,13 +178,13 @@ impl Connection {
         }
     }
 
-    /// Waits until no more channels can be opened: the connection has ended, or
-    /// one side drains it. Cancel safe.
+    /// Waits until another connection is needed: this one has ended, one side drains it,
+    /// or its peer is late. Cancel safe.
     #[cfg(feature = "server")]
     pub(crate) async fn closed_to_channels(&self) {
         loop {
             let changed = self.changed();
-            if !self.is_open() {
+            if !self.is_open() || self.is_suspect() {
                 return;
             }
             changed.await;
@@ -330,4 +331,9 @@ impl Connection {
     pub fn rtt(&self) -> Option<Duration> {
         self.handle.0.lock().core.rtt()
     }
+}
+
+/// Not 0. No secret: the standard library's maps are seeded so.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish().max(1)
 }

@@ -1,25 +1,23 @@
-//! What the task and its handles share: the core and the wakers under one lock
-//! that is held for microseconds, the transport under another. Nothing is
-//! woken under a lock. Whoever takes both takes the transport's first.
+//! What the task and its handles share: the core and the wakers under one lock that is
+//! held for microseconds. Nothing is woken under it.
+//!
+//! Only the task reads the transport and writes to it. Where whoever wrote to a channel
+//! wrote to the transport too, an echo on one stream took 4 % less processor time, and
+//! one of 64 took 70 % more, since writes shared no system call (`benches/README.md`).
+//! The transport has a lock, since handles ask it what it is. The task alone takes both,
+//! that one first.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{PoisonError, TryLockError};
+use std::sync::PoisonError;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use tokio::task::coop::has_budget_remaining;
-
 #[cfg(feature = "hyper")]
 use super::hyper_io::Young;
-use super::sync::{AtomicBool, Mutex, MutexGuard, Notify, Place};
+use super::sync::{Mutex, MutexGuard, Notify, Place};
 use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
-
-/// Channels with bytes to send that whoever writes sends at once, though more will
-/// follow: so that the peer works on these meanwhile.
-pub(super) const BATCH: usize = 16;
 
 /// Channels that learn at once of the end of their connection: each is a task of
 /// the application's, which ends with it.
@@ -29,8 +27,6 @@ pub(super) const ENDS: usize = 8;
 pub(super) struct Shared {
     inner: Mutex<Inner>,
     transport: Mutex<Transport>,
-    /// Few channels are busy, so whoever writes may write to the transport.
-    alone: AtomicBool,
     pub acceptable: Notify,
     pub openable: Notify,
     /// Where the task runs.
@@ -43,11 +39,6 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub core: proto::Connection,
-    /// When the task last read: precise enough for what a handle sends, where no time
-    /// is measured from it.
-    pub clock: Instant,
-    /// When the task looks at the time next.
-    pub armed: Instant,
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
@@ -86,8 +77,6 @@ impl Shared {
         Shared {
             inner: Mutex::new(Inner {
                 core,
-                clock: now(),
-                armed: now(),
                 closing: false,
                 task: None,
                 woken: false,
@@ -99,7 +88,6 @@ impl Shared {
                 young: Young::new(),
             }),
             transport: Mutex::new(transport),
-            alone: AtomicBool::new(true),
             acceptable: Notify::new(),
             openable: Notify::new(),
             place: Place::here(),
@@ -119,14 +107,6 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_transport(&self) -> Option<MutexGuard<'_, Transport>> {
-        match self.transport.try_lock() {
-            Ok(transport) => Some(transport),
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
     /// Runs `change` on the core, then wakes the task so that what it owes
     /// leaves.
     pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
@@ -140,48 +120,10 @@ impl Shared {
         value
     }
 
-    /// Runs `write` on the core and sends what it owes at once if nothing else
-    /// waits to be sent; otherwise the task sends it with the rest, or whoever
-    /// fills a batch. `write` gets the output, and up to which length, if it may
-    /// append to it.
-    pub fn write<T>(
-        &self,
-        write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T,
-    ) -> T {
-        if self.alone.load(Relaxed)
-            && let Some(sender) = self.sender().filter(Sender::takes_at_once)
-        {
-            return sender.send(write);
-        }
-        let (value, batch) = self.change(|inner| {
-            let value = write(inner, None);
-            (value, inner.core.sending() >= BATCH)
-        });
-        if batch && let Some(sender) = self.sender() {
-            sender.send(|_, _| ());
-        }
-        value
-    }
-
-    /// The right to write to the transport, if nobody has it and nothing waits
-    /// there. A caller who is to let others run has it not: a socket would take nothing
-    /// of it.
-    fn sender(&self) -> Option<Sender<'_>> {
-        let takes = |t: &MutexGuard<'_, Transport>| t.is_idle() && has_budget_remaining();
-        let mut transport = self.try_transport().filter(takes)?;
-        let gathers = transport.gather.is_on() && transport.gather.until(0, now()).is_some();
-        let spaced = transport.pacer.is_on() && transport.pacer.room(now()) == 0;
-        (!gathers && !spaced).then_some(Sender {
-            shared: self,
-            transport,
-        })
-    }
-
     /// Gives the core what was read; nothing is the end. The work that it was, in
     /// frames.
     pub fn input(&self, read: io::Result<Input<'_>>, now: Instant, wake: &mut Wake) -> usize {
         let mut inner = self.lock();
-        inner.clock = now;
         let before = inner.core.work_received();
         match read {
             Ok(Input::Bytes([])) => inner.core.handle_eof(),
@@ -214,12 +156,6 @@ impl Shared {
             (inner.core.stats(), inner.core.error().cloned())
         });
     }
-
-    /// Notes for how many channels the last input was: up to two (one that
-    /// ends and one that begins) are better served at once.
-    pub fn note_busy(&self, wake: &Wake) {
-        self.alone.store(!wake.is_for_many(), Relaxed);
-    }
 }
 
 impl Wake {
@@ -232,80 +168,7 @@ impl Wake {
     pub fn count(&self) -> usize {
         self.wakers.len()
     }
-}
 
-/// Who writes to the transport in the task's place.
-struct Sender<'a> {
-    shared: &'a Shared,
-    transport: MutexGuard<'a, Transport>,
-}
-
-impl Sender<'_> {
-    fn takes_at_once(&self) -> bool {
-        self.transport.takes_at_once()
-    }
-
-    /// Runs `write` on the core, sends what it owes before and after, and wakes
-    /// the task if something is left for it.
-    fn send<T>(mut self, write: impl FnOnce(&mut Inner, Option<(&mut Vec<u8>, usize)>) -> T) -> T {
-        let mut inner = self.shared.lock();
-        let Some(task) = inner.task.clone() else {
-            return write(&mut inner, None); // its first poll is still to come
-        };
-        let now = match inner.core.owes_ping()
-            || self.transport.gather.is_on()
-            || self.transport.pacer.is_on()
-        {
-            true => now(), // a time is measured from here
-            false => inner.clock,
-        };
-        self.transport.fill(&mut inner.core, now);
-        let value = write(&mut inner, Some(self.transport.output(now)));
-        if !self.transport.is_whole() {
-            self.transport.fill(&mut inner.core, now);
-        }
-        let mut wake = Wake::default();
-        inner.dispatch(&mut wake);
-        let more = inner.core.wants_transmit() || inner.is_due_sooner();
-        drop(inner);
-        self.transport.note_at_once();
-        let some = !self.transport.is_idle();
-        let (failed, lost) = self.write(&task);
-        self.transport.note_waiting(false, now);
-        if some && !failed {
-            self.transport.gather.begin(now);
-        }
-        drop(self.transport);
-        if lost.is_some() {
-            self.shared.place.run(|| drop(lost));
-        }
-        self.shared.wake(&mut wake);
-        if failed || more {
-            task.wake();
-        }
-        value
-    }
-}
-
-impl Sender<'_> {
-    /// Writes as the task does; whether that failed. A panic of the transport is for
-    /// its connection to bear, not for who writes to a channel: the I/O object that is
-    /// lost by it is to be dropped without the lock.
-    fn write(&mut self, task: &Waker) -> (bool, Option<impl Sized + use<>>) {
-        let transport = &mut *self.transport;
-        let write = || transport.poll_write(&mut Context::from_waker(task));
-        match self.shared.place.run(write) {
-            Some(written) => (written.is_err(), None),
-            None => {
-                let panicked = io::Error::other("the transport panicked");
-                self.shared.lock().core.handle_error(&panicked);
-                (true, Some(transport.take()))
-            }
-        }
-    }
-}
-
-impl Wake {
     /// Whether there is something to read for more than one channel that ends
     /// and one that begins.
     pub fn is_for_many(&self) -> bool {
@@ -336,12 +199,6 @@ impl Inner {
                 Event::Closed => (wake.acceptable, wake.openable) = (true, true),
             }
         }
-    }
-
-    /// Whether what was sent asks for an answer before the task looks again.
-    fn is_due_sooner(&self) -> bool {
-        let due = self.core.poll_timeout();
-        due.is_some_and(|due| due < self.armed)
     }
 
     /// Once the connection has ended: some of those who wait for its channels;

@@ -8,14 +8,14 @@ pub(super) use self::modelled::Place;
 pub(super) use self::place::Place;
 
 #[cfg(not(tcpchan_loom))]
-pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+pub(super) use std::sync::{Mutex, MutexGuard};
 #[cfg(not(tcpchan_loom))]
 pub(super) use tokio::sync::{Notify, futures::Notified};
 
 #[cfg(tcpchan_loom)]
 pub(super) use self::modelled::{Notified, Notify};
 #[cfg(tcpchan_loom)]
-pub(super) use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+pub(super) use loom::sync::{Mutex, MutexGuard};
 
 #[cfg(not(tcpchan_loom))]
 mod place {

@@ -32,9 +32,18 @@ const LAST_READ: Duration = Duration::from_secs(1);
 struct AfterRead {
     /// More may be there at once.
     more: bool,
-    /// The transport was at rest after it. A handle may have written since: if that
-    /// was not all taken, the transport wakes the task.
+    /// The transport was at rest after it.
     at_rest: bool,
+}
+
+/// How far a write came.
+enum Sent {
+    /// Nothing is left.
+    All,
+    /// The rest waits, and something wakes the task for it.
+    Part,
+    /// The rest goes on once others have run.
+    Piece,
 }
 
 /// What follows a read.
@@ -42,7 +51,7 @@ enum Next {
     /// Others, before what is owed is written.
     OthersRun,
     Write,
-    /// Nothing is owed, and nothing of the task's waits to be written.
+    /// Nothing is owed, and nothing waits to be written.
     Nothing,
 }
 
@@ -105,10 +114,10 @@ impl Task {
                 return false;
             }
             Next::Write => self.write(cx, now),
-            Next::Nothing => true,
+            Next::Nothing => Sent::All,
         };
-        let acted = self.poll_time(cx, now, sent);
-        read.more || acted
+        let acted = self.poll_time(cx, now, matches!(sent, Sent::All));
+        read.more || acted || matches!(sent, Sent::Piece)
     }
 
     /// What follows a read, or nothing to read: whether that left the transport at
@@ -158,18 +167,17 @@ impl Task {
             self.turn.on_idle();
         }
         if read.is_ready() {
-            shared.note_busy(&self.wake);
             self.shared.wake(&mut self.wake);
         }
         AfterRead { more, at_rest }
     }
 
-    /// Sends until nothing is owed or the transport is full; whether nothing is
-    /// left.
-    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Sends until nothing is owed, the transport is full, or a piece has made room
+    /// for writers: what they write next goes with the rest, which may be small.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Sent {
         (self.gathers, self.spaced) = (None, None);
         if self.broken.is_some() {
-            return false;
+            return Sent::Part;
         }
         let mut transport = self.shared.transport();
         let sent = loop {
@@ -185,23 +193,30 @@ impl Task {
             drop(inner);
             if transport.is_idle() {
                 self.spaced = transport.spaced_until(more, now.into());
-                break self.spaced.is_none();
+                break match self.spaced {
+                    None => Sent::All,
+                    Some(_) => Sent::Part,
+                };
             }
             self.gathers = transport.gathers_until(now.into());
             if self.gathers.is_some() {
-                break false;
+                break Sent::Part;
             }
+            let makes_room = transport.is_whole() && self.wake.count() > 0;
             match transport.poll_write(cx) {
                 Ok(Poll::Ready(())) => transport.note_written(now.into()),
                 Ok(Poll::Pending) => {
                     self.shared.lock().core.handle_blocked(now.into());
-                    break false;
+                    break Sent::Part;
                 }
                 Err(error) => {
                     // What was received before may still be read.
                     self.broken = Some((now + LAST_READ, error));
-                    break false;
+                    break Sent::Part;
                 }
+            }
+            if makes_room {
+                break Sent::Piece;
             }
         };
         transport.note_waiting(self.spaced.is_some(), now.into());
@@ -229,11 +244,6 @@ impl Task {
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return false;
         };
-        let armed = match self.sleep.is_elapsed() {
-            true => deadline,
-            false => deadline.min(self.sleep.deadline()),
-        };
-        inner.armed = armed.into();
         drop(inner);
         // A deadline moves with each input; the timer follows when it fires.
         if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
@@ -245,7 +255,6 @@ impl Task {
         while self.sleep.as_mut().poll(cx).is_ready() {
             if deadline > Instant::now() {
                 self.sleep.as_mut().reset(deadline);
-                self.shared.lock().armed = deadline.into();
                 continue;
             }
             self.shared.lock().core.handle_timeout(now.into());

@@ -57,11 +57,6 @@ const READS: usize = 8;
 const LEAST_WRITE: usize = 64 * 1024;
 const MOST_WRITE: usize = 256 * 1024;
 
-/// Bytes of a packet on a common link, and how many writes of less may leave by
-/// themselves before something is read.
-const SEGMENT: usize = 1400;
-const SMALL_WRITES: u8 = 2;
-
 /// What was read.
 pub(super) enum Input<'a> {
     Bytes(&'a [u8]),
@@ -98,8 +93,6 @@ pub(super) struct Transport {
     /// Bytes to take from the core at once.
     piece: usize,
     unflushed: bool,
-    /// Writes at once since the last read that filled no segment.
-    small: u8,
     full: Full,
     /// It took bytes after that.
     resumed: bool,
@@ -130,7 +123,6 @@ impl Transport {
             written: 0,
             piece: LEAST_WRITE,
             unflushed: false,
-            small: 0,
             full: Full::No,
             resumed: false,
             gather: Gather::new(),
@@ -177,21 +169,6 @@ impl Transport {
         self.is_idle() && !self.resumed
     }
 
-    /// Whether a handle should write at once. Not what comes in a burst: small
-    /// writes that leave by themselves are packets of their own, and an idle
-    /// connection may send ten at once.
-    pub fn takes_at_once(&self) -> bool {
-        self.small < SMALL_WRITES
-    }
-
-    /// A handle is about to write at once what waits.
-    pub fn note_at_once(&mut self) {
-        self.small = match self.output.len() < SEGMENT {
-            true => self.small.saturating_add(1),
-            false => 0,
-        };
-    }
-
     /// Until when what waits to be written waits for more, if it does.
     pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
         let waiting = self.output.len();
@@ -199,7 +176,7 @@ impl Transport {
         whole.then(|| self.gather.until(waiting, now)).flatten()
     }
 
-    /// Whether a whole piece waits, so that more may be to come.
+    /// Whether a whole piece waits.
     pub fn is_whole(&self) -> bool {
         self.output.len() >= LEAST_WRITE
     }
@@ -213,7 +190,7 @@ impl Transport {
 
     /// Takes from the core what it owes, up to a piece for one system call.
     pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
-        let room = self.room(now);
+        let room = self.room(core.sending(), now);
         // Of what waits for its time a ping, its answer and the like need not.
         let takes = self.written == 0 && (room > 0 || self.output.is_empty());
         if takes && core.wants_transmit() {
@@ -243,9 +220,14 @@ impl Transport {
         self.pacer.note(spaced || self.full != Full::No, now);
     }
 
-    /// Bytes that may be taken from the core.
-    fn room(&mut self, now: Instant) -> usize {
-        let most = self.piece.min(self.pacer.room(now));
+    /// Bytes that may be taken from the core, where so many channels have some. A writer
+    /// that is alone fills up what was taken, so with more a small rest would remain.
+    fn room(&mut self, sending: usize, now: Instant) -> usize {
+        let piece = match sending {
+            ..2 => LEAST_WRITE,
+            _ => self.piece,
+        };
+        let most = piece.min(self.pacer.room(now));
         most.saturating_sub(self.output.len())
     }
 
@@ -254,14 +236,6 @@ impl Transport {
         if self.output.capacity() == 0 {
             self.output = OUTPUT.take();
         }
-    }
-
-    /// Where frames may be appended behind those that [`fill`](Self::fill) took,
-    /// and up to which length.
-    pub fn output(&mut self, now: Instant) -> (&mut Vec<u8>, usize) {
-        let most = self.output.len() + self.room(now);
-        self.borrow_output();
-        (&mut self.output, most.min(LEAST_WRITE))
     }
 
     /// Reads up to `most` bytes, in several reads if fewer come, since only a read
@@ -292,7 +266,6 @@ impl Transport {
             put_back(block);
             return Poll::Pending;
         }
-        self.small = 0;
         if !block.is_empty() {
             self.tap.received(&block);
             pass_on(block, &mut sink);

@@ -38,8 +38,8 @@ mod published {
         Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
     };
 
-    use super::super::{reason, role_name};
-    use crate::proto::{ConnectionError, Event, Role, Stats};
+    use super::super::{Reason, role_name};
+    use crate::proto::{Event, Role, Stats};
 
     /// How often a connection that is in use tells what it has done.
     const PERIOD: Duration = Duration::from_secs(1);
@@ -128,7 +128,7 @@ mod published {
         }
     }
 
-    pub(crate) fn event(role: Role, event: Event, error: Option<&ConnectionError>) {
+    pub(crate) fn event(role: Role, event: Event, reason: Reason) {
         let role = role_name(role);
         let drained = |by: &'static str| {
             counter!("tcpchan_connections_drained_total", "role" => role, "by" => by).increment(1);
@@ -140,8 +140,12 @@ mod published {
             Event::Draining => drained("peer"),
             Event::Drained => drained("self"),
             Event::Closed => {
-                let reason = reason(error);
-                counter!("tcpchan_connections_closed_total", "role" => role, "reason" => reason)
+                let mut word = reason.word;
+                if reason.is_stranger {
+                    counter!("tcpchan_strangers_total", "reason" => word).increment(1);
+                    word = "stranger";
+                }
+                counter!("tcpchan_connections_closed_total", "role" => role, "reason" => word)
                     .increment(1);
             }
             _ => {}
@@ -161,6 +165,11 @@ mod published {
                 "tcpchan_connections_closed_total",
                 Unit::Count,
                 "connections that ended",
+            ),
+            (
+                "tcpchan_strangers_total",
+                Unit::Count,
+                "connections to acceptors that ended before a hello",
             ),
             (
                 "tcpchan_connections_suspect_total",

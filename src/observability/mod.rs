@@ -5,17 +5,21 @@
 )]
 
 mod dial;
+#[cfg(feature = "tracing")]
+mod limit;
 mod meter;
 mod tap;
 #[cfg(feature = "tracing")]
 mod trace;
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) use self::dial::Dial;
 pub(crate) use self::meter::Meter;
 #[cfg(feature = "metrics")]
 pub use self::meter::describe_metrics;
 pub(crate) use self::tap::Tap;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::proto::{ConnectionError, Event, Role, Stats};
 
@@ -23,6 +27,8 @@ use crate::proto::{ConnectionError, Event, Role, Stats};
 #[derive(Debug)]
 pub(crate) struct Observer {
     role: Role,
+    /// The peer has said its hello.
+    greeted: AtomicBool,
     #[cfg(feature = "tracing")]
     span: tracing::Span,
 }
@@ -68,11 +74,13 @@ impl Noted {
 }
 
 impl Observer {
-    pub fn new(role: Role) -> Self {
+    /// `id` is that of both sides, or 0 if the peer will tell it.
+    pub fn new(role: Role, id: u64) -> Self {
         Observer {
             role,
+            greeted: AtomicBool::new(false),
             #[cfg(feature = "tracing")]
-            span: trace::connection(role),
+            span: trace::connection(role, id),
         }
     }
 
@@ -88,12 +96,34 @@ impl Observer {
     pub fn tell(&self, noted: &mut Noted, look: impl Fn() -> (Stats, Option<ConnectionError>)) {
         for event in noted.take() {
             let (stats, error) = look();
+            self.greeted.fetch_or(event == Event::Connected, Relaxed);
+            let reason = self.reason(error.as_ref());
             #[cfg(feature = "tracing")]
-            trace::event(&self.span, self.role, event, &stats, error.as_ref());
+            trace::event(&self.span, self.role, event, &stats, error.as_ref(), reason);
             #[cfg(feature = "metrics")]
-            meter::event(self.role, event, error.as_ref());
+            meter::event(self.role, event, reason);
         }
     }
+}
+
+impl Observer {
+    /// Why the connection has ended. Whoever can connect can be a stranger: a scanner, a
+    /// health check, a client of another protocol.
+    fn reason(&self, error: Option<&ConnectionError>) -> Reason {
+        let word = reason(error);
+        let in_order = matches!(word, "closed" | "peer_closed" | "abandoned");
+        Reason {
+            word,
+            is_stranger: self.role == Role::Server && !in_order && !self.greeted.load(Relaxed),
+        }
+    }
+}
+
+/// Why a connection has ended, and whether the peer had not even said its hello.
+#[derive(Clone, Copy)]
+struct Reason {
+    word: &'static str,
+    is_stranger: bool,
 }
 
 /// Runs what makes a connection that an acceptor took, within its peer's span.
@@ -115,21 +145,24 @@ pub(crate) fn left_out(option: &str, error: &std::io::Error) {
 #[cfg(feature = "server")]
 pub(crate) fn accept_failed(error: &std::io::Error) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(target: "tcpchan", %error, "no connection can be accepted");
+    trace::accept_failed(error);
     #[cfg(feature = "metrics")]
     metrics::counter!("tcpchan_accept_errors_total").increment(1);
 }
 
 #[cfg(feature = "server")]
 pub(crate) fn handshake_failed(addr: std::net::SocketAddr, error: &std::io::Error) {
+    #[cfg(all(feature = "tracing", feature = "tls"))]
+    let advice = crate::tls::advice(error);
+    #[cfg(all(feature = "tracing", not(feature = "tls")))]
+    let advice = None;
     #[cfg(feature = "tracing")]
-    tracing::debug!(target: "tcpchan", %addr, %error, "the handshake failed");
+    trace::handshake_failed(addr, error, advice);
     #[cfg(feature = "metrics")]
     metrics::counter!("tcpchan_handshakes_failed_total").increment(1);
 }
 
 /// A word for why a connection ended.
-#[cfg(any(feature = "tracing", feature = "metrics"))]
 fn reason(error: Option<&ConnectionError>) -> &'static str {
     match error {
         None | Some(ConnectionError::Closed) => "closed",

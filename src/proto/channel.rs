@@ -215,11 +215,6 @@ impl State {
         matches!(self.send.half, Half::Ending | Half::Cut(_))
     }
 
-    /// Whether the next bytes that are written could leave at once.
-    pub fn is_clear(&self) -> bool {
-        self.send.half == Half::Open && self.send.buffer.is_empty() && self.opened
-    }
-
     /// Whether the application can still read.
     pub fn reads(&self) -> bool {
         self.recv.half == Half::Open && !self.released

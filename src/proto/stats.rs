@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
-use super::Connection;
 use super::channel::{Cause, Half, State};
 use super::pace::HeldUp;
+use super::{Connection, Role};
 use crate::wire::Version;
 
 /// What a connection has done and how it is: a copy, cheap to take.
@@ -11,6 +11,9 @@ use crate::wire::Version;
 pub struct Stats {
     /// When the connection began.
     pub since: Instant,
+    /// By what both sides name the connection, once it is known: a random number of the
+    /// client's. Version 0 has none.
+    pub connection_id: Option<u64>,
     /// When the peer was last heard, or else when the connection began.
     pub heard: Instant,
     /// The version that both sides speak, once it is known.
@@ -127,11 +130,20 @@ impl Connection {
         self.counters.work
     }
 
+    fn connection_id(&self) -> Option<u64> {
+        let id = match self.role {
+            Role::Client => self.config.settings.connection_id,
+            Role::Server => self.peer.connection_id,
+        };
+        (id != 0 && !self.is_v0()).then_some(id)
+    }
+
     /// What the connection has done and how it is.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
         Stats {
             since: self.since,
+            connection_id: self.connection_id(),
             heard: self.liveness.heard(),
             version: self.version,
             rtt: self.liveness.rtt(),

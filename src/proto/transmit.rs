@@ -5,15 +5,15 @@ use std::time::Instant;
 use super::buffer::Spare;
 use super::channel::{Half, State};
 use super::flow_control::SendBudget;
-use super::{ChannelError, Connection, Drain, Key, Role};
+use super::{Connection, Drain, Key, Role};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
 /// Bytes of a DATA frame's header, and of the longest whole frame.
 const HEADER: usize = 8;
 const MAX_FRAME: usize = MAX_DATA + HEADER;
 
-/// A frame that is shortened to fit the budget has at least so much of a body:
-/// less would make others wait longer for their turn.
+/// A frame that is shortened to fit the budget has at least so much of a body while
+/// others have some: less would make them wait longer for their turn.
 const LEAST_DATA: usize = MAX_DATA / 4 * 3;
 
 impl Connection {
@@ -70,11 +70,6 @@ impl Connection {
         }
     }
 
-    /// Whether the next [`poll_transmit`](Self::poll_transmit) looks at the time.
-    pub fn owes_ping(&self) -> bool {
-        self.liveness.owes_ping() || self.owed.drain
-    }
-
     /// Bytes of channels that [`poll_transmit`](Self::poll_transmit) appended.
     pub fn data_sent(&self) -> u64 {
         self.counters.data
@@ -83,49 +78,6 @@ impl Connection {
     /// How many channels have bytes that can leave.
     pub fn sending(&self) -> usize {
         self.scheduler.with_bytes()
-    }
-
-    /// Takes bytes to send as [`write`](Self::write) does, but appends them to
-    /// `out` at once, as frames, if nothing else is owed: as many as the peer's
-    /// window allows, until `out` is `most` bytes long. It spares a copy where the
-    /// caller can send now.
-    ///
-    /// Once it has appended bytes they must reach the peer, after what
-    /// [`poll_transmit`](Self::poll_transmit) appended before.
-    ///
-    /// # Errors
-    ///
-    /// The reason for which the channel takes no more.
-    pub fn write_through(
-        &mut self,
-        key: Key,
-        bytes: &[u8],
-        out: &mut Vec<u8>,
-        most: usize,
-    ) -> Result<usize, ChannelError> {
-        let Some(version) = self.version.filter(|_| !self.wants_transmit()) else {
-            return self.write(key, bytes);
-        };
-        let Some(state) = self.channels.held(key).filter(|state| state.is_clear()) else {
-            return self.write(key, bytes);
-        };
-        let room = most.saturating_sub(out.len());
-        let room = room.saturating_sub(room.div_ceil(MAX_FRAME) * HEADER);
-        let waiting = bytes.len().min(room) as u64;
-        let n = self.send_budget.room(&state.send.credit, waiting) as usize;
-        if n == 0 || !self.hello.sent {
-            return self.write(key, bytes);
-        }
-        state.begin(&mut self.unseen);
-        let start = out.len();
-        for body in bytes[..n].chunks(MAX_DATA) {
-            data_header(version, out, state.id, body.len());
-            out.extend_from_slice(body);
-        }
-        self.send_budget.spend(&mut state.send.credit, n as u64);
-        self.counters.sent += (out.len() - start) as u64;
-        self.liveness.on_sent();
-        Ok(n + self.write(key, &bytes[n..])?)
     }
 
     /// Whether somebody waits for what is to be sent. What only gives things
@@ -273,8 +225,10 @@ impl Connection {
         let held = state.send.buffer.len();
         let full = held >= self.config.send_buffer;
         self.scheduler.take_turn(&mut state.share);
+        let alone = self.scheduler.with_bytes() == 0;
         let room = match most.saturating_sub(out.len() + HEADER) {
-            ..LEAST_DATA => MAX_DATA,
+            0 => MAX_DATA,
+            ..LEAST_DATA if !alone => MAX_DATA,
             room => room,
         };
         let budget = &mut self.send_budget;

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -107,6 +108,22 @@ impl From<SocketAddr> for Peer {
 }
 
 impl Peer {
+    /// Whom an I/O object is connected to.
+    pub fn of(io: &dyn Any, addr: SocketAddr) -> Self {
+        let mut peer = Peer::from(addr);
+        peer.look_at(io);
+        peer
+    }
+
+    /// Finds who it is, if it was not found by whoever made the I/O object.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub fn look_at(&mut self, io: &dyn Any) {
+        #[cfg(feature = "tls")]
+        if self.identity.is_none() {
+            self.identity = Identity::of(io);
+        }
+    }
+
     pub fn info(&self, connection: u64, channel: u32) -> PeerInfo {
         PeerInfo {
             addr: self.addr,
@@ -135,7 +152,8 @@ impl Acceptor {
     /// An acceptor of the connections that a stream yields, each with its
     /// peer's address. An error of the stream that isn't about one connection costs a
     /// wait of a second, which ends sooner if a connection is over; after its end no
-    /// more connections come.
+    /// more connections come. The certificates that a peer has shown are in
+    /// [`PeerInfo::identity`], if it is rustls's `TlsStream` over a `TcpStream`.
     ///
     /// # Panics
     ///

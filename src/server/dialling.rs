@@ -4,26 +4,37 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, Peer};
 use super::listen::Listener;
 use crate::backoff::{Backoff, SHORT};
 use crate::config::Config;
 use crate::driver::Connection;
+use crate::observability;
 
 impl Acceptor {
     /// An acceptor of the channels that the peer opens on a connection that
-    /// this side dials. It keeps one: where that has ended, or its peer drains,
-    /// it dials again. Where dials fail, or connections end within a second
-    /// and bring no channel, it waits ever longer in between, up to 5 s. A dial
-    /// may take as long as [`Config::handshake_timeout`].
+    /// this side dials. It keeps one: where that has ended, or its peer drains or is late
+    /// ([`Config::answer_within`]), it dials again. Where dials fail or panic, or
+    /// connections end within a second and bring no channel, it waits ever longer in
+    /// between, up to 5 s. A dial, and the peer's hello after it, may each take as long as
+    /// [`Config::handshake_timeout`]. Each that fails is an event with its cause
+    /// ([`observability`](crate::observability)).
+    ///
+    /// A peer that falls silent is noticed by a ping: within 4 s while this side answers,
+    /// and else after the silence of [`Config::ping_after`] and two seconds. Make that
+    /// short where nobody calls often and must not wait.
     ///
     /// `dial` yields the connection and its peer's address, such as a
     /// `TcpStream` or TLS over one. Its socket gets the options of
-    /// [`Config::socket`].
+    /// [`Config::socket`]. The certificates that the peer has shown are in
+    /// [`PeerInfo::identity`](super::PeerInfo), if it is rustls's `TlsStream` over a
+    /// `TcpStream`.
     ///
     /// ```no_run
     /// # async fn run(app: axum::Router) -> std::io::Result<()> {
@@ -55,17 +66,17 @@ impl Acceptor {
 }
 
 /// Keeps a connection until the acceptor is gone or drains.
-async fn run<F, D, T>(mut listener: Listener, mut dial: F)
+async fn run<F, D, T>(mut listener: Listener, dial: F)
 where
-    F: FnMut() -> D,
-    D: Future<Output = io::Result<(T, SocketAddr)>>,
+    F: FnMut() -> D + Send + 'static,
+    D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (to, mut call) = (listener.to.clone(), listener.member.call.clone());
     let keep = async {
-        let mut backoff = Backoff::default();
+        let (mut backoff, dial) = (Backoff::default(), Arc::new(Mutex::new(dial)));
         loop {
-            let good = serve_one(&mut listener, dial()).await;
+            let good = serve_one(&mut listener, dial.clone()).await;
             if good {
                 backoff.clear();
             }
@@ -82,21 +93,46 @@ where
 
 /// Dials and serves; returns when another connection is needed, and whether
 /// this one was worth its dial.
-async fn serve_one<T>(
-    listener: &mut Listener,
-    dial: impl Future<Output = io::Result<(T, SocketAddr)>>,
-) -> bool
+async fn serve_one<F, D, T>(listener: &mut Listener, dial: Arc<Mutex<F>>) -> bool
 where
+    F: FnMut() -> D + Send + 'static,
+    D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
+    let attempt = observability::Dial::begin(None, None);
     let within = listener.config.handshake_timeout;
-    let Ok(Ok((io, addr))) = tokio::time::timeout(within, dial).await else {
-        return false;
+    // A panic there is that dial's end and no other's.
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let dialled = dial.lock().unwrap_or_else(PoisonError::into_inner)();
+        dialled.await
+    });
+    let (io, addr) = match tokio::time::timeout(within, task.join_next()).await {
+        Ok(Some(Ok(Ok(dialled)))) => dialled,
+        Ok(Some(Ok(Err(error)))) => {
+            attempt.fails(&error);
+            return false;
+        }
+        Ok(Some(Err(panic))) => {
+            attempt.fails(&panic);
+            return false;
+        }
+        Ok(None) | Err(_) => {
+            attempt.times_out();
+            return false;
+        }
     };
-    let config = listener.config.clone();
-    let connection = listener.serve(addr.into(), None, || Connection::client(io, config));
+    let (peer, config) = (Peer::of(&io, addr), listener.config.clone());
+    let connection = attempt.make(|| listener.serve(peer, None, || Connection::client(io, config)));
     let since = Instant::now();
+    connection.greeted().await;
+    if let Some(error) = connection.error() {
+        attempt.fails(&error);
+        return false;
+    }
+    attempt.up();
     connection.closed_to_channels().await;
+    connection.drain(); // its peer may only be late
     let stats = connection.stats();
     stats.rtt.is_some() && (stats.accepted > 0 || since.elapsed() >= SHORT)
 }

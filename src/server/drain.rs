@@ -26,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// ```no_run
 /// # async fn run(acceptor: tcpchan::server::Acceptor, app: axum::Router) -> std::io::Result<()> {
 /// # use std::time::Duration;
-/// let signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+/// let signal = async { tokio::signal::ctrl_c().await.expect("a signal handler") };
 /// let drain = acceptor.drain_handle();
 /// let serve = |stop| axum::serve(acceptor, app).with_graceful_shutdown(stop);
 /// drain.serve_until(signal, Duration::from_secs(30), serve).await
@@ -126,7 +126,8 @@ impl DrainHandle {
     /// `serve` makes the server, such as
     /// `|stop| axum::serve(acceptor, app).with_graceful_shutdown(stop)`, or tonic's
     /// `serve_with_incoming_shutdown`. It must accept channels until [`Stop`] is ready and
-    /// then end when its own requests have.
+    /// then end when its own requests have. If this future is dropped, the server is
+    /// dropped with it, and a drain that has begun goes on.
     ///
     /// # Errors
     ///
@@ -182,9 +183,9 @@ impl DrainHandle {
         }
     }
 
-    /// Takes no more connections, and asks the peers of those there are to open
-    /// no more channels. What they opened before they knew is still accepted;
-    /// each connection closes with its last channel, and those that are left
+    /// Takes no more connections than have come already, waits for their handshakes, and
+    /// asks all peers to open no more channels. What they opened before they knew is still
+    /// accepted; each connection closes with its last channel, and those that are left
     /// after `within` are closed on their channels. A second call can make that sooner,
     /// and not later.
     pub fn drain(&self, within: Duration) {

@@ -4,17 +4,23 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Token;
 
+/// Bytes of a request that are looked at for the end of its head.
+const HEAD: usize = 16 << 10;
+
 /// An HTTP connection of a [`SharedPort`](super::SharedPort), with or without TLS.
 #[derive(Debug)]
 pub struct HttpIo {
     stream: Stream,
+    /// What was read to see whose the connection is, until it is read again.
+    head: BytesMut,
     /// Until something was read: a server that is told to stop would close it.
     unseen: Option<Token>,
 }
@@ -27,18 +33,39 @@ enum Stream {
 }
 
 impl HttpIo {
-    pub(super) fn tcp(tcp: TcpStream) -> Self {
+    fn new(stream: Stream) -> Self {
         HttpIo {
-            stream: Stream::Tcp(tcp),
+            stream,
+            head: BytesMut::new(),
             unseen: None,
         }
     }
 
+    pub(super) fn tcp(tcp: TcpStream) -> Self {
+        HttpIo::new(Stream::Tcp(tcp))
+    }
+
     #[cfg(feature = "tls")]
     pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
-        HttpIo {
-            stream: Stream::Tls(Box::new(tls)),
-            unseen: None,
+        HttpIo::new(Stream::Tls(Box::new(tls)))
+    }
+
+    /// Waits until the bytes tell whether the connection is tcpchan's.
+    pub(super) async fn sort(&mut self) -> io::Result<bool> {
+        loop {
+            let left = HEAD - self.head.len();
+            let mut room = (&mut self.head).limit(left);
+            let read = match &mut self.stream {
+                Stream::Tcp(io) => io.read_buf(&mut room).await?,
+                #[cfg(feature = "tls")]
+                Stream::Tls(io) => io.read_buf(&mut room).await?,
+            };
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(sorted) = sort(&self.head) {
+                return Ok(sorted);
+            }
         }
     }
 
@@ -67,6 +94,19 @@ impl HttpIo {
     }
 }
 
+/// Whether it is tcpchan or HTTP, once that is known and a request's head is whole.
+fn sort(bytes: &[u8]) -> Option<bool> {
+    match bytes[0] {
+        0 | 1 => Some(true),
+        b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => {
+            let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
+            let whole = bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
+            (whole || bytes.len() == HEAD).then_some(false)
+        }
+        _ => Some(false), // HTTP's server says what is wrong with it
+    }
+}
+
 /// Calls a method of whichever stream it is.
 macro_rules! delegate {
     ($stream:expr, $method:ident($($argument:ident),*)) => {
@@ -84,6 +124,12 @@ impl AsyncRead for HttpIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.head.is_empty() {
+            let count = self.head.len().min(buf.remaining());
+            buf.put_slice(&self.head.split_to(count));
+            self.unseen = None;
+            return Poll::Ready(Ok(()));
+        }
         let read = ready!(delegate!(&mut self.stream, poll_read(cx, buf)));
         self.unseen = None;
         Poll::Ready(read)

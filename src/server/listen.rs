@@ -108,7 +108,8 @@ impl Listener {
             });
             match next.await {
                 Some(Ok((io, peer))) => {
-                    let (peer, config): (Peer, _) = (peer.into(), self.config.clone());
+                    let (mut peer, config): (Peer, _) = (peer.into(), self.config.clone());
+                    peer.look_at(&io);
                     let place = self.newcomers.enter(peer.addr.ip());
                     self.serve(peer, Some(place), || Connection::server(io, config));
                 }
@@ -136,6 +137,7 @@ impl Listener {
         let served = connection.clone();
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (call, live, mark) = (member.call, member.live, member.mark);
+        let age = self.config.max_connection_age;
         tokio::spawn(async move {
             let feed = Feed {
                 from: &connection,
@@ -148,6 +150,7 @@ impl Listener {
                 tokio::select! {
                     () = feed.run(member.open) => {}
                     () = give_up_silent(&connection, place) => {}
+                    () = grow_old(&connection, age) => {}
                 }
                 connection.closed().await;
             };
@@ -174,6 +177,18 @@ async fn give_up_silent(connection: &Connection, place: Option<Place>) {
         }
     }
     std::future::pending().await
+}
+
+/// Drains the connection at its age, and closes it later.
+async fn grow_old(connection: &Connection, age: Option<(Duration, Duration)>) {
+    let Some((age, grace)) = age else {
+        return std::future::pending().await;
+    };
+    // What began together is not to end together.
+    tokio::time::sleep(age.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+    connection.drain();
+    tokio::time::sleep(grace).await;
+    connection.close("it has reached its age");
 }
 
 /// Hands a connection's channels on.

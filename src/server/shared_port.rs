@@ -4,9 +4,9 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -79,14 +79,17 @@ impl SharedPort {
             at_once: config.max_handshakes as usize,
         };
         SharedPort::start(listener, config, limits, |tcp, addr| async move {
-            let is_tcpchan = is_tcpchan(&tcp).await?;
-            Ok((is_tcpchan, HttpIo::tcp(tcp), Peer::from(addr)))
+            let mut io = HttpIo::tcp(tcp);
+            let is_tcpchan = io.sort().await?;
+            Ok((is_tcpchan, io, Peer::from(addr)))
         })
     }
 
-    /// With TLS: a client that asks for [`ALPN`](crate::ALPN) gets tcpchan,
-    /// one that asks for another protocol of rustls's configuration
-    /// (`http/1.1` if that has none) or for none gets HTTP.
+    /// With TLS: a client that asks for [`ALPN`](crate::ALPN) gets tcpchan, and one that
+    /// asks for another protocol of rustls's configuration (`http/1.1` if that has none)
+    /// gets HTTP. Of one that asks for none the first byte tells, as with
+    /// [`plain`](Self::plain). The time of [`Tls::handshake_timeout`] is also that of the
+    /// first request's head.
     ///
     /// # Panics
     ///
@@ -102,13 +105,19 @@ impl SharedPort {
         }
         alpn.retain(|protocol| protocol != ALPN);
         alpn.insert(0, ALPN.to_vec());
-        let acceptor = tls.acceptor(alpn);
+        let acceptor = tls.acceptor(alpn, &config);
         SharedPort::start(listener, config, limits, move |tcp, addr| {
             let shake = shake(acceptor.clone(), tcp, addr);
             async {
                 let (stream, peer) = shake.await?;
-                let is_tcpchan = stream.get_ref().1.alpn_protocol() == Some(ALPN);
-                Ok((is_tcpchan, HttpIo::tls(stream), peer))
+                let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                let mut io = HttpIo::tls(stream);
+                let is_tcpchan = match alpn.as_deref() {
+                    Some(ALPN) => true,
+                    Some(_) => io.sort().await.map(|_| false)?,
+                    None => io.sort().await?,
+                };
+                Ok((is_tcpchan, io, peer))
             }
         })
     }
@@ -179,54 +188,6 @@ impl SharedPort {
     /// are for their server to end.
     pub fn drain_handle(&self) -> DrainHandle {
         self.acceptor.drain_handle()
-    }
-}
-
-/// Bytes of a request that are looked at for the end of its head.
-const HEAD: usize = 16 << 10;
-
-/// Waits until the bytes tell whose the connection is, and takes none of them.
-async fn is_tcpchan(tcp: &TcpStream) -> io::Result<bool> {
-    let mut first = [0];
-    if tcp.peek(&mut first).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if let Some(sorted) = sort(&first) {
-        return Ok(sorted);
-    }
-    let mut head = vec![0; HEAD];
-    loop {
-        // What a peer has closed stays readable, and would be looked at again at once.
-        let is_all = tcp.ready(Interest::READABLE).await?.is_read_closed();
-        let sorted = tcp.try_io(Interest::READABLE, || {
-            let mut bytes = ReadBuf::new(&mut head);
-            // An error that would block: the socket is not readable again for what was seen.
-            let blocks = || io::ErrorKind::WouldBlock.into();
-            match tcp.poll_peek(&mut Context::from_waker(Waker::noop()), &mut bytes) {
-                Poll::Ready(peeked) => peeked.and_then(|_| sort(bytes.filled()).ok_or_else(blocks)),
-                Poll::Pending => Err(blocks()),
-            }
-        });
-        match sorted {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            Err(_) if is_all => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(_) => {}
-            sorted => return sorted,
-        }
-    }
-}
-
-/// Whether it is tcpchan or HTTP, once that is known and a request's head is whole.
-fn sort(bytes: &[u8]) -> Option<bool> {
-    match bytes[0] {
-        0 | 1 => Some(true),
-        b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => {
-            let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
-            let whole =
-                bytes.len() == HEAD || bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
-            whole.then_some(false)
-        }
-        _ => Some(false), // HTTP's server says what is wrong with it
     }
 }
 

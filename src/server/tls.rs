@@ -1,15 +1,17 @@
 //! TLS in front of an acceptor.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
+use tokio_rustls::rustls::{CommonState, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, client};
 
 use super::acceptor::{Acceptor, Peer};
 use super::handshake::{Handshakes, Limits, Shaken};
@@ -65,9 +67,36 @@ impl Tls {
         Ok(self)
     }
 
-    pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>) -> TlsAcceptor {
+    pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>, config: &Config) -> TlsAcceptor {
         self.config.alpn_protocols = alpn;
+        if config.max_connection_age.is_some() {
+            self.config.session_storage = Arc::new(NoServerSessionStorage {});
+            self.config.ticketer = Arc::new(NoTickets);
+            self.config.send_tls13_tickets = 0;
+        }
         Arc::new(self.config).into()
+    }
+}
+
+/// Sessions are not resumed.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 }
 
@@ -80,6 +109,21 @@ impl Identity {
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
     }
+
+    /// That of the peer of one of rustls's streams over TCP.
+    pub(super) fn of(io: &dyn Any) -> Option<Self> {
+        let tls: &CommonState = if let Some(io) = io.downcast_ref::<TlsStream<TcpStream>>() {
+            io.get_ref().1
+        } else if let Some(io) = io.downcast_ref::<client::TlsStream<TcpStream>>() {
+            io.get_ref().1
+        } else {
+            io.downcast_ref::<tokio_rustls::TlsStream<TcpStream>>()?
+                .get_ref()
+                .1
+        };
+        let chain = tls.peer_certificates().filter(|chain| !chain.is_empty())?;
+        Some(Identity(chain.iter().cloned().collect()))
+    }
 }
 
 /// A handshake, and whom it was with.
@@ -89,10 +133,8 @@ pub(super) async fn shake(
     addr: SocketAddr,
 ) -> io::Result<(TlsStream<TcpStream>, Peer)> {
     let stream = tls.accept(tcp).await?;
-    let chain = stream.get_ref().1.peer_certificates();
-    let chain = chain.filter(|chain| !chain.is_empty());
-    let identity = chain.map(|chain| Identity(chain.iter().cloned().collect()));
-    Ok((stream, Peer { addr, identity }))
+    let peer = Peer::of(&stream, addr);
+    Ok((stream, peer))
 }
 
 impl Acceptor {
@@ -119,7 +161,7 @@ impl Acceptor {
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &mut config);
         let limits = tls.limits;
-        let acceptor = tls.acceptor(vec![ALPN.to_vec()]);
+        let acceptor = tls.acceptor(vec![ALPN.to_vec()], &config);
         let shake = move |tcp, addr| {
             let shake = shake(acceptor.clone(), tcp, addr);
             async { shake.await.map(Shaken::Ours) }

@@ -80,7 +80,7 @@ impl Late {
         if !begin.gives_back {
             offer(); // known when it is needed
         }
-        (begin.gives_back || is_choosable(stream)).then_some(late)
+        is_choosable(stream).then_some(late)
     }
 
     /// Whether it is time, before so many bytes are written. If they waited for the

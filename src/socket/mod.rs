@@ -123,7 +123,7 @@ impl SocketProfile {
     /// burst of more than ten packets, which makes TCP's window grow, they also choose
     /// it between bursts: once 128 KiB were sent, or after a pause of a round trip and
     /// 200 ms. Where the system's is BBR, what a listener accepts begins with cubic or
-    /// Reno, and gets BBR back at those times on any link.
+    /// Reno, and gets BBR back at those times on any link to another host.
     ///
     /// [`apply`](Self::apply) knows no round trip and chooses BBR at once.
     ///

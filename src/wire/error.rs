@@ -52,8 +52,8 @@ fn version(f: &mut fmt::Formatter<'_>, received: u8, spoken: Protocol) -> fmt::R
         Protocol::Auto => "versions 0 and 1",
     };
     let like = match received {
-        b'A'..=b'Z' => ", as of plain HTTP",
-        0x15 | 0x16 => ", as of TLS",
+        b'A'..=b'Z' => ", as of plain HTTP (over TLS, the ALPN must ask for tcpchan/1)",
+        0x15 | 0x16 => ", as of TLS (which this side must speak, too)",
         _ => "",
     };
     match received {

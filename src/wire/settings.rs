@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_channels: u32,
     /// Bytes that all channels together may have beyond their windows.
     pub receive_budget: u64,
+    /// A number of the client's choice by which both sides name the connection in what
+    /// they tell their operators; 0 for none.
+    pub connection_id: u64,
 }
 
 impl Default for Settings {
@@ -28,6 +31,7 @@ impl Default for Settings {
             initial_window: 64 * 1024,
             max_channels: 256,
             receive_budget: 0,
+            connection_id: 0,
         }
     }
 }
@@ -35,11 +39,12 @@ impl Default for Settings {
 const INITIAL_WINDOW: u16 = 1;
 const MAX_CHANNELS: u16 = 2;
 const RECEIVE_BUDGET: u16 = 3;
+const CONNECTION_ID: u16 = 4;
 
 impl Settings {
     /// The settings as the body of their frame.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(28);
+        let mut out = BytesMut::with_capacity(40);
         for (kind, value) in [
             (INITIAL_WINDOW, self.initial_window),
             (MAX_CHANNELS, self.max_channels),
@@ -48,9 +53,15 @@ impl Settings {
             out.put_u16(4);
             out.put_u32(value);
         }
-        out.put_u16(RECEIVE_BUDGET);
-        out.put_u16(8);
-        out.put_u64(self.receive_budget);
+        let id = (self.connection_id != 0).then_some((CONNECTION_ID, self.connection_id));
+        for (kind, value) in [(RECEIVE_BUDGET, self.receive_budget)]
+            .into_iter()
+            .chain(id)
+        {
+            out.put_u16(kind);
+            out.put_u16(8);
+            out.put_u64(value);
+        }
         out.freeze()
     }
 
@@ -73,7 +84,7 @@ impl Settings {
             }
             let (value, rest) = body.split_at(len);
             body = rest;
-            if !(INITIAL_WINDOW..=RECEIVE_BUDGET).contains(&kind) {
+            if !(INITIAL_WINDOW..=CONNECTION_ID).contains(&kind) {
                 continue;
             }
             if seen & (1 << kind) != 0 {
@@ -83,7 +94,8 @@ impl Settings {
             match kind {
                 INITIAL_WINDOW => settings.initial_window = in_range(value, 64 * 1024)?,
                 MAX_CHANNELS => settings.max_channels = in_range(value, 256)?,
-                _ => settings.receive_budget = u64::from_be_bytes(sized(value)?),
+                RECEIVE_BUDGET => settings.receive_budget = u64::from_be_bytes(sized(value)?),
+                _ => settings.connection_id = u64::from_be_bytes(sized(value)?),
             }
         }
         Ok(settings)

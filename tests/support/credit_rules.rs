@@ -68,8 +68,6 @@ struct Side {
     is_owed: u128,
     returned: u128,
     greeted: bool,
-    /// It sends from within a write.
-    through: bool,
     /// Bytes that are still to come of the DATA frame that comes.
     coming: (u32, u64),
     seen: Seen,
@@ -89,7 +87,6 @@ impl Side {
             is_owed: 0,
             returned: 0,
             greeted: false,
-            through: false,
             coming: (0, 0),
             seen: Seen::default(),
         }
@@ -176,7 +173,7 @@ impl Side {
         let beyond = u128::from(waits).min(FRAME - FRAME.min(len.into()));
         let room = all + beyond <= budget && debt + beyond <= loan;
         assert!(
-            self.through || room || loose,
+            room || loose,
             "borrows for {len} where {waits} more wait: owes {debt} beyond {limit} of {window}, \
              all {all} of {budget}"
         );
@@ -440,14 +437,6 @@ impl Rules {
     /// A side sends this.
     pub fn says(&mut self, who: usize, bytes: &[u8]) {
         self.sides[who].says(bytes);
-    }
-
-    /// A side sends this from within a write.
-    pub fn says_at_once(&mut self, who: usize, bytes: &[u8]) {
-        // Not so by the guide: `a_write_that_sends_at_once_borrows_no_crumbs`.
-        self.sides[who].through = true;
-        self.sides[who].says(bytes);
-        self.sides[who].through = false;
     }
 
     /// A side was given this.

@@ -226,26 +226,6 @@ impl Pair {
         self.server.handle_eof();
     }
 
-    /// Writes as a driver does whose transport takes bytes now.
-    pub fn write_through(
-        &mut self,
-        role: Role,
-        key: Key,
-        bytes: &[u8],
-    ) -> Result<usize, ChannelError> {
-        let (core, wire) = match role {
-            Role::Client => (&mut self.client, &mut self.up),
-            Role::Server => (&mut self.server, &mut self.down),
-        };
-        if wire.is_full() {
-            return core.write(key, bytes);
-        }
-        let mut out = Vec::new();
-        let result = core.write_through(key, bytes, &mut out, 64 << 10);
-        wire.push(out, self.now);
-        result
-    }
-
     /// Everything that a side can read of a channel now, and what came then.
     pub fn read_all(&mut self, role: Role, key: Key) -> (Vec<u8>, Result<Read, ChannelError>) {
         let (mut all, mut buf) = (Vec::new(), [0; 4096]);

@@ -216,10 +216,7 @@ impl World {
             ..
         } = self.app(role).held[i];
         let bytes = pattern(id, self.stream(id, role).written, n);
-        let result = match n % 2 {
-            0 => self.pair.write_through(role, key, bytes),
-            _ => self.pair.core(role).write(key, bytes),
-        };
+        let result = self.pair.core(role).write(key, bytes);
         let lazy = self.app(role).lazy;
         assert!(
             !writer_sleeps || lazy || result == Ok(0),

@@ -13,9 +13,6 @@ use crate::config::Config;
 use crate::driver::shared::now;
 use crate::proto::{Connection, Key, Read, Role};
 
-/// Bytes that leave at once at most.
-pub const PIECE: usize = 64 << 10;
-
 /// A transport that leads to the peer.
 #[derive(Clone)]
 pub struct Wire(Arc<Mutex<Peer>>);
@@ -117,13 +114,6 @@ impl Peer {
     pub fn lets_go(&mut self) {
         for key in std::mem::take(&mut self.channels) {
             self.core.release(key);
-        }
-    }
-
-    /// Says a byte on each channel.
-    pub fn speaks(&mut self) {
-        for key in &self.channels {
-            self.core.write(*key, b"!").unwrap();
         }
     }
 

@@ -69,11 +69,6 @@ impl Pacer {
         }
     }
 
-    /// Whether bytes are spaced.
-    pub fn is_on(&self) -> bool {
-        self.pace.is_some()
-    }
-
     /// The shortest round trip; zero until it is known.
     #[cfg(feature = "net")]
     pub fn rtt(&self) -> Duration {
@@ -307,7 +302,7 @@ mod tests {
                 answered,
             };
             pacer.on_round(Some(round), Some(rtt), answered);
-            pacer.is_on()
+            pacer.pace().is_some()
         };
         assert!(answer(0, start, RTT));
         assert!(!answer(9, start + RTT, MS));
