@@ -323,7 +323,7 @@ where
     S: Clone,
 {
     let mut service = ServiceBuilder::new()
-        .layer(RetryLayer::new(RetryPolicy::new()))
+        .layer(RetryLayer::default())
         .service(requests);
     let request = Request::post("/").body(body).unwrap();
     let body = within(service.call(request)).await?.into_body();
