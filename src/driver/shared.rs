@@ -14,7 +14,7 @@ use std::time::Instant;
 
 #[cfg(feature = "hyper")]
 use super::hyper_io::Young;
-use super::sync::{Mutex, MutexGuard, Notify, Place};
+use super::sync::{Mutex, MutexGuard, Notify};
 use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
@@ -29,8 +29,6 @@ pub(super) struct Shared {
     transport: Mutex<Transport>,
     pub acceptable: Notify,
     pub openable: Notify,
-    /// Where the task runs.
-    pub place: Place,
     #[cfg(feature = "client")]
     pub told: std::sync::OnceLock<super::told::Told>,
     observer: Observer,
@@ -90,7 +88,6 @@ impl Shared {
             transport: Mutex::new(transport),
             acceptable: Notify::new(),
             openable: Notify::new(),
-            place: Place::here(),
             #[cfg(feature = "client")]
             told: Default::default(),
             observer,
