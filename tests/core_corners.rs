@@ -322,3 +322,16 @@ fn a_side_that_looks_late_gives_the_peer_the_rest_of_its_time() {
     raw.core.handle_timeout(dead);
     assert_eq!(raw.core.error(), Some(&ConnectionError::Dead));
 }
+
+/// The clean end was read, and then reading was given up.
+#[test]
+fn a_reader_that_stops_behind_the_end_has_ended() {
+    let (channel, debt) = (1, 0);
+    let mut raw = Raw::client()
+        .accepted(1)
+        .say(Control::Fin { channel, debt });
+    assert_eq!(raw.core.read(raw.key(), &mut [0]), Ok(Read::Finished));
+    raw.core.stop(raw.key(), 7);
+    let read = raw.core.read(raw.key(), &mut [0]);
+    assert_eq!(read, Err(ChannelError::Ended));
+}

@@ -84,8 +84,7 @@ struct World {
     habit: Arc<Habit>,
 }
 
-/// A channel that is alone on its connection, so that a write goes to the transport at
-/// once.
+/// A channel on a transport that a test may spoil.
 async fn connect() -> World {
     let (near, far) = duplex(1 << 16);
     let habit = Arc::new(Habit::default());

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::channel::Channel;
@@ -35,6 +37,8 @@ pub(super) struct Young {
     /// Those whose writes are dropped: the bytes that wait for the reader, and since when
     /// they do.
     dropping: HashMap<Key, (usize, Instant)>,
+    /// That of the connection, which has timers.
+    runtime: Handle,
 }
 
 impl Young {
@@ -44,6 +48,7 @@ impl Young {
             opened: Vec::new(),
             held: HashMap::new(),
             dropping: HashMap::new(),
+            runtime: Handle::current(),
         }
     }
 
@@ -102,17 +107,19 @@ impl Channel {
         };
         let held = inner.young.held.remove(&self.key);
         let has_runtime = inner.core.error() != Some(&ConnectionError::Abandoned);
+        let runtime = inner.young.runtime.clone();
         drop(inner);
         if !has_runtime {
             return Poll::Ready(());
         }
         // By the connection's timers, since the caller's runtime may have none; without
         // the lock, since it drops a waker; and that runtime may have just gone.
-        let polled = self.handle.0.place.run(|| {
+        let _entered = runtime.enter();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
             let mut held = held.unwrap_or_else(|| Box::pin(sleep(left)));
             (held.as_mut().poll(cx), held)
-        });
-        let Some((poll, held)) = polled else {
+        }));
+        let Ok((poll, held)) = polled else {
             return Poll::Ready(());
         };
         self.handle.0.lock().young.held.insert(self.key, held);

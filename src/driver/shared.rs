@@ -16,7 +16,7 @@ use std::time::Instant;
 
 #[cfg(feature = "hyper")]
 use super::hyper_io::Young;
-use super::sync::{Mutex, MutexGuard, Notify, Place};
+use super::sync::{Mutex, MutexGuard, Notify};
 use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
@@ -34,8 +34,6 @@ pub(super) struct Shared {
     /// Woken with those who wait for `openable`.
     #[cfg(feature = "client")]
     pub watcher: std::sync::OnceLock<Waker>,
-    /// Where the task runs.
-    pub place: Place,
     #[cfg(feature = "client")]
     pub told: std::sync::OnceLock<super::told::Told>,
     observer: Observer,
@@ -103,7 +101,6 @@ impl Shared {
             openable: Notify::new(),
             #[cfg(feature = "client")]
             watcher: Default::default(),
-            place: Place::here(),
             #[cfg(feature = "client")]
             told: Default::default(),
             observer,

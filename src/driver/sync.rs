@@ -1,11 +1,5 @@
-//! The locks and wakers that the task and its handles share, and where a handle runs
-//! what is the task's. A build with `--cfg tcpchan_loom` takes loom's, for the models
-//! in `models/`.
-
-#[cfg(tcpchan_loom)]
-pub(super) use self::modelled::Place;
-#[cfg(not(tcpchan_loom))]
-pub(super) use self::place::Place;
+//! The locks and wakers that the task and its handles share. A build with
+//! `--cfg tcpchan_loom` takes loom's, for the models in `models/`.
 
 #[cfg(not(tcpchan_loom))]
 pub(super) use std::sync::{Mutex, MutexGuard};
@@ -16,34 +10,6 @@ pub(super) use tokio::sync::{Notify, futures::Notified};
 pub(super) use self::modelled::{Notified, Notify};
 #[cfg(tcpchan_loom)]
 pub(super) use loom::sync::{Mutex, MutexGuard};
-
-#[cfg(not(tcpchan_loom))]
-mod place {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use tokio::runtime::{EnterGuard, Handle};
-
-    /// The runtime that a connection was made in.
-    #[derive(Debug)]
-    pub struct Place(Handle);
-
-    impl Place {
-        #[track_caller]
-        pub fn here() -> Self {
-            Place(Handle::current())
-        }
-
-        pub fn enter(&self) -> EnterGuard<'_> {
-            self.0.enter()
-        }
-
-        /// Runs there what is not the crate's own; nothing if that panics.
-        pub fn run<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-            let _entered = self.enter();
-            catch_unwind(AssertUnwindSafe(run)).ok()
-        }
-    }
-}
 
 #[cfg(tcpchan_loom)]
 mod modelled {
@@ -92,20 +58,6 @@ mod modelled {
             let wakers = std::mem::take(&mut waiters.wakers);
             drop(waiters);
             wakers.into_iter().for_each(Waker::wake);
-        }
-    }
-
-    /// There is one runtime, and a model that panics ends.
-    #[derive(Debug)]
-    pub struct Place;
-
-    impl Place {
-        pub fn here() -> Self {
-            Place
-        }
-
-        pub fn run<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-            Some(run())
         }
     }
 

@@ -338,7 +338,7 @@ impl State {
     /// Reads no more; the peer is told to stop, and what it has borrowed is paid
     /// back with its end.
     pub fn stop(&mut self, code: u32, budget: &mut RecvBudget) {
-        if self.recv.half.is_alive() {
+        if !matches!(self.recv.half, Half::Failed(_)) {
             self.recv.half = Half::Failed(Cause::Ended(code));
             self.owed.stop = !self.peer_ended;
         }

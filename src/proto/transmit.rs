@@ -12,8 +12,8 @@ use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 const HEADER: usize = 8;
 const MAX_FRAME: usize = MAX_DATA + HEADER;
 
-/// A frame that is shortened to fit the budget has at least so much of a body while
-/// others have some: less would make them wait longer for their turn.
+/// A frame that is shortened to fit the budget has at least so much of a body, unless no
+/// other channel has any: less would make others wait longer for their turn.
 const LEAST_DATA: usize = MAX_DATA / 4 * 3;
 
 impl Connection {
@@ -225,10 +225,11 @@ impl Connection {
         let held = state.send.buffer.len();
         let full = held >= self.config.send_buffer;
         self.scheduler.take_turn(&mut state.share);
-        let alone = self.scheduler.with_bytes() == 0;
+        // The last of a large piece, which is to be no longer than that.
+        let fills_up = self.scheduler.with_bytes() == 0 && out.len() >= 2 * MAX_FRAME;
         let room = match most.saturating_sub(out.len() + HEADER) {
             0 => MAX_DATA,
-            ..LEAST_DATA if !alone => MAX_DATA,
+            ..LEAST_DATA if !fills_up => MAX_DATA,
             room => room,
         };
         let budget = &mut self.send_budget;
