@@ -114,8 +114,6 @@ struct Channel {
     asleep: bool,
     stopped: bool,
     released: bool,
-    /// The application has read to the clean end, so there is nothing to stop.
-    finished: bool,
     sending: Sending,
 }
 
@@ -552,7 +550,6 @@ impl Model {
             }
             Ok(Read::Finished) => {
                 assert!(state.waiting == 0 && state.end == Some(End::Fin) && !state.stopped);
-                state.finished = true;
             }
             Err(ChannelError::Reset(code)) => {
                 assert!(state.waiting == 0 && state.end == Some(End::Reset(code)));
@@ -802,7 +799,7 @@ fn draw(fit: &RangeInclusive<u64>, how: u8, part: u16) -> Option<u64> {
 
 impl Channel {
     fn stop(&mut self) {
-        self.stopped = !self.finished;
+        self.stopped = true;
         self.asleep = false;
         self.waiting = 0;
     }
