@@ -30,7 +30,6 @@ pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
 pub use self::liveness::Round;
 pub use self::pace::HeldUp;
-#[cfg(feature = "client")]
 pub use self::stats::Stats;
 pub use self::table::Key;
 
