@@ -189,7 +189,7 @@ async fn a_host_that_answers_no_dial() {
     world.other.network.change(|now| now.silent = true);
     world.fails_one_in_a_hundred_at_most().await;
     world.other.network.change(|now| now.silent = false);
-    world.gets_its_share_after(15).await;
+    world.gets_its_share_after(5).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +211,7 @@ async fn a_host_that_begins_to_refuse_dials_after_it_was_cut_off() {
     }
     world.fails_one_in_a_hundred_at_most().await;
     world.other.network.change(|now| now.refuses = false);
-    world.gets_its_share_after(10).await;
+    world.gets_its_share_after(5).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,12 +143,13 @@ impl State {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a failure, unless it is the request's own.
-    fn failed(&self, error: &(dyn Error + 'static)) {
+    /// Notes a failure, unless it is the request's own. hyper may say no more than that
+    /// the response is missing, so a channel counts where a connection is left.
+    fn failed(&self, error: &(dyn Error + 'static), connected: bool) {
         let now = Instant::now();
         match lost(error) {
-            Some(Lost::Connection) => self.health().on_connection_lost(now),
-            Some(Lost::Channel) => self.health().on_channel_lost(now),
+            Some(Lost::Channel) if connected => self.health().on_channel_lost(now),
+            Some(_) => self.health().on_connection_lost(now),
             None => {}
         }
     }
@@ -174,9 +175,9 @@ impl Unanswered {
         self.state.health().on_response(rtt, Instant::now());
     }
 
-    fn failed(mut self, error: &(dyn Error + 'static)) {
+    fn failed(mut self, error: &(dyn Error + 'static), connected: bool) {
         self.over = true;
-        self.state.failed(error);
+        self.state.failed(error, connected);
     }
 }
 
@@ -258,7 +259,7 @@ where
                 }
                 Err(cause) => {
                     let error = RequestError(cause);
-                    unanswered.failed(&error);
+                    unanswered.failed(&error, requests.rtt().is_some());
                     Err(error)
                 }
             }

@@ -47,12 +47,15 @@ pub struct HeldUp {
     pub at: Instant,
     /// Bytes a round trip that it carried in the direction that was looked at.
     pub pace: u64,
+    /// The same in bytes a second.
+    pub rate: u64,
 }
 
 #[cfg(all(test, feature = "client"))]
 impl HeldUp {
     pub(crate) fn at(at: Instant, pace: u64) -> Self {
-        HeldUp { at, pace }
+        let rate = pace;
+        HeldUp { at, pace, rate }
     }
 }
 
@@ -105,7 +108,12 @@ impl Pace {
         let before = before.filter(|_| waited)?;
         // One that carries nothing at all is late: that is for the liveness.
         let held_up = pace > 0 && pace < before + before / 2 && pace < HEALTHY;
-        held_up.then_some(HeldUp { at: now, pace })
+        let rate = (passed * 1_000_000_000 / elapsed.as_nanos()) as u64;
+        held_up.then_some(HeldUp {
+            at: now,
+            pace,
+            rate,
+        })
     }
 }
 

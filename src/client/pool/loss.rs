@@ -44,7 +44,7 @@ pub(super) struct Loss {
 struct Trial {
     since: Instant,
     from: usize,
-    /// Bytes a round trip that so many carried.
+    /// Bytes a second that so many carried.
     carried: u64,
     to: usize,
     /// When there were as many.
@@ -162,12 +162,12 @@ impl Loss {
     }
 }
 
-/// Bytes a round trip that so many connections carry together, if most of them have had
-/// a sign since then.
+/// Bytes a second that so many connections carry together, if most of them have had a
+/// sign since then: the others are taken for as quick.
 fn carried(signs: &[HeldUp], connections: usize, since: Option<Instant>) -> Option<u64> {
     let signs = signs.iter().filter(|sign| Some(sign.at) > since);
-    let (count, sum) = signs.fold((0, 0), |(count, sum), sign| (count + 1, sum + sign.pace));
-    (2 * count > connections).then_some(sum)
+    let (count, sum) = signs.fold((0, 0), |(count, sum), sign| (count + 1, sum + sign.rate));
+    (2 * count > connections).then(|| sum * connections as u64 / count as u64)
 }
 
 #[cfg(test)]
