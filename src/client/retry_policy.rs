@@ -34,7 +34,8 @@ use super::retry::{is_lost, is_overload, is_retryable};
 /// head. To retry responses that break off later, collect the body in the
 /// service that the policy wraps. A response is never retried, whatever its status.
 ///
-/// `K` is inferred from the service's error.
+/// `K` is inferred from the service's error. Where its type is written, as in a field,
+/// it is `RetryPolicy<Boxed>` around services with boxed errors.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -121,7 +121,7 @@ impl DrainHandle {
     /// off, for which the peers' last words have a second more. The server is told to stop
     /// after half of it at the latest, so that a peer that is silent leaves the requests of
     /// others time; channels that come behind that are refused. A server that ends without
-    /// a signal is drained too.
+    /// an error and a signal is drained too.
     ///
     /// `serve` makes the server, such as
     /// `|stop| axum::serve(acceptor, app).with_graceful_shutdown(stop)`, or tonic's
@@ -131,7 +131,8 @@ impl DrainHandle {
     ///
     /// # Errors
     ///
-    /// The server's, or `TimedOut` if something was cut off.
+    /// The server's, at once: what is open drains on, and [`closed`](Self::closed) tells
+    /// when that is over. `TimedOut` if something was cut off.
     ///
     /// # Panics
     ///
