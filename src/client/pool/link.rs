@@ -86,7 +86,9 @@ impl Link for Connection {
             answered: stats.answered,
             unanswered: stats.unanswered,
             bytes: stats.bytes_received + stats.bytes_sent,
-            rtt: stats.rtt,
+            // Not the smoothed one: after a transfer that has its own queue in it, and a
+            // connection whose window has just been opened would be passed over.
+            rtt: stats.min_rtt,
             heard: stats.heard,
             saturated: stats.filled,
             // Loss on shorter links is repaired before it is noticed.
