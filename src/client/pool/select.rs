@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::proto::HeldUp;
 
-/// Below it, and below an eighth, differences between round-trip times are chance.
+/// Below it, and below half as long again, differences between round-trip times are
+/// chance, or the queue of a transfer.
 const FLOOR: Duration = Duration::from_millis(1);
 
 /// Channels that a new connection gets before others: what it carries at first
@@ -85,7 +86,7 @@ impl View {
     /// The work that the connection has, in time. A peer that is silent counts
     /// as that slow already before it is late.
     fn load(&self, quickest: Duration) -> u128 {
-        let alike = quickest + quickest / 8;
+        let alike = quickest + quickest / 2 + quickest / 8;
         let rtt = self.rtt.filter(|rtt| *rtt > alike).unwrap_or(quickest);
         let rtt = rtt.max(self.owes).max(FLOOR);
         (self.channels as u128 + 1) * rtt.as_nanos()
