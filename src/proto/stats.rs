@@ -41,6 +41,8 @@ pub struct Stats {
     pub draining: bool,
     /// Channels that are not over.
     pub channels: usize,
+    /// Those of them that this side opened and let go of: the peer has yet to end them.
+    pub released: usize,
     /// Channels that this side may open before it has to wait for the peer.
     pub room: u32,
     /// Channels that this side opened so far.
@@ -170,6 +172,7 @@ impl Connection {
             pace: self.pace,
             draining: !self.is_open(),
             channels: self.channels.len(),
+            released: self.ending,
             room: self.room(),
             opened: counters.opened,
             accepted: counters.accepted,

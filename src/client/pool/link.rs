@@ -28,7 +28,7 @@ pub(super) struct Seen {
     pub greeted: bool,
     /// How long the connection's task has had something to do and was not run.
     pub overdue: Duration,
-    /// Channels that are not over.
+    /// Channels that are in use.
     pub channels: usize,
     /// Channels that the peer takes beside those.
     pub room: u32,
@@ -80,7 +80,8 @@ impl Link for Connection {
             },
             greeted,
             overdue,
-            channels: stats.channels,
+            // Those that wait for the peer's end alone are no work.
+            channels: stats.channels.saturating_sub(stats.released),
             room: stats.room,
             opened: stats.opened,
             answered: stats.answered,
