@@ -239,28 +239,11 @@ async fn a_target_that_is_down_gives_an_error_that_may_be_retried() {
 
 #[tokio::test]
 async fn the_retry_policy_repeats_a_refused_request() {
-    let (listener, addr) = listen().await;
-    let seen = Arc::new(AtomicUsize::new(0));
-    let counted = seen.clone();
-    tokio::spawn(async move {
-        let (tcp, _) = listener.accept().await.unwrap();
-        let connection = Connection::server(tcp, Config::default());
-        while let Some(channel) = connection.accept().await {
-            if counted.fetch_add(1, SeqCst) < 2 {
-                channel.refuse();
-                continue;
-            }
-            let answer = hyper::service::service_fn(|_| async {
-                Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("third")))
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(http.serve_connection(channel, answer));
-        }
-    });
+    let (addr, seen) = refuses_first(2).await;
     let requests = ServiceBuilder::new()
         .retry(RetryPolicy::new())
         .service(requests_to(addr));
-    assert_eq!(text(requests, get_request("/")).await.unwrap(), "third");
+    assert_eq!(text(requests, get_request("/")).await.unwrap(), "");
     assert_eq!(seen.load(SeqCst), 3);
 }
 

@@ -48,10 +48,10 @@ use crate::driver::{Channel, Tell};
 /// A dial, the task of its connection and the pool's timers run on the runtime of the
 /// caller that first needs them, or on that of [`with_runtime`](Self::with_runtime).
 /// Where that ends, so do its connections, with an error for what is on them; the next
-/// caller's runtime takes over, and callers that wait lose nothing. Where it is not run,
-/// as one of a single thread between two `block_on`s, or is busy, its connections get no
-/// new channels once their task was due for the first time of
-/// [`Config::answer_within`], and end after the second.
+/// caller's runtime takes over, and callers that wait lose nothing. A runtime may be busy,
+/// or not be run, as one of a single thread between two `block_on`s. Its connections get
+/// no new channels once their task was due for the first time of
+/// [`Config::answer_within`]. They end after the second.
 ///
 /// # Panics
 ///

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::proto::HeldUp;
 
-/// Below it, and below half as long again, differences between round-trip times are
-/// chance, or the queue of a transfer.
+/// Below it, and below five eighths, differences between round-trip times are chance, or
+/// the queue of a transfer: one of half a round trip is common.
 const FLOOR: Duration = Duration::from_millis(1);
 
 /// Channels that a new connection gets before others: what it carries at first
@@ -38,7 +38,7 @@ pub(super) struct View {
     pub broken: bool,
     /// It was dialled lately.
     pub is_new: bool,
-    /// Channels that are not over.
+    /// Channels that are in use.
     pub channels: usize,
     /// Channels that the peer takes beside those.
     pub room: u32,
