@@ -118,7 +118,7 @@ fn a_cut_behind_a_finish_is_no_reset() {
             debt: 0
         }]
     );
-    assert_eq!(raw.core.stats().reset, 0);
+    assert_eq!(raw.core.stats().reset_by_self, 0);
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn what_a_goaway_refuses_counts_as_refused() {
     raw = raw.say(Control::GoAway { last, code, text });
     let told = raw.core.read(raw.key(), &mut [0; 9]);
     assert!(matches!(told, Err(ChannelError::Refused(_))), "{told:?}");
-    assert_eq!(raw.core.stats().refused, 2);
-    assert_eq!(raw.core.stats().reset, 1);
+    assert_eq!(raw.core.stats().refused_by_peer, 2);
+    assert_eq!(raw.core.stats().reset_by_self, 1);
     raw.core.release(waits);
 }
 

@@ -58,10 +58,10 @@ fn where_the_peer_ends_it_neither_stop_nor_reset_is_said() {
     pair.server.release(key);
     pair.run();
     assert_eq!((pair.client.channels(), pair.server.channels()), (0, 0));
-    assert_eq!(
-        (pair.client.stats().reset, pair.server.stats().reset),
-        (0, 0)
-    );
+    for side in [&pair.client, &pair.server] {
+        let stats = side.stats();
+        assert_eq!((stats.reset_by_self, stats.reset_by_peer), (0, 0));
+    }
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn is_no_refusal(mut raw: Raw) {
     let [read, written] = errors;
     assert_eq!(read, ChannelError::Reset(REFUSED));
     assert_eq!(written, ChannelError::Stopped(REFUSED));
-    assert_eq!(raw.core.stats().refused, 0);
+    assert_eq!(raw.core.stats().refused_by_peer, 0);
     raw.goes_on();
 }
 

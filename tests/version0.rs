@@ -695,7 +695,7 @@ fn a_cut_behind_a_finish_leaves_the_answer_to_be_read() {
     assert_eq!(side.sent(), sent);
     side.gets(&data(1, b"answer"));
     assert_eq!(side.read(key).0, b"answer");
-    assert_eq!(side.core.stats().reset, 0);
+    assert_eq!(side.core.stats().reset_by_self, 0);
 }
 
 #[test]

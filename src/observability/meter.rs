@@ -93,18 +93,40 @@ mod published {
             let counts = [
                 ("tcpchan_received_bytes_total", since(|s| s.bytes_received)),
                 ("tcpchan_sent_bytes_total", since(|s| s.bytes_sent)),
-                ("tcpchan_channels_refused_total", since(|s| s.refused)),
-                ("tcpchan_channels_reset_total", since(|s| s.reset)),
             ];
             for (name, count) in counts {
                 counter!(name, "role" => role).increment(count);
             }
-            for (by, count) in [
-                ("self", since(|s| s.opened)),
-                ("peer", since(|s| s.accepted)),
-            ] {
-                counter!("tcpchan_channels_opened_total", "role" => role, "by" => by)
-                    .increment(count);
+            let by_side = [
+                ("tcpchan_channels_opened_total", "self", since(|s| s.opened)),
+                (
+                    "tcpchan_channels_opened_total",
+                    "peer",
+                    since(|s| s.accepted),
+                ),
+                (
+                    "tcpchan_channels_refused_total",
+                    "self",
+                    since(|s| s.refused_by_self),
+                ),
+                (
+                    "tcpchan_channels_refused_total",
+                    "peer",
+                    since(|s| s.refused_by_peer),
+                ),
+                (
+                    "tcpchan_channels_reset_total",
+                    "self",
+                    since(|s| s.reset_by_self),
+                ),
+                (
+                    "tcpchan_channels_reset_total",
+                    "peer",
+                    since(|s| s.reset_by_peer),
+                ),
+            ];
+            for (name, by, count) in by_side {
+                counter!(name, "role" => role, "by" => by).increment(count);
             }
             self.level(stats.channels as f64, stats.buffered as f64);
             self.last = Some(stats);
@@ -189,12 +211,12 @@ mod published {
             (
                 "tcpchan_channels_refused_total",
                 Unit::Count,
-                "channels of this side that the peer refused",
+                "channels that the side that did not open them refused",
             ),
             (
                 "tcpchan_channels_reset_total",
                 Unit::Count,
-                "channels that the peer gave up before their end",
+                "channels that one side gave up before their end",
             ),
             (
                 "tcpchan_received_bytes_total",

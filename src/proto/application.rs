@@ -322,7 +322,7 @@ impl Connection {
         if code == REFUSED {
             self.stop_with(key, code);
         }
-        self.give_up(key, |state| state.fail_send(Cause::Ended(code)));
+        self.give_up(key, code, |state| state.fail_send(Cause::Ended(code)));
     }
 
     /// Gives up the send half as [`reset`](Self::reset) does, but behind what
@@ -331,17 +331,20 @@ impl Connection {
     pub fn cut(&mut self, key: Key, code: u32) {
         let state = self.channels.get(key);
         if state.is_some_and(|state| state.send.half == Half::Open) {
-            self.give_up(key, |state| state.cut(code));
+            self.give_up(key, code, |state| state.cut(code));
         }
     }
 
-    fn give_up(&mut self, key: Key, how: impl FnOnce(&mut State)) {
-        let Some(state) = self.living(key) else {
+    fn give_up(&mut self, key: Key, code: u32, how: impl FnOnce(&mut State)) {
+        if self.end.is_some() {
+            return;
+        }
+        let Some(state) = self.channels.held(key) else {
             return;
         };
         if state.send.half.is_alive() {
             how(state);
-            self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
+            self.counters.give_up(state, code);
             self.reset_v0(key);
             self.queue_control(key);
             self.queue_data(key);
@@ -362,6 +365,9 @@ impl Connection {
         self.buffered -= dropped(state);
         if let Some(state) = self.channels.held(key) {
             state.stop(code, &mut self.recv_budget);
+            if state.owed.stop {
+                self.counters.give_up(state, code);
+            }
             self.close_if_done_v0(key);
             self.queue_control(key);
         }
@@ -381,15 +387,19 @@ impl Connection {
         };
         self.unseen -= usize::from(state.is_unseen());
         self.buffered -= dropped(state);
+        if code == REFUSED {
+            self.counters.give_up(state, code);
+        }
         if self.end.is_some() {
             let state = self.channels.remove(key);
             self.counters.carried += state.map_or(0, |state| state.carried());
             return;
         }
-        if state.send.half == Half::Open {
-            self.counters.reset += u64::from(!std::mem::replace(&mut state.counted, true));
-        }
+        let cut = state.send.half == Half::Open;
         state.release(code, &mut self.recv_budget);
+        if cut || state.owed.stop {
+            self.counters.give_up(state, code);
+        }
         self.leaving += state.send.buffer.len();
         self.ending += usize::from(state.ours);
         if state.parting && !self.is_v0() {

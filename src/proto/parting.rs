@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::channel::{Half, State};
+use super::error::code;
 use super::{Connection, Drain, Key};
 
 /// Channels that wait for that, those included that are over meanwhile; the first
@@ -50,6 +51,7 @@ impl Connection {
             && !state.peer_ended
         {
             state.owed.stop = true;
+            self.counters.give_up(state, code::NONE);
             self.queue_control(key);
         }
     }

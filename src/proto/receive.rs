@@ -406,7 +406,7 @@ impl Connection {
             if state.may_be_refused() && state.opened && state.id > last {
                 state.opened = false;
                 let counted = std::mem::replace(&mut state.counted, true);
-                self.counters.refused += u64::from(!counted);
+                self.counters.refused_by_peer += u64::from(!counted);
             }
         }
     }

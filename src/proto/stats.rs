@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::channel::{Cause, Half, State};
+use super::error::REFUSED;
 use super::pace::HeldUp;
 use super::{Connection, Role};
 use crate::wire::Version;
@@ -50,9 +51,15 @@ pub struct Stats {
     /// Channels that the peer opened so far.
     pub accepted: u64,
     /// Channels of this side that the peer refused.
-    pub refused: u64,
-    /// Channels that either side reset.
-    pub reset: u64,
+    pub refused_by_peer: u64,
+    /// Channels of the peer's that this side refused.
+    pub refused_by_self: u64,
+    /// Channels that the peer gave up before their end: it reset them, or asked this
+    /// side to stop. A channel that both sides gave up counts for the first one that this
+    /// side knew of.
+    pub reset_by_peer: u64,
+    /// Channels that this side gave up before their end.
+    pub reset_by_self: u64,
     /// Channels of this side on which the peer has sent something.
     pub answered: u64,
     /// Channels of this side that the peer refused, reset or finished before it had sent
@@ -80,8 +87,10 @@ pub struct Stats {
 pub(super) struct Counters {
     pub opened: u64,
     pub accepted: u64,
-    pub refused: u64,
-    pub reset: u64,
+    pub refused_by_peer: u64,
+    pub refused_by_self: u64,
+    pub reset_by_peer: u64,
+    pub reset_by_self: u64,
     pub answered: u64,
     pub unanswered: u64,
     /// Of channels that are over.
@@ -106,8 +115,19 @@ impl Counters {
     pub fn count(&mut self, given_up: GivenUp) {
         match given_up {
             GivenUp::No => {}
-            GivenUp::Refused => self.refused += 1,
-            GivenUp::Reset => self.reset += 1,
+            GivenUp::Refused => self.refused_by_peer += 1,
+            GivenUp::Reset => self.reset_by_peer += 1,
+        }
+    }
+
+    /// This side gives a channel up, with this code.
+    pub fn give_up(&mut self, state: &mut State, code: u32) {
+        if std::mem::replace(&mut state.counted, true) {
+            return;
+        }
+        match code {
+            REFUSED => self.refused_by_self += 1,
+            _ => self.reset_by_self += 1,
         }
     }
 }
@@ -176,8 +196,10 @@ impl Connection {
             room: self.room(),
             opened: counters.opened,
             accepted: counters.accepted,
-            refused: counters.refused,
-            reset: counters.reset,
+            refused_by_peer: counters.refused_by_peer,
+            refused_by_self: counters.refused_by_self,
+            reset_by_peer: counters.reset_by_peer,
+            reset_by_self: counters.reset_by_self,
             answered: counters.answered,
             unanswered: counters.unanswered,
             carried: counters.carried,

@@ -108,7 +108,7 @@ impl Connection {
     /// The only refusal that the version knows is a CLOSE. The peer can't be told how
     /// many channels it may open, so an honest one may get many.
     fn refuse_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
-        self.counters.reset += 1;
+        self.counters.refused_by_self += 1;
         self.owed.refusals.insert(id);
         if self.owed.refusals.len() > MOST_REFUSED {
             let text = "refusals are not taken";
