@@ -15,6 +15,15 @@ pub mod deploying {}
 #[doc = include_str!("long_links.md")]
 pub mod long_links {}
 
+#[doc = include_str!("fast_links.md")]
+pub mod fast_links {}
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
+
+#[doc = include_str!("command.md")]
+pub mod command {}
+
 #[doc = include_str!("security.md")]
 pub mod security {}
 
