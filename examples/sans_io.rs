@@ -12,8 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tcpchan::Config;
-use tcpchan::proto::{self, Connection, Key, OpenError, Role};
+use tcpchan::proto::{self, Config, Connection, Key, OpenError, Role};
 
 /// One connection: the core and its driver.
 struct Link {

@@ -55,8 +55,10 @@
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
+mod check;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "tokio")]
 mod config;
 #[cfg(feature = "tokio")]
 mod driver;
@@ -72,7 +74,9 @@ mod socket;
 mod tls;
 pub mod wire;
 
-pub use self::config::{Config, ConfigError};
+pub use self::check::ConfigError;
+#[cfg(feature = "tokio")]
+pub use self::config::Config;
 #[cfg(feature = "tokio")]
 pub use self::driver::{Channel, Connection, ReadHalf, WriteHalf};
 #[cfg(feature = "net")]

@@ -65,7 +65,6 @@ fn zero_is_no_limit_of_a_connection() {
         ("initial_window", error(config().initial_window(0))),
         ("max_channels", error(config().max_channels(0))),
         ("send_buffer", error(config().send_buffer(0))),
-        ("max_waiting", error(config().max_waiting(0))),
         ("max_handshakes", error(config().max_handshakes(0))),
         (
             "handshake_timeout",
@@ -213,7 +212,7 @@ fn the_least_and_the_most_of_each_can_be_had() {
 }
 
 fn carries_a_byte(config: Config) {
-    let mut pair = Pair::new(config.clone(), config);
+    let mut pair = Pair::new(config.core().clone(), config.core().clone());
     let near = pair.client.open().unwrap();
     pair.client.write(near, b"x").unwrap();
     pair.client.finish(near).unwrap();
@@ -221,4 +220,20 @@ fn carries_a_byte(config: Config) {
     let far = pair.server.accept().unwrap();
     let (bytes, end) = pair.read_all(Role::Server, far);
     assert_eq!((&bytes[..], end), (&b"x"[..], Ok(Read::Finished)));
+}
+
+#[test]
+fn what_is_set_can_be_read() {
+    let config = config().max_handshakes(7).unwrap().pacing(false);
+    let config = config.max_channels(300).unwrap();
+    let config = config
+        .max_connection_age(Duration::from_secs(60), MS)
+        .unwrap();
+    let config = config.socket(socket().system_congestion());
+    assert_eq!(config.get_max_handshakes(), 7);
+    assert!(!config.get_pacing());
+    assert_eq!(config.core().get_max_channels(), 300);
+    let age = config.get_max_connection_age();
+    assert_eq!(age, Some((Duration::from_secs(60), MS)));
+    assert_eq!(*config.get_socket(), socket().system_congestion());
 }

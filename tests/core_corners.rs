@@ -6,9 +6,9 @@ mod raw;
 use std::time::{Duration, Instant};
 
 use raw::Raw;
-use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::proto::{ChannelError, Config, Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::wire;
 use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Settings, Version};
-use tcpchan::{Config, wire};
 
 fn encode(version: Version, control: Control) -> Vec<u8> {
     let mut bytes = Vec::new();

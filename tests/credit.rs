@@ -7,8 +7,7 @@ mod raw;
 use std::time::Duration;
 
 use raw::{FLOW_CONTROL, Raw};
-use tcpchan::Config;
-use tcpchan::proto::Read;
+use tcpchan::proto::{Config, Read};
 use tcpchan::wire::{Control, Settings};
 
 const WINDOW: usize = 64 << 10;

@@ -21,8 +21,7 @@ use long_link::LongLink;
 use peer::Peer;
 use raw::{FLOW_CONTROL, LIMIT, PROTOCOL, Raw, settings};
 use rules::Seen;
-use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, Event, Key, Read, Role};
+use tcpchan::proto::{ChannelError, Config, Connection, Event, Key, Read, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Protocol, Settings};
 use world::World;
 

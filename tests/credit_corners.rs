@@ -4,7 +4,7 @@
 mod raw;
 
 use raw::Raw;
-use tcpchan::Config;
+use tcpchan::proto::Config;
 use tcpchan::wire::{Control, Frame, Settings, Version};
 
 const WINDOW: u64 = 64 << 10;

@@ -7,8 +7,7 @@ mod long_link;
 use std::time::Duration;
 
 use long_link::{LongLink, MIB, RATE, RTT};
-use tcpchan::Config;
-use tcpchan::proto::Key;
+use tcpchan::proto::{Config, Key};
 
 const LARGE: usize = 8 * MIB;
 

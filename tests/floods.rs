@@ -7,8 +7,7 @@ mod raw;
 use std::time::{Duration, Instant};
 
 use raw::{FLOW_CONTROL, LIMIT, Raw};
-use tcpchan::Config;
-use tcpchan::proto::{Connection, REFUSED, Role};
+use tcpchan::proto::{Config, Connection, REFUSED, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Protocol, Version};
 
 const SECOND: Duration = Duration::from_secs(1);

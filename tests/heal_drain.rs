@@ -237,7 +237,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn a_connection_is_closed_only_when_its_last_bytes_have_left() {
     let (mut acceptor, mut near) = in_memory(1024);
     let now = || tokio::time::Instant::now().into_std();
-    let mut client = proto::Connection::new(Role::Client, Config::default(), now());
+    let mut client = proto::Connection::new(Role::Client, proto::Config::default(), now());
     let channel = client.open().unwrap();
     client.write(channel, b"!").unwrap();
     let mut bytes = Vec::new();

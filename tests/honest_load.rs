@@ -7,8 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use pair::Pair;
-use tcpchan::Config;
-use tcpchan::proto::{Connection, Event, Key, Read};
+use tcpchan::proto::{Config, Connection, Event, Key, Read};
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: u32 = 60_000;

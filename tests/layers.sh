@@ -14,10 +14,11 @@ forbid() { # folder, pattern, why
         bad=1
     fi
 }
-forbid wire 'crate::(proto|driver|client|server|config)' 'imports a layer above it'
-forbid proto 'crate::(driver|client|server)' 'imports a layer above it'
+forbid wire 'crate::(check|proto|config|socket|driver|client|server)' 'imports a layer above it'
+forbid proto 'crate::(config|socket|driver|client|server)' 'imports a layer above it'
 forbid observability 'crate::(driver|client|server)' 'imports a layer above it'
-forbid config 'crate::(proto|driver|client|server)' 'imports a layer above it'
+forbid check 'crate::' 'imports another'
+forbid config 'crate::(driver|client|server)' 'imports a layer above it'
 forbid driver 'crate::(client|server)' 'imports a layer above it'
 forbid client 'crate::server' 'imports its sibling'
 forbid server 'crate::client' 'imports its sibling'

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tcpchan::proto::{Connection, ConnectionError, Event, Key, OpenError, Read, Role};
+use tcpchan::proto::{Config, Connection, ConnectionError, Event, Key, OpenError, Read, Role};
 use tcpchan::wire::{
     Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, MAX_DATA, Protocol, Settings, Version,
 };
-use tcpchan::{Channel as Stream, Config, Connection as Server};
+use tcpchan::{Channel as Stream, Connection as Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -619,7 +619,7 @@ async fn all_channels_full_over_real_tcp() {
     let addr = listener.local_addr().unwrap();
     let peer = std::thread::spawn(move || fill(addr));
     let (stream, _) = listener.accept().await.unwrap();
-    let server = Server::server(stream, small());
+    let server = Server::server(stream, small().into());
     let mut channels = Vec::new();
     for _ in 0..256 {
         let mut channel = server.accept().await.unwrap();
@@ -795,8 +795,8 @@ fn words_of_pieces_that_were_read() {
 /// Two ends of a connection in this process, and of a channel on it.
 async fn pair() -> [(Server, Stream); 2] {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let client = Server::client(near, Config::default());
-    let server = Server::server(far, Config::default());
+    let client = Server::client(near, tcpchan::Config::default());
+    let server = Server::server(far, tcpchan::Config::default());
     let mut near = client.open().await.unwrap();
     near.write_all(b"x").await.unwrap();
     let mut far = server.accept().await.unwrap();

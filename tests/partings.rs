@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pair::Pair;
 use raw::Raw;
-use tcpchan::proto::Role;
+use tcpchan::proto::{self, Role};
 use tcpchan::wire::Control;
 use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -159,7 +159,7 @@ fn nobody_waits_for_the_end_of_a_peer_that_drains() {
 
 #[test]
 fn a_peer_that_may_soon_open_no_more_is_stopped_at_once() {
-    let config = Config::default().max_channels(256).unwrap();
+    let config = proto::Config::default().max_channels(256).unwrap();
     let raw = Raw::client_of(config).times(192, |raw, i| raw.accepted(2 * i + 1));
     let mut raw = raw.released(0..1);
     assert_eq!(stops(&raw.hear()), [] as [&Control; 0]);

@@ -6,9 +6,8 @@ mod pair;
 use std::time::Duration;
 
 use pair::Pair;
-use tcpchan::Config;
 use tcpchan::proto::{
-    ChannelError, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
+    ChannelError, Config, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
 };
 
 /// What a channel may send before any of it was read: its window, and 2 MiB of the

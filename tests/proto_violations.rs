@@ -5,10 +5,11 @@
 mod raw;
 
 use std::time::Duration;
-use tcpchan::Config;
 
 use raw::{FLOW_CONTROL, HANDSHAKE, LIMIT, PROTOCOL, Raw, settings};
-use tcpchan::proto::{ChannelError, ConnectionError, Event, OpenError, REFUSED, Read, Role};
+use tcpchan::proto::{
+    ChannelError, Config, ConnectionError, Event, OpenError, REFUSED, Read, Role,
+};
 use tcpchan::wire::{Control, DEFAULT_MAGIC};
 
 /// Bytes that a peer may send on a new channel.

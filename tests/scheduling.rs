@@ -3,7 +3,7 @@
 #[path = "support/raw.rs"]
 mod raw;
 
-use tcpchan::Config;
+use tcpchan::proto::Config;
 use tcpchan::wire::Settings;
 
 use raw::Raw;

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use tcpchan::Protocol;
 use tcpchan::proto::{
-    ChannelError, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
+    ChannelError, Config, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
 };
 use tcpchan::wire::Version;
-use tcpchan::{Config, Protocol};
 
 const MAGIC: u32 = 0xFEED_BACC;
 const HELLO: u8 = 1;

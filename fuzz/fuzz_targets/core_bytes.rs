@@ -6,8 +6,7 @@
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tcpchan::Config;
-use tcpchan::proto::{Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::proto::{Config, Connection, ConnectionError, Event, Key, Read, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Protocol, Settings, Version};
 
 fuzz_target!(|data: &[u8]| {

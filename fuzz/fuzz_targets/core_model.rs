@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Read, Role};
+use tcpchan::proto::{ChannelError, Config, Connection, ConnectionError, Event, Key, Read, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 
 use self::bytes::pattern;
@@ -483,7 +482,11 @@ impl Model {
     fn peer_gives(&mut self, channel: u8, how: u8, part: u16) {
         let (index, channel) = self.pick(channel);
         let Some(state) = self.channels.get(index) else {
-            self.say(Control::Window { channel, limit: 1, loan: 2 << 20 });
+            self.say(Control::Window {
+                channel,
+                limit: 1,
+                loan: 2 << 20,
+            });
             return self.check(true);
         };
         let fit = state.sending.windows(self.loans.window);
@@ -491,7 +494,11 @@ impl Model {
             return;
         };
         let over = state.released && state.end.is_some() && state.sending.has_ended();
-        self.say(Control::Window { channel, limit, loan: 2 << 20 });
+        self.say(Control::Window {
+            channel,
+            limit,
+            loan: 2 << 20,
+        });
         // One that is over may be forgotten already.
         if !over {
             self.check(!fit.contains(&limit));

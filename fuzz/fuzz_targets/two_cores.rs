@@ -9,8 +9,8 @@ mod world;
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use tcpchan::proto::Role;
-use tcpchan::{Config, Protocol};
+use tcpchan::Protocol;
+use tcpchan::proto::{Config, Role};
 use world::World;
 use world::actions::{Action, MOST, Setup};
 

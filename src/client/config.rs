@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::{ConfigError, DAY, MOST, check, check_time};
+use crate::check::{ConfigError, DAY, MOST, check, check_time};
 
 /// How a [`Multiplex`](super::Multiplex) keeps the connections of each target;
 /// always valid.

@@ -71,10 +71,11 @@ impl<C> Multiplex<C> {
     /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
     pub fn new(inner: C) -> Self {
         let config = Config::default();
+        let (late, dead) = config.core().get_answer_within();
         let settings = Settings {
             pool: PoolConfig::default(),
-            late: config.suspect_after,
-            dead: config.dead_after,
+            late,
+            dead,
             runtime: None,
         };
         Multiplex::with(inner, config, settings, None)
@@ -129,9 +130,10 @@ impl<C> Multiplex<C> {
     }
 
     fn with(inner: C, config: Config, settings: Settings, tell: Option<Tell>) -> Self {
+        let (late, dead) = config.core().get_answer_within();
         let targets = Targets::new(Settings {
-            late: config.suspect_after,
-            dead: config.dead_after,
+            late,
+            dead,
             ..settings
         });
         Multiplex {

@@ -122,15 +122,15 @@ impl Connection {
         #[cfg(feature = "net")]
         config.socket.set_up(&io);
         if role == Role::Client {
-            config.settings.connection_id = random();
+            config.core = config.core.connection_id(random());
         }
-        let patience = config.dead_after;
-        let observer = Observer::new(role, config.settings.connection_id);
-        let pacer = Pacer::new(config.pacing, now());
-        let transport = Transport::new(io, observer.tap(config.protocol), pacer);
+        let (_, patience) = config.core().get_answer_within();
+        let observer = Observer::new(role, config.core().get_connection_id());
+        let pacer = Pacer::new(config.get_pacing(), now());
+        let transport = Transport::new(io, observer.tap(config.core().get_protocol()), pacer);
         #[cfg(feature = "net")]
         let transport = transport.for_socket(&config.socket, now());
-        let core = proto::Connection::new(role, config, now());
+        let core = proto::Connection::new(role, config.core, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
         let task = Task::new(shared.clone(), patience, Meter::new(role, now()));
         let handle = Arc::new(Handle(shared));

@@ -28,7 +28,7 @@ impl Connection {
     }
 
     /// The transport takes no more bytes for now. A peer that makes it stay so
-    /// for [`Config::write_stall`](crate::Config::write_stall) is given up,
+    /// for [`Config::write_stall`](super::Config::write_stall) is given up,
     /// though it may say a lot. Calling it again changes nothing.
     pub fn handle_blocked(&mut self, now: Instant) {
         self.liveness.on_blocked(now);

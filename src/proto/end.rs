@@ -12,7 +12,7 @@ use crate::wire::Control;
 
 impl Connection {
     /// Gives up a peer that has not said its hello yet, before
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) does:
+    /// [`Config::handshake_timeout`](super::Config::handshake_timeout) does:
     /// for a driver that needs its place for another.
     pub fn give_up_hello(&mut self) {
         if !self.hello.settings {

@@ -7,9 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::ConnectionError;
 use super::error::code;
-use crate::config::Config;
+use super::{Config, ConnectionError};
 
 /// The buckets of one connection.
 #[derive(Debug)]

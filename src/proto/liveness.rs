@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use super::Config;
 
 /// How long after an answer something that is sent asks for another. Several
 /// times the longest round trip on Earth.

@@ -4,6 +4,7 @@ mod application;
 mod buffer;
 mod channel;
 mod clock;
+mod config;
 mod end;
 mod error;
 mod event;
@@ -26,6 +27,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 pub use self::application::Read;
+pub use self::config::Config;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
 pub use self::liveness::Round;
@@ -44,7 +46,6 @@ use self::parting::Parting;
 use self::scheduler::Scheduler;
 use self::stats::Counters;
 use self::table::Table;
-use crate::config::Config;
 use crate::wire::{Control, Decoder, MAX_DATA, Protocol, Settings, Version};
 
 /// Channels that may wait for the peer to end them, beside as many as it says

@@ -72,12 +72,12 @@ pub struct Stats {
     /// Bytes that were sent, with the protocol's own.
     pub bytes_sent: u64,
     /// Frames of the peer that changed nothing
-    /// ([`Config::idle_frames_per_second`](crate::Config::idle_frames_per_second)); an
+    /// ([`Config::idle_frames_per_second`](super::Config::idle_frames_per_second)); an
     /// honest peer of version 1 sends none.
     pub idle_frames: u64,
     /// Received bytes that wait to be read.
     pub buffered: u64,
-    /// Bytes of [`Config::receive_budget`](crate::Config::receive_budget) that the
+    /// Bytes of [`Config::receive_budget`](super::Config::receive_budget) that the
     /// peer has not borrowed.
     pub budget_left: u64,
 }

@@ -101,7 +101,7 @@ where
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
     let attempt = observability::Dial::begin(None, None);
-    let within = listener.config.handshake_timeout;
+    let within = listener.config.core().get_handshake_timeout();
     // A panic there is that dial's end and no other's.
     let mut task = JoinSet::new();
     task.spawn(async move {

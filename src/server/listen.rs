@@ -72,7 +72,7 @@ pub(super) struct Listener {
 impl Listener {
     pub fn new(config: Config, to: Sender, member: Membership) -> Self {
         Listener {
-            newcomers: Newcomers::new(config.max_handshakes as usize),
+            newcomers: Newcomers::new(config.get_max_handshakes() as usize),
             config,
             to,
             member,
@@ -137,7 +137,7 @@ impl Listener {
         let served = connection.clone();
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (call, live, mark) = (member.call, member.live, member.mark);
-        let age = self.config.max_connection_age;
+        let age = self.config.get_max_connection_age();
         tokio::spawn(async move {
             let feed = Feed {
                 from: &connection,

@@ -75,8 +75,8 @@ impl SharedPort {
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn plain(listener: TcpListener, config: Config) -> Self {
         let limits = Limits {
-            within: config.handshake_timeout,
-            at_once: config.max_handshakes as usize,
+            within: config.core().get_handshake_timeout(),
+            at_once: config.get_max_handshakes() as usize,
         };
         SharedPort::start(listener, config, limits, |tcp, addr| async move {
             let mut io = HttpIo::tcp(tcp);

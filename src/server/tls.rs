@@ -16,7 +16,8 @@ use tokio_rustls::{TlsAcceptor, client};
 use super::acceptor::{Acceptor, Peer};
 use super::handshake::{Handshakes, Limits, Shaken};
 use super::listen::Incoming;
-use crate::config::{Config, ConfigError, HOUR, MAX_HANDSHAKES, MOST, check, check_time};
+use crate::check::{ConfigError, HOUR, MOST, check, check_time};
+use crate::config::{Config, MAX_HANDSHAKES};
 use crate::socket::find;
 use crate::tls::ALPN;
 
@@ -69,7 +70,7 @@ impl Tls {
 
     pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>, config: &Config) -> TlsAcceptor {
         self.config.alpn_protocols = alpn;
-        if config.max_connection_age.is_some() {
+        if config.get_max_connection_age().is_some() {
             self.config.session_storage = Arc::new(NoServerSessionStorage {});
             self.config.ticketer = Arc::new(NoTickets);
             self.config.send_tls13_tickets = 0;

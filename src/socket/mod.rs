@@ -16,7 +16,7 @@ use self::congestion::Congestion;
 pub(crate) use self::find::find;
 use self::late::Begin;
 pub(crate) use self::late::{FindSocket, Late};
-use crate::config::{ConfigError, DAY, MOST, check, check_time};
+use crate::check::{ConfigError, DAY, MOST, check, check_time};
 use crate::observability;
 
 /// The options of a TCP socket that carries a connection.

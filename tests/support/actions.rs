@@ -1,8 +1,8 @@
 //! What may happen in a world, and the configurations in which it does.
 
 use proptest::prelude::*;
-use tcpchan::proto::Role;
-use tcpchan::{Config, Protocol};
+use tcpchan::Protocol;
+use tcpchan::proto::{Config, Role};
 
 /// Bytes of the longest write and read.
 pub const MOST: usize = 100_000;

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use tcpchan::Config;
-use tcpchan::proto::{Connection, Key, Read, Role};
+use tcpchan::proto::{Config, Connection, Key, Read, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 
 use super::world::Dice;

@@ -5,8 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, Event, Key, Read, Role};
+use tcpchan::proto::{ChannelError, Config, Connection, Event, Key, Read, Role};
 use tcpchan::wire::Settings;
 
 use super::rules::{Rules, Seen};

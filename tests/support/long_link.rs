@@ -5,8 +5,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use tcpchan::Config;
-use tcpchan::proto::{Connection, Event, Key, Read, Role};
+use tcpchan::proto::{Config, Connection, Event, Key, Read, Role};
 
 /// 200 Mbit/s, in bytes a second, and 80 ms.
 pub const RATE: f64 = 25e6;

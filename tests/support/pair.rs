@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, Key, Read, Role};
+use tcpchan::proto::{ChannelError, Config, Connection, Key, Read, Role};
 
 /// Bytes from which a piece is one that channels may keep.
 const PIECE: usize = 4 << 10;

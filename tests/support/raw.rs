@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, ConnectionError, Event, Key, Role};
+use tcpchan::proto::{ChannelError, Config, Connection, ConnectionError, Event, Key, Role};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 
 /// A core, and the peer that the test plays.

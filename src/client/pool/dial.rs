@@ -38,9 +38,9 @@ where
 {
     fn dial(&self) -> Dialling {
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
-        let (mut config, tell) = (self.config.clone(), self.tell);
         // Nobody accepts channels of the server's here, so none may wait.
-        config.max_waiting = Some(0);
+        let config = self.config.clone().max_waiting(0);
+        let (mut config, tell) = (config.expect("in range"), self.tell);
         config.socket = config.socket.late(find);
         Box::pin(async move {
             let dial = observability::Dial::begin(uri.host(), uri.port_u16());

@@ -9,9 +9,8 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::config::Config;
 use crate::driver::shared::now;
-use crate::proto::{Connection, Key, Read, Role};
+use crate::proto::{Config, Connection, Key, Read, Role};
 
 /// A transport that leads to the peer.
 #[derive(Clone)]

@@ -4,8 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use tcpchan::Config;
-use tcpchan::proto::{Connection, Key, Read, Role};
+use tcpchan::proto::{Config, Connection, Key, Read, Role};
 
 pub struct Pair {
     client: Connection,
