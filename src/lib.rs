@@ -1,13 +1,16 @@
 //! Many *channels* over one TCP connection.
 //!
-//! A channel is a full-duplex byte stream with the behaviour of a TCP
-//! connection; opening one costs no round trip, because the open and the first
-//! bytes leave together on a connection that is already up. Each has flow control
-//! of its own, a quiet one goes ahead of those that stream, and its only clean end
-//! is the one that the other side asked for.
+//! A channel is a byte stream in both directions that behaves like a TCP connection. To
+//! open one costs no round trip: the open and the first bytes leave together on a
+//! connection that is already up.
 //!
-//! It is for services that call each other over long links, and both sides must
-//! have it: on the wire it is not HTTP ([when not to use it](guide::when_not)).
+//! - Each channel has flow control of its own.
+//! - Small messages leave before large transfers.
+//! - A channel has one clean end: the end that the other side asked for. A reset, a lost
+//!   connection and a cut-off body are errors.
+//!
+//! It is for services that call each other over long links. Both sides must use it, since
+//! on the wire it is not HTTP: see [when not to use it](guide::when_not).
 //!
 //! ```text
 //!  hyper client ── Multiplex ── Channel ┐           ┌ Channel ── Acceptor ── axum, hyper
@@ -15,29 +18,26 @@
 //!  your bytes ─── Connection ── Channel ┘           └ Channel ── Connection ─ your bytes
 //! ```
 //!
-//! Three calls to know:
+//! Begin with the [quick start](guide::quick_start). Three calls matter most:
 //!
-//! - [`client::Multiplex::new`] wraps a connector, such as hyper-util's
-//!   `HttpConnector`, and is one.
-//! - [`server::Acceptor::new`] wraps a listener, and goes into `axum::serve` or gives
+//! - [`client::Multiplex::new`] wraps a connector, such as hyper-util's `HttpConnector`. The
+//!   result is a connector.
+//! - [`server::Acceptor::new`] wraps a listener. The result goes into `axum::serve`, or gives
 //!   its channels to hyper.
-//! - [`Connection::open`] and [`Connection::accept`] carry any bytes, in both
-//!   directions.
-//!
-//! Begin with the guide's [quick start](guide::quick_start).
+//! - [`Connection::open`] and [`Connection::accept`] carry any bytes, in both directions.
 //!
 //! # Layers
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | [`wire`] | frames to bytes and back |
+//! | [`wire`] | encodes and decodes frames |
 //! | [`proto`] | the protocol without I/O |
 //! | [`Connection`], [`Channel`] | the tokio driver |
 //! | [`client`] | a connector for hyper clients |
 //! | [`server`] | an acceptor for hyper and axum servers |
 //!
-//! With `default-features = false` there are [`wire`] and [`proto`] alone, and
-//! the crate depends on `bytes` and `slab`.
+//! With `default-features = false` there are only [`wire`] and [`proto`], and the crate
+//! depends on `bytes` and `slab`.
 //!
 //! # Features
 //!
@@ -47,9 +47,9 @@
 //! | `axum` | `axum::serve(acceptor, app)` |
 //! | `tls` | TLS by rustls on both sides |
 //! | `retry` | a policy for tower's retry layer |
-//! | `cli` | nothing here: the command `tcpchan`, for other languages and programs as they are |
-//! | `requests` | a tower service of requests, for who needs no pool of channels |
-//! | `tracing`, `metrics` | what connections do, for [operators](observability) |
+//! | `requests` | a tower service of requests, for clients that need no pool of channels |
+//! | `tracing`, `metrics` | spans, events and metrics for [operators](observability) |
+//! | `cli` | [the command](guide::command) `tcpchan`; nothing in the library |
 //! | `tokio`, `hyper`, `net` | parts of the default: the driver; hyper's I/O traits on channels; options of TCP sockets |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
