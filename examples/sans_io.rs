@@ -111,7 +111,7 @@ impl Link {
     fn open(self: &Arc<Self>) -> io::Result<Channel> {
         let opened = self.wait_for(|core| match core.open() {
             Err(OpenError::Blocked) => None,
-            result => Some(result.map_err(io::Error::from)),
+            result => Some(result.map_err(io::Error::other)),
         });
         let link = self.clone();
         opened.map(|key| Channel { link, key })
@@ -140,7 +140,7 @@ impl Read for Channel {
             Ok(proto::Read::Blocked) => None,
             Ok(proto::Read::Finished) => Some(Ok(0)),
             Ok(proto::Read::Bytes(n)) => Some(Ok(n)),
-            Err(error) => Some(Err(error.into())),
+            Err(error) => Some(Err(io::Error::other(error))),
         };
         self.link.wait_for(step)
     }
@@ -150,7 +150,7 @@ impl Write for Channel {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let step = |core: &mut Connection| match core.write(self.key, bytes) {
             Ok(0) if !bytes.is_empty() => None,
-            result => Some(result.map_err(io::Error::from)),
+            result => Some(result.map_err(io::Error::other)),
         };
         self.link.wait_for(step)
     }
@@ -164,7 +164,7 @@ impl Channel {
     /// The clean end of what is written.
     fn finish(&self) -> io::Result<()> {
         let finished = self.link.wait_for(|core| Some(core.finish(self.key)));
-        finished.map_err(io::Error::from)
+        finished.map_err(io::Error::other)
     }
 }
 

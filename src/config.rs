@@ -68,7 +68,7 @@ impl Config {
     /// it until packets are lost. It is done if the round trip is 20 ms to 2 s and the
     /// connection sends 64 KiB or more in each. The sender paces, so for downloads the
     /// server needs it. See the guide's [long links](crate::guide::long_links), and
-    /// [`Stats::pace`](crate::proto::Stats::pace) for the present rate.
+    /// [`Throughput::pace`](crate::Throughput::pace) for the present rate.
     pub fn pacing(mut self, on: bool) -> Self {
         self.pacing = on;
         self

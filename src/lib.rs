@@ -78,7 +78,7 @@ pub use self::check::ConfigError;
 #[cfg(feature = "tokio")]
 pub use self::config::Config;
 #[cfg(feature = "tokio")]
-pub use self::driver::{Channel, Connection, ReadHalf, WriteHalf};
+pub use self::driver::{Channel, Connection, ReadHalf, Throughput, ThroughputLimited, WriteHalf};
 #[cfg(feature = "net")]
 pub use self::socket::SocketProfile;
 #[cfg(feature = "tls")]

@@ -65,33 +65,6 @@ fn events(raw: &mut Raw) -> Vec<Event> {
     std::iter::from_fn(|| raw.core.poll_event()).collect()
 }
 
-/// What comes last of a transport that carries 5 kB in each of so many round trips,
-/// with the connection's end before the last one or not.
-fn held_up(rounds: u32, ends: bool) -> Vec<Event> {
-    let round = Duration::from_millis(50);
-    let mut raw = Raw::server_with(endless()).opened();
-    raw.now += round;
-    raw = raw.say(Control::Pong { token: 1 });
-    for nth in 1..=rounds {
-        events(&mut raw);
-        raw.core.write(raw.key(), &[7; 5_000]).unwrap();
-        raw.hear();
-        raw.core.handle_blocked(raw.now);
-        if ends && nth == rounds {
-            raw.core.close("");
-        }
-        raw.now += round;
-        raw.core.handle_progress(raw.now);
-    }
-    events(&mut raw)
-}
-
-#[test]
-fn nothing_follows_closed_when_the_transport_was_held_up() {
-    let first = (1..40).find(|rounds| held_up(*rounds, false).contains(&Event::HeldUp));
-    assert_eq!(held_up(first.unwrap(), true), [Event::Closed]);
-}
-
 /// Else a peer could fill the memory of a driver that is slow to look.
 #[test]
 fn that_a_channel_waits_is_told_once_until_it_is_polled() {

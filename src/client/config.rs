@@ -51,10 +51,10 @@ impl PoolConfig {
     ///
     /// - another when each has its [target concurrency](Self::target_concurrency);
     /// - another, up to four, when transfers saturate those that there are
-    ///   ([`Stats::filled`](crate::proto::Stats::filled)), or their channels fail;
+    ///   ([`Throughput::saturated`](crate::Throughput::saturated)), or their channels fail;
     /// - one for each three callers that wait for a dial which has taken 5 ms;
     /// - where transfers are throughput-limited
-    ///   ([`Stats::held_up`](crate::proto::Stats::held_up)), as with lost packets: twice
+    ///   ([`Throughput::limited`](crate::Throughput::limited)), as with lost packets: twice
     ///   as many, again and again as long as more of them carry more.
     ///
     /// Those that the load of the last 30 to 60 s did not need drain.

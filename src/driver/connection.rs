@@ -13,6 +13,7 @@ use super::pacer::Pacer;
 use super::shared::{Shared, now};
 use super::sync::Notified;
 use super::task::Task;
+use super::throughput::Throughput;
 use super::transport::Transport;
 use crate::config::Config;
 use crate::observability::{Meter, Observer};
@@ -54,6 +55,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub(crate) struct Look {
     pub stats: proto::Stats,
+    pub throughput: Throughput,
     /// The peer has answered the hello.
     pub greeted: bool,
     /// How long the task has had something to do and was not run.
@@ -191,6 +193,7 @@ impl Connection {
         let inner = self.handle.0.lock();
         Look {
             stats: inner.core.stats(),
+            throughput: inner.throughput.throughput(),
             greeted: inner.core.is_greeted(),
             overdue: inner.overdue(now),
             error: inner.core.error().cloned(),
@@ -351,6 +354,11 @@ impl Connection {
     /// What the connection has done and how it is.
     pub fn stats(&self) -> proto::Stats {
         self.handle.0.lock().core.stats()
+    }
+
+    /// How much the transport carries.
+    pub fn throughput(&self) -> Throughput {
+        self.handle.0.lock().throughput.throughput()
     }
 
     /// The smoothed round-trip time, once it was measured.

@@ -3,6 +3,7 @@
 
 mod channel;
 mod connection;
+mod error;
 mod farewell;
 mod gather;
 #[cfg(feature = "hyper")]
@@ -14,6 +15,7 @@ mod shared;
 mod split;
 mod sync;
 mod task;
+mod throughput;
 #[cfg(feature = "client")]
 mod told;
 mod transport;
@@ -23,5 +25,6 @@ mod unseen;
 pub use self::channel::Channel;
 pub use self::connection::Connection;
 pub use self::split::{ReadHalf, WriteHalf};
+pub use self::throughput::{Throughput, ThroughputLimited};
 #[cfg(feature = "client")]
 pub(crate) use self::{connection::Look, told::Tell};

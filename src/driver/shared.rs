@@ -17,6 +17,7 @@ use std::time::Instant;
 #[cfg(feature = "hyper")]
 use super::hyper_io::Young;
 use super::sync::{Mutex, MutexGuard, Notify};
+use super::throughput::Monitor;
 use super::transport::{Input, Transport};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub core: proto::Connection,
+    pub throughput: Monitor,
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
@@ -84,6 +86,7 @@ impl Shared {
         Shared {
             inner: Mutex::new(Inner {
                 core,
+                throughput: Monitor::new(now()),
                 closing: false,
                 task: None,
                 woken: None,
@@ -135,12 +138,15 @@ impl Shared {
     pub fn input(&self, read: io::Result<Input<'_>>, now: Instant, wake: &mut Wake) -> usize {
         let mut inner = self.lock();
         let before = inner.core.work_received();
+        let len = read.as_ref().map_or(0, |read| read.len());
         match read {
             Ok(Input::Bytes([])) => inner.core.handle_eof(),
             Ok(Input::Bytes(bytes)) => inner.core.handle_input(bytes, now),
             Ok(Input::Block(block)) => inner.core.handle_block(&block, now),
             Err(error) => inner.core.handle_error(&error),
         }
+        let limited = inner.on_received(len, now);
+        wake.note_changed(limited);
         inner.dispatch(wake);
         (inner.core.work_received() - before) as usize
     }
@@ -197,6 +203,11 @@ impl Wake {
         nobody && self.readable == 0 && self.noted.is_empty()
     }
 
+    /// Something has changed that a pool acts on.
+    pub fn note_changed(&mut self, changed: bool) {
+        self.openable |= changed;
+    }
+
     /// Channels whose readers and writers are to be woken.
     pub fn count(&self) -> usize {
         self.wakers.len()
@@ -227,11 +238,25 @@ impl Inner {
                 | Event::Draining
                 | Event::Drained
                 | Event::Suspect
-                | Event::Recovered
-                | Event::HeldUp => wake.openable = true,
+                | Event::Recovered => wake.openable = true,
                 Event::Closed => (wake.acceptable, wake.openable) = (true, true),
             }
         }
+    }
+
+    /// So many bytes were received; whether those who wait for what changes are to look.
+    fn on_received(&mut self, len: usize, now: Instant) -> bool {
+        self.throughput.on_received(len, &self.core, now)
+    }
+
+    /// The transport is write-blocked from now on, or is so no more. Whether those who
+    /// wait for what changes are to look.
+    pub fn on_blocked(&mut self, blocked: bool, now: Instant) -> bool {
+        match blocked {
+            true => self.core.handle_blocked(now),
+            false => self.core.handle_progress(now),
+        }
+        self.throughput.on_blocked(&self.core, blocked, now)
     }
 
     /// Once the connection has ended: some of those who wait for its channels;

@@ -186,9 +186,10 @@ impl Task {
         let sent = loop {
             let mut inner = self.shared.lock();
             if transport.resumed() {
-                inner.core.handle_progress(now.into());
+                let found = inner.on_blocked(false, now.into());
+                self.wake.note_changed(found);
             }
-            transport.pace(&mut inner.core, now.into());
+            inner.throughput.pace = transport.pace(&mut inner.core, now.into());
             transport.fill(&mut inner.core, now.into());
             transport.gather.measure(inner.core.min_rtt());
             inner.dispatch(&mut self.wake);
@@ -209,7 +210,8 @@ impl Task {
             match transport.poll_write(cx) {
                 Ok(Poll::Ready(())) => transport.note_written(now.into()),
                 Ok(Poll::Pending) => {
-                    self.shared.lock().core.handle_blocked(now.into());
+                    let found = self.shared.lock().on_blocked(true, now.into());
+                    self.wake.note_changed(found);
                     break Sent::Part;
                 }
                 Err(error) => {

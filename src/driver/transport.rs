@@ -201,13 +201,13 @@ impl Transport {
         }
     }
 
-    /// Has the pacer see how the link fares.
-    pub fn pace(&mut self, core: &mut proto::Connection, now: Instant) {
+    /// Has the pacer see how the link fares. Bytes a second that leave, if they are paced.
+    pub fn pace(&mut self, core: &mut proto::Connection, now: Instant) -> Option<u64> {
         self.pacer.on_round(core.round(), core.min_rtt(), now);
-        core.note_pace(self.pacer.pace());
         if self.pacer.asks() {
             core.probe(now);
         }
+        self.pacer.pace()
     }
 
     /// Until when what is left in the core waits, if it does.

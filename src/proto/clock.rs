@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::liveness::Due;
-use super::pace::HeldUp;
 use super::{Connection, ConnectionError, Event, Round};
 
 impl Connection {
@@ -24,7 +23,6 @@ impl Connection {
     pub fn handle_progress(&mut self, now: Instant) {
         self.liveness.on_progress();
         self.heard(now);
-        self.note_sending(false, now);
     }
 
     /// The transport takes no more bytes for now. A peer that makes it stay so
@@ -32,21 +30,6 @@ impl Connection {
     /// though it may say a lot. Calling it again changes nothing.
     pub fn handle_blocked(&mut self, now: Instant) {
         self.liveness.on_blocked(now);
-        self.note_sending(true, now);
-    }
-
-    fn note_sending(&mut self, waits: bool, now: Instant) {
-        let (sent, rtt) = (self.counters.sent, self.liveness.min_rtt());
-        let found = self.sends.on(sent, waits, now, rtt);
-        self.note_held_up(found);
-    }
-
-    pub(super) fn note_held_up(&mut self, found: Option<HeldUp>) {
-        if found.is_none() {
-            return;
-        }
-        self.held_up = found;
-        self.events.push(Event::HeldUp);
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
@@ -89,12 +72,6 @@ impl Connection {
         if !self.is_v0() {
             self.liveness.probe(now);
         }
-    }
-
-    /// For [`Stats::pace`](super::Stats::pace): at how many bytes a second the
-    /// driver hands over what is sent, if it spaces that.
-    pub fn note_pace(&mut self, pace: Option<u64>) {
-        self.pace = pace;
     }
 
     /// The last answer of the peer to a ping, and what was sent before that.

@@ -1,5 +1,4 @@
 use std::fmt::{self, Write};
-use std::io::{self, ErrorKind};
 
 use crate::wire::WireError;
 
@@ -189,52 +188,3 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
-
-/// The core's error is what [`get_ref`](io::Error::get_ref) gives.
-impl From<ChannelError> for io::Error {
-    fn from(error: ChannelError) -> Self {
-        let kind = match &error {
-            ChannelError::Reset(_) => ErrorKind::ConnectionReset,
-            ChannelError::Refused(_) => ErrorKind::ConnectionRefused,
-            ChannelError::Stopped(_) | ChannelError::Ended => ErrorKind::BrokenPipe,
-            ChannelError::Connection(error) => error.kind(),
-            ChannelError::Unknown => ErrorKind::NotConnected,
-        };
-        io::Error::new(kind, error)
-    }
-}
-
-/// The core's error is what [`get_ref`](io::Error::get_ref) gives.
-impl From<OpenError> for io::Error {
-    fn from(error: OpenError) -> Self {
-        let kind = match &error {
-            OpenError::Blocked => ErrorKind::WouldBlock,
-            OpenError::Draining => ErrorKind::NotConnected,
-            OpenError::Connection(error) => error.kind(),
-        };
-        io::Error::new(kind, error)
-    }
-}
-
-/// The core's error is what [`get_ref`](io::Error::get_ref) gives.
-impl From<ConnectionError> for io::Error {
-    fn from(error: ConnectionError) -> Self {
-        io::Error::new(error.kind(), error)
-    }
-}
-
-impl ConnectionError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ConnectionError::Closed => ErrorKind::NotConnected,
-            ConnectionError::Violation { .. } | ConnectionError::Version(_) => {
-                ErrorKind::InvalidData
-            }
-            ConnectionError::HandshakeTimeout | ConnectionError::Dead => ErrorKind::TimedOut,
-            ConnectionError::PeerClosed { .. }
-            | ConnectionError::Lost(_)
-            | ConnectionError::NoHello(_)
-            | ConnectionError::Abandoned => ErrorKind::ConnectionAborted,
-        }
-    }
-}

@@ -25,9 +25,6 @@ pub enum Event {
     Suspect,
     /// The peer was late and has been heard again.
     Recovered,
-    /// The transport carries little for its round-trip time, as a lossy link
-    /// does: [`Stats::held_up`](super::Stats::held_up).
-    HeldUp,
     /// The peer asks for no more channels.
     Draining,
     /// This side drained, and the peer has opened all that it ever will.
@@ -79,9 +76,8 @@ impl Event {
             Event::Openable => 1 << 3,
             Event::Suspect => 1 << 4,
             Event::Recovered => 1 << 5,
-            Event::HeldUp => 1 << 6,
-            Event::Draining => 1 << 7,
-            Event::Drained => 1 << 8,
+            Event::Draining => 1 << 6,
+            Event::Drained => 1 << 7,
         }
     }
 }

@@ -11,7 +11,6 @@ mod event;
 mod flow_control;
 mod guard;
 mod liveness;
-mod pace;
 mod parting;
 mod queues;
 mod receive;
@@ -31,7 +30,6 @@ pub use self::config::Config;
 pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
 pub use self::event::Event;
 pub use self::liveness::Round;
-pub use self::pace::HeldUp;
 pub use self::stats::Stats;
 pub use self::table::Key;
 
@@ -41,7 +39,6 @@ use self::event::Events;
 use self::flow_control::{RecvBudget, SendBudget};
 use self::guard::Guards;
 use self::liveness::Liveness;
-use self::pace::Pace;
 use self::parting::Parting;
 use self::scheduler::Scheduler;
 use self::stats::Counters;
@@ -113,10 +110,6 @@ pub struct Connection {
     drain: Drain,
     since: Instant,
     counters: Counters,
-    receives: Pace,
-    sends: Pace,
-    held_up: Option<HeldUp>,
-    pace: Option<u64>,
     end: Option<ConnectionError>,
 }
 
@@ -212,10 +205,6 @@ impl Connection {
             drain: Drain::No,
             since: now,
             counters: Counters::default(),
-            receives: Pace::new(now),
-            sends: Pace::new(now),
-            held_up: None,
-            pace: None,
             end: None,
             config,
         }

@@ -44,10 +44,6 @@ impl Connection {
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, block, now);
         self.decoder = decoder;
-        let (received, rtt) = (self.counters.received, self.liveness.min_rtt());
-        let waits = self.decoder.data_left() > 0;
-        let found = self.receives.on(received, waits, now, rtt);
-        self.note_held_up(found);
         if result.is_err() {
             // Also where the first frame is a bad one: what is said now must be
             // said in its version.

@@ -2,7 +2,6 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Cause, Half, State};
 use super::error::REFUSED;
-use super::pace::HeldUp;
 use super::{Connection, Role};
 use crate::wire::Version;
 
@@ -27,17 +26,6 @@ pub struct Stats {
     pub min_rtt: Option<Duration>,
     /// Whether the peer is late with an answer.
     pub suspect: bool,
-    /// When the transport was last found to hold the connection up, and how
-    /// much.
-    pub held_up: Option<HeldUp>,
-    /// Whether a transfer fills a direction of the connection, so that small
-    /// messages wait with it where packets are lost: over four round trips, of
-    /// 20 ms or more, it had more than the transport took, which was 512 KiB a
-    /// round trip or more.
-    pub filled: bool,
-    /// Bytes a second that this side sends at most, while it spaces them so that
-    /// they don't wait on the link ([`Config::pacing`](crate::Config::pacing)).
-    pub pace: Option<u64>,
     /// Whether no more channels can be opened.
     pub draining: bool,
     /// Channels that are not over.
@@ -168,6 +156,11 @@ impl Connection {
         self.counters.work
     }
 
+    /// Whether the rest of a DATA frame is still to come.
+    pub fn is_within_data(&self) -> bool {
+        self.decoder.data_left() > 0
+    }
+
     fn connection_id(&self) -> Option<u64> {
         let id = match self.role {
             Role::Client => self.config.settings.connection_id,
@@ -187,9 +180,6 @@ impl Connection {
             rtt: self.liveness.rtt(),
             min_rtt: self.liveness.min_rtt(),
             suspect: self.liveness.is_suspect(),
-            held_up: self.held_up,
-            filled: self.receives.is_full() || self.sends.is_full(),
-            pace: self.pace,
             draining: !self.is_open(),
             channels: self.channels.len(),
             released: self.ending,

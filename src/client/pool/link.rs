@@ -4,11 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::client::ConnectError;
-use crate::driver::{Channel, Connection, Look};
-use crate::proto::{ConnectionError, HeldUp};
-
-/// Below it a connection is not found to be throughput-limited.
-const LEAST_ROUND: Duration = Duration::from_millis(20);
+use crate::driver::{Channel, Connection, Look, ThroughputLimited};
+use crate::proto::ConnectionError;
 
 /// A connection, as the pool knows it.
 pub(super) trait Link: Clone {
@@ -45,7 +42,7 @@ pub(super) struct Seen {
     /// A transfer fills a direction.
     pub saturated: bool,
     /// When the transport was last found to hold it back, and at what rate.
-    pub held_up: Option<HeldUp>,
+    pub held_up: Option<ThroughputLimited>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +63,7 @@ impl Link for Connection {
     fn look(&self, now: Instant) -> Seen {
         let Look {
             stats,
+            throughput,
             greeted,
             overdue,
             error,
@@ -91,9 +89,8 @@ impl Link for Connection {
             // connection whose window has just been opened would be passed over.
             rtt: stats.min_rtt,
             heard: stats.heard,
-            saturated: stats.filled,
-            // Loss on shorter links is repaired before it is noticed.
-            held_up: stats.held_up.filter(|_| stats.min_rtt >= Some(LEAST_ROUND)),
+            saturated: throughput.saturated,
+            held_up: throughput.limited,
         }
     }
 

@@ -1,14 +1,14 @@
 //! More connections where the link loses packets and TCP takes that for a full link.
 //!
 //! TCP does not tell of loss. A connection is throughput-limited if its transport held it
-//! back over eight round trips at a low rate ([`HeldUp`]), which a slow link does, too.
+//! back over eight round trips at a low rate ([`ThroughputLimited`]), which a slow link does, too.
 //! So it is an experiment: try twice as many connections, and keep them if together they
 //! carry more. On a slow link, or on one that is shared, they don't.
 
 use std::time::{Duration, Instant};
 
 use super::select::View;
-use crate::proto::HeldUp;
+use crate::driver::ThroughputLimited;
 
 /// How long a sign is taken for how things are.
 const RECENT: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ impl Loss {
     pub fn look(&mut self, views: &[View], most: usize, now: Instant) -> usize {
         let fresh = || views.iter().filter(|view| view.is_fresh());
         let signs = fresh().filter_map(|view| view.held_up);
-        let signs: Vec<HeldUp> = signs.filter(|sign| now < sign.at + RECENT).collect();
+        let signs: Vec<ThroughputLimited> = signs.filter(|sign| now < sign.at + RECENT).collect();
         match signs.is_empty() {
             true => self.fade(now),
             false => {
@@ -81,7 +81,7 @@ impl Loss {
 
     fn judge(
         &mut self,
-        signs: &[HeldUp],
+        signs: &[ThroughputLimited],
         there: usize,
         channels: usize,
         most: usize,
@@ -164,9 +164,11 @@ impl Loss {
 
 /// Bytes a second that so many connections carry together, if most of them have had a
 /// sign since then: the others are taken for as quick.
-fn carried(signs: &[HeldUp], connections: usize, since: Option<Instant>) -> Option<u64> {
+fn carried(signs: &[ThroughputLimited], connections: usize, since: Option<Instant>) -> Option<u64> {
     let signs = signs.iter().filter(|sign| Some(sign.at) > since);
-    let (count, sum) = signs.fold((0, 0), |(count, sum), sign| (count + 1, sum + sign.rate));
+    let (count, sum) = signs.fold((0, 0), |(count, sum), sign| {
+        (count + 1, sum + sign.bytes_per_second)
+    });
     (2 * count > connections).then(|| sum * connections as u64 / count as u64)
 }
 
@@ -178,7 +180,7 @@ mod tests {
 
     fn views(count: usize, pace: Option<u64>, now: Instant) -> Vec<View> {
         let view = View {
-            held_up: pace.map(|pace| HeldUp::at(now, pace)),
+            held_up: pace.map(|pace| ThroughputLimited::at(now, pace)),
             ..View::with(10)
         };
         vec![view; count]

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use crate::proto::HeldUp;
+use crate::driver::ThroughputLimited;
 
 /// Below it, and below five eighths, differences between round-trip times are chance, or
 /// the queue of a transfer: one of half a round trip is common.
@@ -54,7 +54,7 @@ pub(super) struct View {
     /// A transfer fills it, so that what is small waits behind it.
     pub saturated: bool,
     /// When the transport was last found to hold it back, and at what rate.
-    pub held_up: Option<HeldUp>,
+    pub held_up: Option<ThroughputLimited>,
 }
 
 impl View {
