@@ -211,17 +211,8 @@ fn frames_for_a_channel_that_is_over() {
         })
     };
     let stop = |raw: Raw, _| raw.say(Control::Stop { channel, code: 1 });
-    let reset = |raw: Raw, _| {
-        raw.say(Control::Reset {
-            channel,
-            code: 1,
-            debt: 0,
-        })
-    };
     limited(over, RATE + late, "change nothing", window);
     limited(over, RATE + late, "change nothing", stop);
-    limited(over, RATE, "change nothing", reset);
-    limited(over, RATE, "change nothing", |raw, _| raw.data(channel, 1));
 }
 
 #[test]

@@ -41,12 +41,12 @@ fn hello() -> Control {
 
 #[test]
 fn a_second_hello_is_a_violation() {
-    Raw::client().say(hello()).ends(HANDSHAKE, "once");
+    Raw::client().say(hello()).ends(PROTOCOL, "once");
 }
 
 #[test]
 fn second_settings_are_a_violation() {
-    Raw::client().say(settings(&[])).ends(HANDSHAKE, "once");
+    Raw::client().say(settings(&[])).ends(PROTOCOL, "once");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn settings_that_are_malformed_are_violations() {
         ),
     ] {
         let peer = Raw::silent(Role::Server).say(hello());
-        peer.say(settings(body)).ends(PROTOCOL, part);
+        peer.say(settings(body)).ends(HANDSHAKE, part);
     }
 }
 
@@ -145,7 +145,20 @@ fn settings_of_an_unknown_type_are_skipped() {
 fn oversized_settings_end_before_their_body_arrives() {
     let peer = Raw::silent(Role::Server).say(hello());
     peer.bytes(&[1, 5, 0, 0, 0, 0, 4, 1])
-        .ends(PROTOCOL, "body of 1025 bytes");
+        .ends(HANDSHAKE, "body of 1025 bytes");
+}
+
+#[test]
+fn whatever_is_wrong_before_the_settings_has_the_code_of_the_handshake() {
+    let start = || Raw::silent(Role::Server).say(hello());
+    start().bytes(&[1, 0x42]).ends(HANDSHAKE, "unknown op");
+    start()
+        .bytes(&[1, 0x90, 0, 0, 0, 0, 0, 0])
+        .ends(HANDSHAKE, "come first");
+    start().bytes(&[0]).ends(HANDSHAKE, "version 0");
+    Raw::silent(Role::Server)
+        .bytes(&[2])
+        .ends(HANDSHAKE, "first byte is 0x02");
 }
 
 // Frames
@@ -410,6 +423,20 @@ fn frames_for_a_channel_that_is_over_are_ignored() {
     })
     .say(Control::Stop { channel, code })
     .goes_on();
+}
+
+#[test]
+fn data_or_an_end_for_a_closed_channel_is_one_after_its_senders_end() {
+    for frame in [
+        |peer: Raw| peer.data(1, 1),
+        |peer: Raw| peer.say(fin(1)),
+        |peer: Raw| peer.say(reset(1)),
+    ] {
+        let mut peer = Raw::client().accepted(1).say(fin(1)).released(0..1);
+        peer.hear();
+        assert_eq!(peer.core.channels(), 0);
+        frame(peer).ends(PROTOCOL, "channel 1 is closed");
+    }
 }
 
 #[test]

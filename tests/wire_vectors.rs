@@ -5,26 +5,14 @@ use bytes::Bytes;
 use serde_json::Value;
 use tcpchan::wire::{Control, Decoded, Decoder, Frame, Protocol, Settings, Version, WireError};
 
+#[path = "support/hex.rs"]
+mod hex;
+
+use hex::{filled, unhex};
+
 fn vectors(list: &str) -> Vec<Value> {
     let file: Value = serde_json::from_str(include_str!("vectors/frames.json")).unwrap();
     file[list].as_array().unwrap().clone()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digit = |c: u8| (c as char).to_digit(16).unwrap() as u8;
-    let pairs = hex.as_bytes().chunks_exact(2);
-    pairs
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
-
-/// The bytes of a field, and those of its vector's `fill`.
-fn filled(hex: &Value, fill: &Value) -> Vec<u8> {
-    let mut bytes = unhex(hex.as_str().unwrap());
-    if let (Some(byte), Some(count)) = (fill["byte"].as_u64(), fill["count"].as_u64()) {
-        bytes.resize(bytes.len() + count as usize, byte as u8);
-    }
-    bytes
 }
 
 /// A frame as a decoder gives it: payloads joined.

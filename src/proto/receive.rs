@@ -52,12 +52,14 @@ impl Connection {
         match result {
             Ok(()) => {}
             Err(ConnectionError::Violation { code, text }) => {
+                let code = self.phase_code(code);
                 let error = ConnectionError::violation(code, text.clone());
                 self.go_away(code, &text, error);
             }
             Err(ConnectionError::Version(text)) if self.hello.received && !self.is_v0() => {
-                let error = ConnectionError::violation(code::PROTOCOL, text.clone());
-                self.go_away(code::PROTOCOL, &text, error);
+                let code = self.phase_code(code::PROTOCOL);
+                let error = ConnectionError::violation(code, text.clone());
+                self.go_away(code, &text, error);
             }
             Err(error) => {
                 // Whatever version the peer speaks, a hello it understands.
@@ -100,6 +102,14 @@ impl Connection {
         Ok(())
     }
 
+    /// W2: before the peer's settings all violations have one code.
+    fn phase_code(&self, code: u32) -> u32 {
+        match self.hello.settings {
+            true => code,
+            false => code::HANDSHAKE,
+        }
+    }
+
     /// W2, W3: the hello and the settings come first, once.
     fn check_order(&self, control: Option<&Control>) -> Result<(), ConnectionError> {
         let fits = match control {
@@ -112,7 +122,7 @@ impl Connection {
             return Ok(());
         }
         let text = "the hello and the settings come first, once (W2, W3)";
-        Err(ConnectionError::violation(code::HANDSHAKE, text))
+        Err(ConnectionError::violation(code::PROTOCOL, text))
     }
 
     #[inline(never)]
@@ -176,7 +186,7 @@ impl Connection {
         if magic != self.config.magic {
             let mine = self.config.magic;
             let text = format!("the peer's magic is {magic:#010x} and this side's is {mine:#010x}");
-            return Err(ConnectionError::violation(code::HANDSHAKE, text));
+            return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
         self.hello.received = true;
         if self.is_v0() {
@@ -288,9 +298,10 @@ impl Connection {
         let Some(state) = state else {
             self.receiving = None;
             // Version 0 can't keep its peer from sending on what was closed.
-            return match v0 && len > 0 {
-                true => Ok(()),
-                false => self.guards.idle.take(),
+            return match (v0, len) {
+                (false, _) => Err(ended(id)),
+                (true, 0) => self.guards.idle.take(),
+                (true, _) => Ok(()),
             };
         };
         let key = state.key;
@@ -340,7 +351,7 @@ impl Connection {
         end: impl FnOnce(&mut State, &mut RecvBudget) -> Result<(), ConnectionError>,
     ) -> Result<(), ConnectionError> {
         let Some(state) = self.channels.known(id, &self.local, &self.remote)? else {
-            return self.guards.idle.take();
+            return Err(ended(id));
         };
         let key = state.key;
         let unanswered = state.is_unanswered();
@@ -428,6 +439,12 @@ impl Table {
             state => Ok(state),
         }
     }
+}
+
+/// W14.1: a channel is only closed once its peer has ended its own direction.
+fn ended(id: u32) -> ConnectionError {
+    let text = format!("channel {id} is closed: its sender had ended it");
+    ConnectionError::violation(code::PROTOCOL, text)
 }
 
 fn never(id: u32) -> ConnectionError {

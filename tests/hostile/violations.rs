@@ -24,7 +24,7 @@ async fn bytes_that_are_no_frame() {
 async fn another_protocol_from_the_start() {
     let mut server = server().await;
     let peer = server.stranger().await.bytes(b"GET / HTTP/1.1\r\n\r\n");
-    server.cuts_off(peer, PROTOCOL, "first byte is 0x47").await;
+    server.cuts_off(peer, HANDSHAKE, "first byte is 0x47").await;
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn settings_out_of_their_range() {
     let peer = peer
         .say(Control::Hello { magic })
         .settings(&[0, 1, 0, 4, 0, 0, 0, 1]);
-    server.cuts_off(peer, PROTOCOL, "out of its range").await;
+    server.cuts_off(peer, HANDSHAKE, "out of its range").await;
 }
 
 #[tokio::test]
@@ -92,14 +92,14 @@ async fn a_second_hello() {
     let magic = DEFAULT_MAGIC;
     let peer = server.peer_with_a_channel().await;
     let peer = peer.say(Control::Hello { magic });
-    server.cuts_off(peer, HANDSHAKE, "once").await;
+    server.cuts_off(peer, PROTOCOL, "once").await;
 }
 
 #[tokio::test]
 async fn second_settings() {
     let mut server = server().await;
     let peer = server.peer_with_a_channel().await.settings(&[]);
-    server.cuts_off(peer, HANDSHAKE, "once").await;
+    server.cuts_off(peer, PROTOCOL, "once").await;
 }
 
 #[tokio::test]
