@@ -5,8 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tcpchan::Config;
-use tcpchan::proto::{ChannelError, Connection, ConnectionError, Key, OpenError, Read, Role};
+use tcpchan::proto::{
+    ChannelError, Config, Connection, ConnectionError, Key, OpenError, Read, Role,
+};
 use tcpchan::wire::{Control, Decoded, Decoder, Protocol, Version};
 
 #[path = "support/hex.rs"]
@@ -468,7 +469,7 @@ fn a_page_of_python_replays_the_conversations_of_an_echo_server() {
         .unwrap();
     let port = listener.local_addr().unwrap().port();
     runtime.spawn(async move {
-        let config = Config::default().max_channels(256).unwrap();
+        let config = tcpchan::Config::default().max_channels(256).unwrap();
         while let Ok((stream, _)) = listener.accept().await {
             let connection = tcpchan::Connection::server(stream, config.clone());
             tokio::spawn(async move {
