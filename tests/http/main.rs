@@ -1,0 +1,23 @@
+//! Requests: hyper, axum, tower and tonic on channels.
+
+#[path = "../support/guard.rs"]
+mod guard;
+#[path = "../support/local.rs"]
+mod local;
+#[path = "../support/network.rs"]
+mod network;
+#[path = "../support/raw.rs"]
+mod raw;
+
+mod axum_features;
+mod balancing;
+mod early_answers;
+mod hyper_axum;
+mod hyper_ends;
+mod hyper_stack;
+mod large_bodies;
+mod lost_requests;
+mod refusals;
+mod requests;
+mod retry;
+mod tonic;

@@ -1,9 +1,0 @@
-//! What the end of a channel or of its connection looks like through hyper, at
-//! both sides: a body that was cut off is an error, never a short body.
-
-mod fixture;
-#[path = "../support/guard.rs"]
-mod guard;
-mod half_close;
-mod requests;
-mod responses;

@@ -1,0 +1,203 @@
+//! The metrics that operators see, by the exporter for Prometheus.
+#![cfg(all(feature = "client", feature = "server", feature = "metrics"))]
+
+use std::time::Duration;
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tcpchan::client::Multiplex;
+use tcpchan::observability::describe_metrics;
+use tcpchan::server::Acceptor;
+use tcpchan::{Config, Connection};
+use tokio::io::{AsyncWriteExt, duplex};
+use tokio::net::TcpListener;
+use tower::Service;
+
+use crate::guard::within;
+
+const DOCS: &str = include_str!("../../src/observability/OBSERVABILITY.md");
+
+/// A recorder for the test's thread, on which all of its tasks run.
+fn recorder() -> (PrometheusRecorder, PrometheusHandle) {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    (recorder, handle)
+}
+
+fn value(metrics: &PrometheusHandle, name: &str) -> f64 {
+    let text = metrics.render();
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let Some(value) = found else {
+        panic!("no {name} in:\n{text}")
+    };
+    value.parse().unwrap()
+}
+
+fn pair() -> (Connection, Connection) {
+    let (near, far) = duplex(64 << 10);
+    let client = Connection::client(near, Config::default());
+    (client, Connection::server(far, Config::default()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn gauges_follow_what_there_is() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (first, second) = (pair(), pair());
+    let channels = [
+        first.0.open().await,
+        first.0.open().await,
+        second.0.open().await,
+    ];
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(value(&metrics, "tcpchan_connections{role=\"client\"}"), 2.0);
+    assert_eq!(value(&metrics, "tcpchan_connections{role=\"server\"}"), 2.0);
+    assert_eq!(value(&metrics, "tcpchan_channels{role=\"client\"}"), 3.0);
+    drop((channels, first, second));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for gauge in ["connections", "channels", "buffered_bytes"] {
+        for role in ["client", "server"] {
+            let name = format!("tcpchan_{gauge}{{role=\"{role}\"}}");
+            assert_eq!(value(&metrics, &name), 0.0, "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_say_what_was_done() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (client, server) = pair();
+    for _ in 0..3 {
+        drop(client.open().await.unwrap());
+        drop(server.accept().await.unwrap());
+    }
+    server.drain();
+    client.close("");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let value = |name: &str| value(&metrics, name);
+    assert_eq!(
+        value("tcpchan_connections_opened_total{role=\"client\"}"),
+        1.0
+    );
+    let opened = "tcpchan_channels_opened_total";
+    assert_eq!(
+        value(&format!("{opened}{{role=\"client\",by=\"self\"}}")),
+        3.0
+    );
+    assert_eq!(
+        value(&format!("{opened}{{role=\"server\",by=\"peer\"}}")),
+        3.0
+    );
+    let closed = "tcpchan_connections_closed_total";
+    assert_eq!(
+        value(&format!("{closed}{{role=\"client\",reason=\"closed\"}}")),
+        1.0
+    );
+    assert_eq!(
+        value(&format!(
+            "{closed}{{role=\"server\",reason=\"peer_closed\"}}"
+        )),
+        1.0
+    );
+    let sent = value("tcpchan_sent_bytes_total{role=\"client\"}");
+    assert_eq!(sent, value("tcpchan_received_bytes_total{role=\"server\"}"));
+    assert!(sent > 0.0);
+}
+
+#[tokio::test]
+async fn dials_are_counted_by_their_result() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut connector = Multiplex::new(HttpConnector::new());
+    let _channel = connector.call(uri.parse().unwrap()).await.unwrap();
+    within(acceptor.accept()).await;
+    let down = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", down.local_addr().unwrap());
+    drop(down);
+    connector.call(uri.parse().unwrap()).await.unwrap_err();
+    for result in ["ok", "refused"] {
+        let name = format!("tcpchan_dials_total{{result=\"{result}\"}}");
+        assert_eq!(value(&metrics, &name), 1.0, "{name}");
+        let name = format!("tcpchan_dial_seconds_count{{result=\"{result}\"}}");
+        assert_eq!(value(&metrics, &name), 1.0, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_is_described_and_listed_in_the_docs() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    describe_metrics();
+    let (client, server) = pair();
+    let _channel = client.open().await.unwrap();
+    server.accept().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let text = metrics.render();
+    let mut types = 0;
+    for line in text.lines() {
+        let Some(metric) = line.strip_prefix("# TYPE ") else {
+            continue;
+        };
+        types += 1;
+        let (name, kind) = metric.split_once(' ').unwrap();
+        let kind = kind.replace("summary", "histogram");
+        assert!(DOCS.contains(&format!("| `{name}` | {kind} |")), "{metric}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+    }
+    assert!(types >= 9, "{text}");
+}
+
+/// As `promtool check metrics` has them: <https://prometheus.io/docs/practices/naming/>.
+#[test]
+fn names_follow_prometheus_conventions() {
+    let rows = DOCS.lines().filter(|line| line.starts_with("| `tcpchan_"));
+    let mut counters = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
+        let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+        assert!(name.chars().all(plain), "{name}");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        let unit = name.trim_end_matches("_total");
+        for part in unit.split('_') {
+            let scaled = [
+                "ms",
+                "us",
+                "ns",
+                "kib",
+                "kb",
+                "milliseconds",
+                "percent",
+                "count",
+            ];
+            assert!(!scaled.contains(&part), "{name} has no base unit");
+        }
+        if kind == "histogram" {
+            assert!(unit.ends_with("_seconds"), "{name}");
+        }
+        counters += usize::from(kind == "counter");
+    }
+    assert!(counters >= 10);
+}
+
+#[tokio::test]
+async fn strangers_are_counted_by_themselves() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut near, far) = duplex(1 << 16);
+    let server = Connection::server(far, Config::default());
+    near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(within(server.accept()).await.is_none());
+    drop(near);
+    within(server.closed()).await;
+    let value = |name: &str| value(&metrics, name);
+    assert_eq!(value("tcpchan_strangers_total{reason=\"violation\"}"), 1.0);
+    let closed = "tcpchan_connections_closed_total{role=\"server\",reason=\"stranger\"}";
+    assert_eq!(value(closed), 1.0);
+}

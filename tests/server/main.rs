@@ -1,0 +1,23 @@
+//! Acceptors, shared ports, TLS and the end of servers.
+
+#[path = "../support/certs.rs"]
+mod certs;
+#[path = "../support/guard.rs"]
+mod guard;
+#[path = "../support/polls.rs"]
+mod polls;
+#[path = "../support/slow_proxy.rs"]
+mod slow_proxy;
+
+mod accept_errors;
+mod acceptor;
+mod cancel;
+mod connection_age;
+mod graceful;
+mod half_open;
+mod restarts;
+mod reverse;
+mod shared_port;
+mod silent_peers;
+mod tls;
+mod tls_mismatch;
