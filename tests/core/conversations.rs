@@ -47,9 +47,9 @@ fn every_malformed_frame_ends_the_connection_with_its_code() {
             true => "".to_owned(),
             false => format!("0101feedbacc{settings}"),
         };
-        let after = hex::unhex(&before)
+        let after = crate::hex::unhex(&before)
             .into_iter()
-            .chain(hex::unhex(vector["hex"].as_str().unwrap()));
+            .chain(crate::hex::unhex(vector["hex"].as_str().unwrap()));
         assert_eq!(
             code_of(role, config, after.collect()),
             vector["code"],
@@ -59,7 +59,7 @@ fn every_malformed_frame_ends_the_connection_with_its_code() {
     }
     for vector in file["malformed_settings"].as_array().unwrap() {
         let body = vector["hex"].as_str().unwrap();
-        let bytes = hex::unhex(&format!(
+        let bytes = crate::hex::unhex(&format!(
             "0101feedbacc010500000000{:04x}{body}",
             body.len() / 2
         ));
@@ -212,7 +212,7 @@ impl<'a> Replay<'a> {
                 }
                 Decoded::Payload(bytes) => {
                     let last = self.said.back_mut().unwrap();
-                    let body = last["body"].as_str().unwrap().to_owned() + &hex::hex(bytes);
+                    let body = last["body"].as_str().unwrap().to_owned() + &crate::hex::hex(bytes);
                     last["body"] = body.into();
                     continue;
                 }
@@ -377,7 +377,7 @@ fn takes(frame: &mut Value, wanted: &mut Value) -> bool {
         return false;
     }
     if let Some(fill) = of.as_object_mut().unwrap().remove("fill") {
-        of["body"] = hex::hex(&filled(&of["body"], &fill)).into();
+        of["body"] = crate::hex::hex(&filled(&of["body"], &fill)).into();
     }
     let (came, left) = (
         frame["body"].as_str().unwrap(),
@@ -400,7 +400,7 @@ fn matches(frame: &Value, step: &Value, settings: &Value) -> bool {
         "body" if free => true,
         "body" => {
             frame["body"]
-                == hex::hex(&filled(
+                == crate::hex::hex(&filled(
                     value,
                     &expected.get("fill").cloned().unwrap_or_default(),
                 ))
@@ -422,7 +422,7 @@ fn frame(control: Control) -> Value {
     match control {
         Control::Hello { magic } => json!({"op": "HELLO", "magic": magic}),
         Control::HelloReply { magic } => json!({"op": "HELLO_REPLY", "magic": magic}),
-        Control::Settings { body } => json!({"op": "SETTINGS", "body": hex::hex(&body)}),
+        Control::Settings { body } => json!({"op": "SETTINGS", "body": crate::hex::hex(&body)}),
         Control::Open { channel } => json!({"op": "OPEN", "channel": channel}),
         Control::Close { channel } => json!({"op": "CLOSE", "channel": channel}),
         Control::Window {
