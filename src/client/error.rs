@@ -60,6 +60,15 @@ impl ConnectError {
 }
 
 impl ConnectError {
+    /// What kind of failure it is, for metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self.kind {
+            Kind::Dial => crate::observability::kind(self),
+            Kind::Timeout(_) => "timeout",
+            Kind::Full(_) => "full",
+        }
+    }
+
     #[cfg(feature = "tls")]
     fn advice(&self) -> Option<&'static str> {
         crate::tls::advice(self.source()?)

@@ -35,6 +35,7 @@ mod retry_policy;
 mod stats;
 #[cfg(feature = "tls")]
 mod tls;
+mod user_info;
 
 pub use self::config::PoolConfig;
 pub use self::error::ConnectError;

@@ -16,8 +16,10 @@ use super::config::PoolConfig;
 use super::error::{BoxError, ConnectError};
 use super::pool::{Dialler, Settings, Target, Targets};
 use super::stats::TargetStats;
+use super::user_info::without_user_info;
 use crate::config::Config;
 use crate::driver::{Channel, Tell};
+use crate::observability::{self, Label, TargetLabels};
 
 /// A connector that opens channels on few connections per scheme and authority.
 ///
@@ -64,6 +66,8 @@ pub struct Multiplex<C> {
     config: Config,
     tell: Option<Tell>,
     targets: Arc<Targets>,
+    /// The metrics' labels of targets, if they have any.
+    labels: Option<Arc<TargetLabels>>,
 }
 
 impl<C> Multiplex<C> {
@@ -78,14 +82,28 @@ impl<C> Multiplex<C> {
             dead,
             runtime: None,
         };
-        Multiplex::with(inner, config, settings, None)
+        Multiplex {
+            targets: Targets::new(settings),
+            inner,
+            config,
+            tell: None,
+            labels: None,
+        }
     }
 
     /// The same connector with connections of this configuration, which it
     /// shares with no other.
     pub fn with_config(self, config: Config) -> Self {
-        let settings = self.settings();
-        Multiplex::with(self.inner, config, settings, self.tell)
+        let (late, dead) = config.core().get_answer_within();
+        let settings = Settings {
+            late,
+            dead,
+            ..self.settings()
+        };
+        Multiplex {
+            config,
+            ..self.with(settings)
+        }
     }
 
     /// The same connector with connections that are kept like this, which it
@@ -95,7 +113,7 @@ impl<C> Multiplex<C> {
             pool,
             ..self.settings()
         };
-        Multiplex::with(self.inner, self.config, settings, self.tell)
+        self.with(settings)
     }
 
     /// The same connector with connections, which it shares with no other, that are
@@ -111,7 +129,7 @@ impl<C> Multiplex<C> {
             runtime: Some(runtime),
             ..self.settings()
         };
-        Multiplex::with(self.inner, self.config, settings, self.tell)
+        self.with(settings)
     }
 
     /// The same connector with connections, which it shares with no other, of which a
@@ -126,21 +144,32 @@ impl<C> Multiplex<C> {
         C::Response: Connects + 'static,
     {
         let (tell, settings): (Tell, _) = (of_connector::<C::Response>, self.settings());
-        Multiplex::with(self.inner, self.config, settings, Some(tell))
+        Multiplex {
+            tell: Some(tell),
+            ..self.with(settings)
+        }
     }
 
-    fn with(inner: C, config: Config, settings: Settings, tell: Option<Tell>) -> Self {
-        let (late, dead) = config.core().get_answer_within();
-        let targets = Targets::new(Settings {
-            late,
-            dead,
-            ..settings
-        });
+    /// The same connector with connections, which it shares with no other, whose metrics
+    /// have the labels `server_address` and `server_port`
+    /// ([`observability`](crate::observability)).
+    ///
+    /// A recorder keeps a series for ever, so only the first `most` targets get labels of
+    /// their own. All others are `other`. Each target has some 30 series, and each
+    /// histogram one more for each bucket.
+    #[cfg(feature = "metrics")]
+    pub fn with_target_labels(self, most: usize) -> Self {
+        let settings = self.settings();
         Multiplex {
-            inner,
-            config,
-            tell,
-            targets,
+            labels: Some(Arc::new(TargetLabels::new(most))),
+            ..self.with(settings)
+        }
+    }
+
+    fn with(self, settings: Settings) -> Self {
+        Multiplex {
+            targets: Targets::new(settings),
+            ..self
         }
     }
 
@@ -157,7 +186,7 @@ impl<C> Multiplex<C> {
     /// The same for the target of a URI, its scheme and authority, if it is known. It
     /// costs the same with one target and with 10,000.
     pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
-        self.targets.stats_of(uri)
+        self.targets.stats_of(&without_user_info(uri))
     }
 }
 
@@ -206,7 +235,9 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        Connecting(Box::pin(self.target(&uri).open()))
+        let (target, labels) = (self.target(&uri), self.labels_of(&uri));
+        let open = observability::opening(target.open(), labels, ConnectError::word);
+        Connecting(Box::pin(open))
     }
 }
 
@@ -237,12 +268,24 @@ where
         self.target(uri).prewarm(connections).await
     }
 
+    fn labels_of(&self, uri: &Uri) -> Vec<Label> {
+        let labels = self.labels.as_deref();
+        labels.map_or_else(Vec::new, |labels| labels.of(uri.host(), uri.port_u16()))
+    }
+
     fn target(&self, uri: &Uri) -> Arc<Target> {
-        self.targets.target(uri, || {
+        let uri = without_user_info(uri);
+        self.targets.target(&uri, || {
             Box::new(Dialler {
                 connector: self.inner.clone(),
-                uri: uri.clone(),
+                uri: uri.clone().into_owned(),
                 config: self.config.clone(),
+                within: self.targets.settings.pool.open_timeout,
+                target: observability::Target {
+                    address: uri.host().map(Arc::from),
+                    port: uri.port_u16(),
+                    labels: self.labels_of(&uri),
+                },
                 tell: self.tell,
             })
         })

@@ -24,6 +24,7 @@ use super::error::{BoxError, ConnectError};
 use super::health::Health;
 use super::multiplex::{Connecting, Multiplex};
 use super::retry::{Lost, lost};
+use super::user_info::without_user_info;
 
 /// A tower service of HTTP requests to one target, each on a channel of its own
 /// by HTTP/1.1, for programs that don't need hyper-util's client and its pool.
@@ -80,6 +81,7 @@ impl<C> Requests<C> {
     /// the target's.
     pub fn new(multiplex: Multiplex<C>, target: Uri) -> Self {
         let state = Arc::default();
+        let target = without_user_info(&target).into_owned();
         Requests {
             multiplex,
             target,

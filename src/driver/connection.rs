@@ -16,7 +16,7 @@ use super::task::Task;
 use super::throughput::Throughput;
 use super::transport::Transport;
 use crate::config::Config;
-use crate::observability::{Meter, Observer};
+use crate::observability::{Observer, Origin};
 use crate::proto::{self, OpenError, Role};
 
 /// A connection that carries channels: a handle to its task.
@@ -91,7 +91,7 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Connection::spawn(Role::Client, io, config)
+        Connection::spawn(Role::Client, io, config, Origin::default())
     }
 
     /// The side that accepted `io`, in everything else like [`client`](Self::client).
@@ -103,20 +103,26 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Connection::spawn(Role::Server, io, config)
+        Connection::spawn(Role::Server, io, config, Origin::default())
     }
 
-    fn spawn<T>(role: Role, io: T, config: Config) -> Connection
+    /// A connection of which events and metrics tell where it comes from.
+    pub(crate) fn spawn<T>(role: Role, io: T, config: Config, origin: Origin) -> Connection
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let (connection, task) = Connection::with_task(role, io, config);
+        let (connection, task) = Connection::with_task(role, io, config, origin);
         tokio::spawn(task);
         connection
     }
 
     /// A handle, and the task that is to be run.
-    pub(super) fn with_task<T>(role: Role, io: T, config: Config) -> (Connection, Task)
+    pub(super) fn with_task<T>(
+        role: Role,
+        io: T,
+        config: Config,
+        origin: Origin,
+    ) -> (Connection, Task)
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -127,14 +133,14 @@ impl Connection {
             config.core = config.core.connection_id(random());
         }
         let (_, patience) = config.core().get_answer_within();
-        let observer = Observer::new(role, config.core().get_connection_id());
+        let observer = Observer::new(role, config.core().get_connection_id(), origin, now());
         let pacer = Pacer::new(config.get_pacing(), now());
         let transport = Transport::new(io, observer.tap(config.core().get_protocol()), pacer);
         #[cfg(feature = "net")]
         let transport = transport.for_socket(&config.socket, now());
         let core = proto::Connection::new(role, config.core, now());
         let shared = Arc::new(Shared::new(core, transport, observer));
-        let task = Task::new(shared.clone(), patience, Meter::new(role, now()));
+        let task = Task::new(shared.clone(), patience);
         let handle = Arc::new(Handle(shared));
         (Connection { handle }, task)
     }

@@ -173,6 +173,16 @@ impl Shared {
         });
     }
 
+    /// Publishes what the connection has done, if it is time, or says when it is.
+    pub fn report(&self, now: Instant) -> Option<Instant> {
+        self.observer.report(now, || self.lock().core.stats())
+    }
+
+    /// Publishes the rest.
+    pub fn finish(&self) {
+        self.observer.finish(|| self.lock().core.stats());
+    }
+
     /// Wakes those who wait for what [`Connection::changed`] tells.
     ///
     /// [`Connection::changed`]: super::Connection::changed

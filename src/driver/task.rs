@@ -12,7 +12,6 @@ use tokio::time::{Instant, Sleep};
 use super::farewell::Farewell;
 use super::shared::{Inner, Shared, Wake};
 use super::turn::{Turn, yields};
-use crate::observability::Meter;
 use crate::proto::Round;
 
 /// How often others are let run before a write, so that theirs goes with it:
@@ -76,12 +75,11 @@ pub(super) struct Task {
     /// The last round trip that the transport was told of.
     round: Option<Round>,
     farewell: Farewell,
-    meter: Meter,
 }
 
 impl Task {
     /// `patience` is how long a peer may be silent at an orderly end.
-    pub fn new(shared: Arc<Shared>, patience: Duration, meter: Meter) -> Self {
+    pub fn new(shared: Arc<Shared>, patience: Duration) -> Self {
         Task {
             shared,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -94,7 +92,6 @@ impl Task {
             spaced: None,
             round: None,
             farewell: Farewell::new(patience),
-            meter,
         }
     }
 
@@ -233,9 +230,7 @@ impl Task {
     /// Tells the core the time, and closes what nobody holds any more; whether
     /// that gave something to do.
     fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant, sent: bool) -> bool {
-        let report = self
-            .meter
-            .look(now.into(), || self.shared.lock().core.stats());
+        let report = self.shared.report(now.into());
         let mut inner = self.shared.lock();
         if self.ends(&mut inner, now, sent) {
             return true;
@@ -347,7 +342,7 @@ impl Drop for Task {
         while inner.dispatch_ends(&mut self.wake) {}
         drop(inner);
         self.shared.wake(&mut self.wake);
-        self.meter.finish(|| self.shared.lock().core.stats());
+        self.shared.finish();
         let io = self.shared.transport().take();
         drop(io);
         self.shared.notify_openable(); // the transport is gone

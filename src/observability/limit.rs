@@ -5,15 +5,17 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of one kind in each minute. A region that is lost ends thousands of connections.
-const MOST: u32 = 5;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Kinds that are remembered; a host's name is part of some.
 const KINDS: usize = 1024;
 
 #[derive(Debug)]
-pub(super) struct Limit<K>(Mutex<Option<HashMap<K, Minute>>>);
+pub(super) struct Limit<K> {
+    /// Lines of one kind in each minute.
+    most: u32,
+    kinds: Mutex<Option<HashMap<K, Minute>>>,
+}
 
 #[derive(Debug)]
 struct Minute {
@@ -22,14 +24,15 @@ struct Minute {
 }
 
 impl<K: Eq + Hash> Limit<K> {
-    pub const fn new() -> Self {
-        Limit(Mutex::new(None))
+    pub const fn new(most: u32) -> Self {
+        let kinds = Mutex::new(None);
+        Limit { most, kinds }
     }
 
     /// Whether one more line of this kind may be told. With the first of a minute goes
     /// how many were not told in the one before.
     pub fn allows(&self, kind: K, now: Instant) -> Option<u32> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let kinds = kinds.get_or_insert_default();
         if kinds.len() >= KINDS {
             kinds.retain(|_, minute| now < minute.since + MINUTE);
@@ -44,11 +47,11 @@ impl<K: Eq + Hash> Limit<K> {
         let minute = kinds.entry(kind).or_insert(first);
         let mut untold = 0;
         if now >= minute.since + MINUTE {
-            untold = minute.count.saturating_sub(MOST);
+            untold = minute.count.saturating_sub(self.most);
             (minute.since, minute.count) = (now, 0);
         }
         minute.count = minute.count.saturating_add(1);
-        (minute.count <= MOST).then_some(untold)
+        (minute.count <= self.most).then_some(untold)
     }
 }
 
@@ -58,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_kind_has_five_lines_a_minute_and_then_tells_how_many_were_not_told() {
-        let (limit, start) = (Limit::new(), Instant::now());
+        let (limit, start) = (Limit::new(5), Instant::now());
         let told = (0..60).filter_map(|second| {
             let now = start + Duration::from_secs(second);
             limit.allows("failed", now)
@@ -71,7 +74,7 @@ mod tests {
 
     #[test]
     fn kinds_that_are_over_are_forgotten_and_no_others() {
-        let (limit, start) = (Limit::new(), Instant::now());
+        let (limit, start) = (Limit::new(5), Instant::now());
         for kind in 0..KINDS {
             assert_eq!(limit.allows(kind, start), Some(0));
         }

@@ -1,26 +1,48 @@
 #![doc = include_str!("OBSERVABILITY.md")]
 #![cfg_attr(
-    not(all(feature = "tracing", feature = "metrics")),
-    allow(dead_code, unused_variables)
+    not(all(
+        feature = "tracing",
+        feature = "metrics",
+        feature = "client",
+        feature = "server"
+    )),
+    allow(dead_code, unused_imports, unused_variables)
 )]
 
+#[cfg(feature = "server")]
+mod accepting;
+mod cause;
+#[cfg(feature = "metrics")]
+mod describe;
 mod dial;
+mod emit;
 #[cfg(feature = "tracing")]
 mod limit;
 mod meter;
+#[cfg(feature = "client")]
+mod opening;
+mod origin;
 mod tap;
 #[cfg(feature = "tracing")]
 mod trace;
 
-#[cfg(any(feature = "client", feature = "server"))]
-pub(crate) use self::dial::Dial;
-pub(crate) use self::meter::Meter;
+#[cfg(feature = "server")]
+pub(crate) use self::accepting::{Handshake, HttpConnection, accept_failed};
+pub(crate) use self::cause::kind;
 #[cfg(feature = "metrics")]
-pub use self::meter::describe_metrics;
+pub use self::describe::{BUCKETS, describe_metrics};
+pub(crate) use self::dial::Dial;
+pub(crate) use self::emit::Label;
+#[cfg(feature = "client")]
+pub(crate) use self::opening::opening;
+pub(crate) use self::origin::{Origin, Target, TargetLabels};
 pub(crate) use self::tap::Tap;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use self::meter::Meter;
 use crate::proto::{ConnectionError, Event, Role, Stats};
 
 /// Watches one connection. Nothing of it is done under the connection's lock.
@@ -29,8 +51,12 @@ pub(crate) struct Observer {
     role: Role,
     /// The peer has said its hello.
     greeted: AtomicBool,
+    /// The dial, until it has succeeded or failed.
+    dial: Mutex<Option<Dial>>,
+    #[cfg(feature = "metrics")]
+    meter: Mutex<Meter>,
     #[cfg(feature = "tracing")]
-    span: tracing::Span,
+    told: trace::Told,
 }
 
 /// Events that are to be told once the locks are free.
@@ -75,19 +101,26 @@ impl Noted {
 
 impl Observer {
     /// `id` is that of both sides, or 0 if the peer will tell it.
-    pub fn new(role: Role, id: u64) -> Self {
+    pub fn new(role: Role, id: u64, origin: Origin, now: Instant) -> Self {
         Observer {
             role,
             greeted: AtomicBool::new(false),
+            #[cfg(feature = "metrics")]
+            meter: Mutex::new(Meter::new(role, origin.labels(), now)),
             #[cfg(feature = "tracing")]
-            span: trace::connection(role, id),
+            told: trace::Told {
+                span: trace::connection(role, id, &origin.span()),
+                role,
+                who: origin.who(),
+            },
+            dial: Mutex::new(origin.dial),
         }
     }
 
     /// What shows the connection's frames.
     pub fn tap(&self, protocol: crate::wire::Protocol) -> Tap {
         #[cfg(feature = "tracing")]
-        return Tap::new(self.role, protocol, &self.span);
+        return Tap::new(self.role, protocol, &self.told.span);
         #[cfg(not(feature = "tracing"))]
         Tap
     }
@@ -98,41 +131,93 @@ impl Observer {
             let (stats, error) = look();
             self.greeted.fetch_or(event == Event::Connected, Relaxed);
             let reason = self.reason(error.as_ref());
+            let is_news = !self.ends_dial(event, reason, error.as_ref());
             #[cfg(feature = "tracing")]
-            trace::event(&self.span, self.role, event, &stats, error.as_ref(), reason);
+            match event {
+                Event::Closed => self.told.ended(&stats, error.as_ref(), reason, is_news),
+                event => self.told.event(event, &stats),
+            }
             #[cfg(feature = "metrics")]
-            meter::event(self.role, event, reason);
+            {
+                let mut meter = lock(&self.meter);
+                meter.event(event, reason);
+                if event == Event::Closed {
+                    meter.end(stats);
+                }
+            }
         }
     }
-}
 
-impl Observer {
+    /// Whether the event is the failure of the dial, which has an event of its own.
+    fn ends_dial(&self, event: Event, reason: Reason, error: Option<&ConnectionError>) -> bool {
+        if !matches!(event, Event::Connected | Event::Closed) {
+            return false;
+        }
+        let dial = lock(&self.dial).take();
+        match (dial, error) {
+            (Some(dial), _) if event == Event::Connected => dial.up(),
+            (Some(dial), Some(error)) if !reason.is_in_order => {
+                dial.fails(error);
+                return true;
+            }
+            _ => {} // cancelled, or over long since
+        }
+        false
+    }
+
+    /// Publishes what the connection has done, if it is time, or says when it is.
+    pub fn report(&self, now: Instant, stats: impl FnOnce() -> Stats) -> Option<Instant> {
+        #[cfg(feature = "metrics")]
+        {
+            let due = lock(&self.meter).due(now);
+            if due.is_some() {
+                return due;
+            }
+            let stats = stats();
+            lock(&self.meter).report(stats, now);
+        }
+        None
+    }
+
+    /// Publishes the rest.
+    pub fn finish(&self, stats: impl FnOnce() -> Stats) {
+        #[cfg(feature = "metrics")]
+        {
+            let stats = stats();
+            lock(&self.meter).publish(stats);
+        }
+    }
+
     /// Why the connection has ended. Whoever can connect can be a stranger: a scanner, a
     /// health check, a client of another protocol.
     fn reason(&self, error: Option<&ConnectionError>) -> Reason {
+        let is_in_order = match error {
+            None | Some(ConnectionError::Closed | ConnectionError::Abandoned) => true,
+            Some(ConnectionError::PeerClosed { code, .. }) => *code == 0,
+            Some(_) => false,
+        };
         let word = reason(error);
-        let in_order = matches!(word, "closed" | "peer_closed" | "abandoned");
+        let by_choice = is_in_order || word == "peer_closed";
         Reason {
             word,
-            is_stranger: self.role == Role::Server && !in_order && !self.greeted.load(Relaxed),
+            is_in_order,
+            is_stranger: self.role == Role::Server && !by_choice && !self.greeted.load(Relaxed),
         }
     }
 }
 
-/// Why a connection has ended, and whether the peer had not even said its hello.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a connection has ended.
 #[derive(Clone, Copy)]
 struct Reason {
     word: &'static str,
+    /// One side closed it without a complaint, or its runtime ended.
+    is_in_order: bool,
+    /// The peer had not even said its hello.
     is_stranger: bool,
-}
-
-/// Runs what makes a connection that an acceptor took, within its peer's span.
-#[cfg(feature = "server")]
-pub(crate) fn of_peer<T>(addr: std::net::SocketAddr, number: u64, make: impl FnOnce() -> T) -> T {
-    #[cfg(feature = "tracing")]
-    return trace::peer(addr, number).in_scope(make);
-    #[cfg(not(feature = "tracing"))]
-    make()
 }
 
 /// An option of a socket that the system does not have.
@@ -140,26 +225,6 @@ pub(crate) fn of_peer<T>(addr: std::net::SocketAddr, number: u64, make: impl FnO
 pub(crate) fn left_out(option: &str, error: &std::io::Error) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: "tcpchan", option, %error, "the system has no such socket option");
-}
-
-#[cfg(feature = "server")]
-pub(crate) fn accept_failed(error: &std::io::Error) {
-    #[cfg(feature = "tracing")]
-    trace::accept_failed(error);
-    #[cfg(feature = "metrics")]
-    metrics::counter!("tcpchan_accept_errors_total").increment(1);
-}
-
-#[cfg(feature = "server")]
-pub(crate) fn handshake_failed(addr: std::net::SocketAddr, error: &std::io::Error) {
-    #[cfg(all(feature = "tracing", feature = "tls"))]
-    let advice = crate::tls::advice(error);
-    #[cfg(all(feature = "tracing", not(feature = "tls")))]
-    let advice = None;
-    #[cfg(feature = "tracing")]
-    trace::handshake_failed(addr, error, advice);
-    #[cfg(feature = "metrics")]
-    metrics::counter!("tcpchan_handshakes_failed_total").increment(1);
 }
 
 /// A word for why a connection ended.
@@ -177,7 +242,6 @@ fn reason(error: Option<&ConnectionError>) -> &'static str {
     }
 }
 
-#[cfg(any(feature = "tracing", feature = "metrics"))]
 fn role_name(role: Role) -> &'static str {
     match role {
         Role::Client => "client",

@@ -1,27 +1,20 @@
 //! Spans and events.
 
-use std::time::Instant;
+use std::error::Error;
+use std::time::{Duration, Instant};
 
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::limit::Limit;
+use super::origin::{Target, Who};
 use super::{Reason, role_name};
 use crate::proto::{ConnectionError, Event, Role, Stats};
 
 /// Its parent is the span of its peer or target, and never that of a request, which ends
 /// sooner.
-pub(super) fn connection(role: Role, id: u64) -> Span {
-    let outer = Span::current();
-    let is_ours = |data: &tracing::Metadata<'_>| {
-        data.target() == "tcpchan" && matches!(data.name(), "peer" | "target")
-    };
-    let parent = outer
-        .metadata()
-        .is_some_and(is_ours)
-        .then(|| outer.id())
-        .flatten();
+pub(super) fn connection(role: Role, id: u64, parent: &Span) -> Span {
     let role = role_name(role);
-    let span = info_span!(target: "tcpchan", parent: parent, "connection", role, id = tracing::field::Empty);
+    let span = info_span!(target: "tcpchan", parent: parent.id(), "connection", role, id = tracing::field::Empty);
     if id != 0 {
         name(&span, id);
     }
@@ -32,7 +25,6 @@ fn name(span: &Span, id: u64) {
     span.record("id", tracing::field::display(format_args!("{id:016x}")));
 }
 
-#[cfg(feature = "server")]
 pub(super) fn peer(addr: std::net::SocketAddr, connection: u64) -> Span {
     let (ip, port) = (addr.ip(), addr.port());
     info_span!(
@@ -45,19 +37,26 @@ pub(super) fn peer(addr: std::net::SocketAddr, connection: u64) -> Span {
     )
 }
 
-#[cfg(any(feature = "client", feature = "server"))]
-pub(super) fn target(host: Option<&str>, port: Option<u16>) -> Span {
+pub(super) fn target(target: &Target) -> Span {
     info_span!(
         target: "tcpchan",
         parent: None,
         "target",
-        server.address = host,
-        server.port = port,
+        server.address = target.address.as_deref(),
+        server.port = target.port,
     )
 }
 
-/// Lines of this process at levels that nobody filters.
-static LINES: Limit<(&str, Role, &str)> = Limit::new();
+/// Warnings of one kind in each minute. A region that is lost ends thousands of
+/// connections.
+static WARNINGS: Limit<(&str, Role, &str)> = Limit::new(5);
+
+/// Lines of one peer or target, so that one that comes and goes does not fill the log.
+static INFOS: Limit<(&str, Role, Who)> = Limit::new(5);
+
+/// Failed dials of one target, and of all.
+static DIALS: Limit<Who> = Limit::new(5);
+static ALL_DIALS: Limit<()> = Limit::new(20);
 
 /// An event at one of two levels, by whether it is one of too many of its kind.
 macro_rules! limited {
@@ -70,49 +69,6 @@ macro_rules! limited {
         }
     };
 }
-#[cfg(any(feature = "client", feature = "server"))]
-pub(super) use limited;
-
-pub(super) fn event(
-    span: &Span,
-    role: Role,
-    event: Event,
-    stats: &Stats,
-    error: Option<&ConnectionError>,
-    reason: Reason,
-) {
-    let (rtt, channels) = (stats.rtt, stats.channels);
-    let untold = |what| LINES.allows((what, role, ""), Instant::now());
-    match event {
-        Event::Connected => {
-            if let Some(id) = stats.connection_id
-                && role == Role::Server
-            {
-                name(span, id);
-            }
-            let version = stats.version;
-            info!(target: "tcpchan", parent: span, ?version, ?rtt, "the connection is up");
-        }
-        Event::Suspect => {
-            let untold = untold("suspect");
-            limited!(warn, untold, span, { ?rtt, channels }, "the connection is suspect: its peer is late");
-        }
-        Event::Recovered => {
-            let untold = untold("recovered");
-            limited!(info, untold, span, { channels }, "the peer was heard again");
-        }
-        Event::Draining => {
-            info!(target: "tcpchan", parent: span, channels, "the peer drains the connection");
-        }
-        Event::Drained => {
-            let text = "this side has drained the connection";
-            info!(target: "tcpchan", parent: span, channels, "{text}");
-        }
-        Event::Closed => closed(span, role, stats, error, reason),
-        _ => {}
-    }
-}
-
 /// An event at one of three levels, which the macros take as constants.
 macro_rules! ended {
     ($level:ident, $untold:expr, $span:expr, $reason:expr, $stats:expr, $error:expr) => {
@@ -132,29 +88,110 @@ macro_rules! ended {
     };
 }
 
-fn closed(span: &Span, role: Role, stats: &Stats, error: Option<&ConnectionError>, reason: Reason) {
-    let in_order = matches!(
-        error,
-        None | Some(
-            ConnectionError::Closed
-                | ConnectionError::Abandoned
-                | ConnectionError::PeerClosed { code: 0, .. }
-        )
-    );
-    if in_order {
-        return ended!(info, None::<u32>, span, reason, stats, error);
+/// One connection, as its events tell of it.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub span: Span,
+    pub role: Role,
+    pub who: Option<Who>,
+}
+
+impl Told {
+    pub fn event(&self, event: Event, stats: &Stats) {
+        let span = &self.span;
+        let (rtt, channels) = (stats.rtt, stats.channels);
+        match event {
+            Event::Connected => {
+                if let Some(id) = stats.connection_id
+                    && self.role == Role::Server
+                {
+                    name(span, id);
+                }
+                let (untold, version) = (self.info("up"), stats.version);
+                limited!(info, untold, span, { ?version, ?rtt }, "the connection is up");
+            }
+            Event::Suspect => {
+                let untold = self.warning("suspect", "");
+                limited!(warn, untold, span, { ?rtt, channels }, "the connection is suspect: its peer is late");
+            }
+            Event::Recovered => {
+                let untold = self.warning("recovered", "");
+                limited!(info, untold, span, { channels }, "the peer was heard again");
+            }
+            Event::Draining => {
+                let untold = self.info("draining");
+                limited!(
+                    info,
+                    untold,
+                    span,
+                    { channels },
+                    "the peer drains the connection"
+                );
+            }
+            Event::Drained => {
+                let untold = self.info("drained");
+                limited!(
+                    info,
+                    untold,
+                    span,
+                    { channels },
+                    "this side has drained the connection"
+                );
+            }
+            _ => {}
+        }
     }
-    let kind = ("ended", role, reason.word);
-    let told = !reason.is_stranger;
-    match told.then(|| LINES.allows(kind, Instant::now())).flatten() {
-        Some(untold) => ended!(warn, Some(untold), span, reason, stats, error),
-        None => ended!(debug, None::<u32>, span, reason, stats, error),
+
+    /// The connection has ended. `is_news` says that no other event tells of it.
+    pub fn ended(
+        &self,
+        stats: &Stats,
+        error: Option<&ConnectionError>,
+        reason: Reason,
+        is_news: bool,
+    ) {
+        let span = &self.span;
+        let untold = match reason.is_in_order {
+            true => self.info("ended"),
+            false if is_news && !reason.is_stranger => self.warning("ended", reason.word),
+            false => None,
+        };
+        match untold {
+            Some(_) if reason.is_in_order => ended!(info, untold, span, reason, stats, error),
+            Some(_) => ended!(warn, untold, span, reason, stats, error),
+            None => ended!(debug, untold, span, reason, stats, error),
+        }
     }
+
+    fn warning(&self, what: &'static str, word: &'static str) -> Option<u32> {
+        WARNINGS.allows((what, self.role, word), Instant::now())
+    }
+
+    /// Of connections that the application made itself every line is told.
+    fn info(&self, what: &'static str) -> Option<u32> {
+        match self.who.clone() {
+            Some(who) => INFOS.allows((what, self.role, who), Instant::now()),
+            None => Some(0),
+        }
+    }
+}
+
+pub(super) fn dial_failed(
+    span: &Span,
+    who: Who,
+    error: &(dyn Error + 'static),
+    kind: &str,
+    took: Duration,
+) {
+    let now = Instant::now();
+    let untold = DIALS.allows(who, now);
+    let untold = untold.filter(|_| ALL_DIALS.allows((), now).is_some());
+    limited!(warn, untold, span, { error, error.type = kind, ?took }, "the dial failed");
 }
 
 #[cfg(feature = "server")]
 pub(super) fn accept_failed(error: &std::io::Error) {
-    let untold = LINES.allows(("accept", Role::Server, ""), Instant::now());
+    let untold = WARNINGS.allows(("accept", Role::Server, ""), Instant::now());
     limited!(warn, untold, &Span::current(), { %error }, "no connection can be accepted");
 }
 
@@ -162,12 +199,13 @@ pub(super) fn accept_failed(error: &std::io::Error) {
 pub(super) fn handshake_failed(
     addr: std::net::SocketAddr,
     error: &std::io::Error,
+    kind: &str,
     advice: Option<&str>,
 ) {
     let (ip, port) = (addr.ip(), addr.port());
     debug!(
         target: "tcpchan",
-        { network.peer.address = %ip, network.peer.port = port, %error, advice },
+        { network.peer.address = %ip, network.peer.port = port, %error, error.type = kind, advice },
         "the handshake failed"
     );
 }

@@ -15,7 +15,8 @@ use super::listen::Listener;
 use crate::backoff::{Backoff, SHORT};
 use crate::config::Config;
 use crate::driver::Connection;
-use crate::observability;
+use crate::observability::{Dial, Target};
+use crate::proto::Role;
 
 impl Acceptor {
     /// An acceptor of the channels that the peer opens on a connection that
@@ -100,7 +101,7 @@ where
     D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let attempt = observability::Dial::begin(None, None);
+    let attempt = Dial::begin(Target::default());
     let within = listener.config.core().get_handshake_timeout();
     // A panic there is that dial's end and no other's.
     let mut task = JoinSet::new();
@@ -124,14 +125,15 @@ where
         }
     };
     let (peer, config) = (Peer::of(&io, addr), listener.config.clone());
-    let connection = attempt.make(|| listener.serve(peer, None, || Connection::client(io, config)));
+    let connection = listener.serve(peer, None, |mut origin| {
+        origin.dial = Some(attempt);
+        Connection::spawn(Role::Client, io, config, origin)
+    });
     let since = Instant::now();
     connection.greeted().await;
-    if let Some(error) = connection.error() {
-        attempt.fails(&error);
+    if connection.error().is_some() {
         return false;
     }
-    attempt.up();
     connection.closed_to_channels().await;
     connection.drain(); // its peer may only be late
     let stats = connection.stats();

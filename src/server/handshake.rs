@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::listen::Incoming;
 use super::newcomers::{Newcomers, Place};
 use super::patience::{Freed, Patient};
-use crate::observability;
+use crate::observability::Handshake;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -106,19 +106,27 @@ async fn run<T>(
     addr: SocketAddr,
     mut place: Place,
 ) -> Option<T> {
+    let handshake = Handshake::begin(addr);
     let shaken = tokio::select! {
         shaken = shake => shaken.unwrap_or_else(|late| Err(late.into())),
-        () = place.taken() => Err(io::Error::other("its place went to another")),
+        () = place.taken() => {
+            handshake.evicted();
+            return None;
+        }
     };
     match shaken {
-        Ok(Shaken::Ours(io)) => Some(io),
+        Ok(Shaken::Ours(io)) => {
+            handshake.succeeds();
+            Some(io)
+        }
         Ok(Shaken::Other(hand_on)) => {
+            handshake.succeeds();
             place.keep();
             hand_on.await;
             None
         }
         Err(error) => {
-            observability::handshake_failed(addr, &error);
+            handshake.fails(&error);
             None
         }
     }

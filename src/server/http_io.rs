@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Token;
+use crate::observability::HttpConnection;
 
 /// Bytes of a request that are looked at for the end of its head.
 const HEAD: usize = 16 << 10;
@@ -23,6 +24,8 @@ pub struct HttpIo {
     head: BytesMut,
     /// Until something was read: a server that is told to stop would close it.
     unseen: Option<Token>,
+    /// Counted, once it is known to be one of HTTP's.
+    counted: Option<HttpConnection>,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,7 @@ impl HttpIo {
             stream,
             head: BytesMut::new(),
             unseen: None,
+            counted: None,
         }
     }
 
@@ -69,9 +73,11 @@ impl HttpIo {
         }
     }
 
-    /// The same, which holds a token until something was read from it.
+    /// The same, known to be one of HTTP's, which holds a token until something was read
+    /// from it.
     pub(super) fn until_read(mut self, token: Option<Token>) -> Self {
         self.unseen = token;
+        self.counted = Some(HttpConnection::new());
         self
     }
 

@@ -19,7 +19,8 @@ use super::newcomers::{Newcomers, Place};
 use super::patience::{Freed, Patient, is_of_one_connection};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
-use crate::observability;
+use crate::observability::{self, Origin};
+use crate::proto::Role;
 use crate::socket::SocketProfile;
 
 /// A TCP listener as a stream.
@@ -111,7 +112,9 @@ impl Listener {
                     let (mut peer, config): (Peer, _) = (peer.into(), self.config.clone());
                     peer.look_at(&io);
                     let place = self.newcomers.enter(peer.addr.ip());
-                    self.serve(peer, Some(place), || Connection::server(io, config));
+                    self.serve(peer, Some(place), |origin| {
+                        Connection::spawn(Role::Server, io, config, origin)
+                    });
                 }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(error)) => {
@@ -129,11 +132,11 @@ impl Listener {
         &mut self,
         peer: Peer,
         place: Option<Place>,
-        make: impl FnOnce() -> Connection,
+        make: impl FnOnce(Origin) -> Connection,
     ) -> Connection {
         self.connections += 1;
         let (number, to) = (self.connections, self.to.clone());
-        let connection = observability::of_peer(peer.addr, number, make);
+        let connection = make(Origin::accepted(peer.addr, number));
         let served = connection.clone();
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (call, live, mark) = (member.call, member.live, member.mark);

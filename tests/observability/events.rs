@@ -348,7 +348,7 @@ async fn dials_that_fail_for_long_are_a_few_warnings_with_their_causes() {
     drop(acceptor);
     let text = log.text();
     let warnings = text.lines().filter(|line| line.contains("WARN"));
-    let told = warnings.filter(|line| line.contains("reason=\"refused\" took="));
+    let told = warnings.filter(|line| line.contains("error.type=\"refused\" took="));
     assert_eq!(told.count(), 5, "{text}");
 }
 
@@ -367,5 +367,5 @@ async fn a_dial_that_is_not_answered_is_a_warning() {
         "WARN",
         "target{server.address=\"silent.example\" server.port=80}",
     ]);
-    assert!(line.contains("reason=\"timeout\" took=10"), "{line}");
+    assert!(line.contains("error.type=\"timeout\" took=10"), "{line}");
 }

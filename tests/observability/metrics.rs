@@ -121,11 +121,16 @@ async fn dials_are_counted_by_their_result() {
     let uri = format!("http://{}", down.local_addr().unwrap());
     drop(down);
     connector.call(uri.parse().unwrap()).await.unwrap_err();
-    for result in ["ok", "refused"] {
-        let name = format!("tcpchan_dials_total{{result=\"{result}\"}}");
-        assert_eq!(value(&metrics, &name), 1.0, "{name}");
-        let name = format!("tcpchan_dial_seconds_count{{result=\"{result}\"}}");
-        assert_eq!(value(&metrics, &name), 1.0, "{name}");
+    for kind in ["", "{error_type=\"refused\"}"] {
+        for name in [
+            "dials_total",
+            "dial_duration_seconds_count",
+            "opens_total",
+            "open_duration_seconds_count",
+        ] {
+            let name = format!("tcpchan_{name}{kind}");
+            assert_eq!(value(&metrics, &name), 1.0, "{name}");
+        }
     }
 }
 

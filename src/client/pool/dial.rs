@@ -2,16 +2,19 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::client::error::{BoxError, ConnectError};
 use crate::config::Config;
 use crate::driver::{Connection, Tell};
-use crate::observability;
+use crate::observability::{self, Origin};
+use crate::proto::Role;
 use crate::socket::find;
 
 pub(in crate::client) type Dialling =
@@ -26,6 +29,10 @@ pub(in crate::client) struct Dialler<C> {
     pub connector: C,
     pub uri: Uri,
     pub config: Config,
+    /// How long a dial may take, up to its connection.
+    pub within: Duration,
+    /// As metrics and events name it.
+    pub target: observability::Target,
     pub tell: Option<Tell>,
 }
 
@@ -38,23 +45,29 @@ where
 {
     fn dial(&self) -> Dialling {
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
+        let (within, target) = (self.within, self.target.clone());
         // Nobody accepts channels of the server's here, so none may wait.
         let config = self.config.clone().max_waiting(0);
         let (mut config, tell) = (config.expect("in range"), self.tell);
         config.socket = config.socket.late(find);
         Box::pin(async move {
-            let dial = observability::Dial::begin(uri.host(), uri.port_u16());
-            match connect(&mut connector, uri, &config).await {
-                Ok(io) => {
-                    let connection = dial.succeeds(|| Connection::client(io, config));
+            let dial = observability::Dial::begin(target);
+            match timeout(within, connect(&mut connector, uri, &config)).await {
+                Ok(Ok(io)) => {
+                    let origin = Origin::dialled(dial);
+                    let connection = Connection::spawn(Role::Client, io, config, origin);
                     if let Some(tell) = tell {
                         connection.told_by(tell);
                     }
                     Ok(connection)
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     dial.fails(&error);
                     Err(error)
+                }
+                Err(_) => {
+                    dial.times_out();
+                    Err(ConnectError::timeout(within, None))
                 }
             }
         })

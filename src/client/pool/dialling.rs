@@ -1,9 +1,8 @@
 //! The task of one dial.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::dial::Dialling;
 use super::target::Target;
@@ -43,18 +42,12 @@ impl Drop for DialGuard {
 }
 
 /// Dials once, not before `start`.
-pub(super) async fn dial(
-    mut guard: DialGuard,
-    dialling: Dialling,
-    start: Instant,
-    within: Duration,
-) {
+pub(super) async fn dial(mut guard: DialGuard, dialling: Dialling, start: Instant) {
     if start > Instant::now() {
         sleep_until(start).await; // a millisecond at least
     }
     if let Some(target) = guard.target.upgrade() {
         target.dial_begins(guard.id);
     }
-    let result = timeout(within, dialling).await;
-    guard.result = Some(result.unwrap_or_else(|_| Err(ConnectError::timeout(within, None))));
+    guard.result = Some(dialling.await);
 }

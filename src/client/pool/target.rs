@@ -166,8 +166,7 @@ impl Target {
             let dialler = self.dialler.lock();
             dialler.unwrap_or_else(PoisonError::into_inner).dial()
         };
-        let within = self.settings.pool.open_timeout;
-        let task = runtime.spawn(dial(guard, dialling, at, within));
+        let task = runtime.spawn(dial(guard, dialling, at));
         let mut inner = self.lock();
         if !task.is_finished() {
             inner.dials.insert(id, task.abort_handle());

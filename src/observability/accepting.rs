@@ -1,0 +1,82 @@
+//! What a listener sees before a connection is one of this protocol.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use super::cause;
+use super::emit::{Label, Level, count, record};
+
+pub(crate) fn accept_failed(error: &io::Error) {
+    #[cfg(feature = "tracing")]
+    super::trace::accept_failed(error);
+    count("tcpchan_accept_errors_total", Vec::new(), 1);
+}
+
+/// A handshake of TLS or on a shared port, under way.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    addr: SocketAddr,
+    since: Instant,
+    /// The kind of error, if it is one.
+    result: Option<&'static str>,
+}
+
+impl Handshake {
+    pub fn begin(addr: SocketAddr) -> Self {
+        Handshake {
+            addr,
+            since: Instant::now(),
+            result: Some("cancelled"),
+        }
+    }
+
+    pub fn succeeds(mut self) {
+        self.result = None;
+    }
+
+    pub fn fails(self, error: &io::Error) {
+        self.fails_with(error, cause::kind(error));
+    }
+
+    /// Another needed its place.
+    pub fn evicted(self) {
+        self.fails_with(&io::Error::other("its place went to another"), "evicted");
+    }
+
+    fn fails_with(mut self, error: &io::Error, kind: &'static str) {
+        self.result = Some(kind);
+        #[cfg(all(feature = "tracing", feature = "tls"))]
+        let advice = crate::tls::advice(error);
+        #[cfg(all(feature = "tracing", not(feature = "tls")))]
+        let advice = None;
+        #[cfg(feature = "tracing")]
+        super::trace::handshake_failed(self.addr, error, kind, advice);
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let error = self.result.map(|kind| Label::new("error_type", kind));
+        let labels: Vec<Label> = error.into_iter().collect();
+        count("tcpchan_handshakes_total", labels.clone(), 1);
+        let took = self.since.elapsed();
+        record("tcpchan_handshake_duration_seconds", labels, took);
+    }
+}
+
+/// An HTTP connection of a shared port, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct HttpConnection {
+    _level: Level,
+}
+
+impl HttpConnection {
+    pub fn new() -> Self {
+        count("tcpchan_http_connections_opened_total", Vec::new(), 1);
+        HttpConnection {
+            _level: Level::new("tcpchan_http_connections", Vec::new(), 1),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a connection comes from: whom it was dialled to, or who dialled it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Dial;
+use super::emit::Label;
+
+/// Whom a dial is to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Target {
+    pub address: Option<Arc<str>>,
+    pub port: Option<u16>,
+    pub labels: Vec<Label>,
+}
+
+/// A host and a port.
+type Name = (String, Option<u16>);
+
+/// The labels of targets, of which only so many are told apart: a recorder keeps each
+/// for ever.
+#[derive(Debug)]
+pub(crate) struct TargetLabels {
+    most: usize,
+    given: Mutex<HashMap<Name, Vec<Label>>>,
+}
+
+impl TargetLabels {
+    pub fn new(most: usize) -> Self {
+        TargetLabels {
+            most,
+            given: Mutex::default(),
+        }
+    }
+
+    pub fn of(&self, host: Option<&str>, port: Option<u16>) -> Vec<Label> {
+        let key = (host.unwrap_or_default().to_owned(), port);
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(labels) = given.get(&key) {
+            return labels.clone();
+        }
+        if given.len() >= self.most {
+            return labels("other", String::new());
+        }
+        let labels = labels(
+            &key.0,
+            port.map_or_else(String::new, |port| port.to_string()),
+        );
+        given.insert(key, labels.clone());
+        labels
+    }
+}
+
+fn labels(address: &str, port: String) -> Vec<Label> {
+    vec![
+        Label::new("server_address", address.to_owned()),
+        Label::new("server_port", port),
+    ]
+}
+
+/// How a connection came about, as far as that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    /// The peer's address, and the connection's number at its acceptor.
+    pub peer: Option<(SocketAddr, u64)>,
+    /// The dial that it is the success of, once the peer has said its hello.
+    pub dial: Option<Dial>,
+}
+
+/// Whose lines are limited together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Who {
+    Peer(IpAddr),
+    Target(Option<Arc<str>>, Option<u16>),
+}
+
+impl Origin {
+    pub fn dialled(dial: Dial) -> Self {
+        let dial = Some(dial);
+        Origin { peer: None, dial }
+    }
+
+    #[cfg(feature = "server")]
+    pub fn accepted(addr: SocketAddr, number: u64) -> Self {
+        let peer = Some((addr, number));
+        Origin { peer, dial: None }
+    }
+
+    pub(super) fn who(&self) -> Option<Who> {
+        match (&self.peer, &self.dial) {
+            (Some((addr, _)), _) => Some(Who::Peer(addr.ip())),
+            (None, Some(dial)) => Some(dial.who()),
+            (None, None) => None,
+        }
+    }
+
+    pub(super) fn labels(&self) -> &[Label] {
+        self.dial.as_ref().map_or(&[], |dial| &dial.target.labels)
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(super) fn span(&self) -> tracing::Span {
+        match (self.peer, &self.dial) {
+            (Some((addr, number)), _) => super::trace::peer(addr, number),
+            (None, Some(dial)) => dial.span.clone(),
+            (None, None) => tracing::Span::none(),
+        }
+    }
+}
