@@ -1040,10 +1040,14 @@ fn a_second_stop_changes_nothing() {
 }
 
 #[test]
-fn ends_and_data_for_a_channel_that_is_over_change_nothing() {
-    changes_nothing(over, |raw| raw.say(fin(1, 0)), 0);
-    changes_nothing(over, |raw| raw.say(reset(1, 0)), 0);
-    changes_nothing(over, |raw| raw.data(1, 9), 0);
+fn ends_and_data_for_a_channel_that_is_over_break_a_rule() {
+    over()
+        .say(fin(1, 0))
+        .fails(PROTOCOL, "its sender had ended it");
+    over()
+        .say(reset(1, 0))
+        .fails(PROTOCOL, "its sender had ended it");
+    over().data(1, 9).fails(PROTOCOL, "its sender had ended it");
 }
 
 #[test]
