@@ -1,8 +1,7 @@
 //! The spans and events that operators see, by tracing's own subscriber.
 #![cfg(all(feature = "client", feature = "server", feature = "tracing"))]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,51 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower::Service;
 use tracing::Level;
-use tracing::subscriber::DefaultGuard;
 
 use crate::guard::within;
-
-/// What the subscriber of this thread wrote.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn start(level: Level) -> (Log, DefaultGuard) {
-        let log = Log::default();
-        let to = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(move || to.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The one line with all of these.
-    fn line(&self, parts: &[&str]) -> String {
-        let text = self.text();
-        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
-        let lines: Vec<&str> = text.lines().filter(has_all).collect();
-        assert_eq!(lines.len(), 1, "{parts:?} in:\n{text}");
-        lines[0].to_owned()
-    }
-}
+use crate::log::Log;
 
 fn pair(near: DuplexStream, far: DuplexStream) -> (Connection, Connection) {
     let client = Connection::client(near, Config::default());

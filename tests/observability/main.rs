@@ -3,5 +3,9 @@
 #[path = "../support/guard.rs"]
 mod guard;
 
+mod counts;
 mod events;
+mod log;
 mod metrics;
+mod names;
+mod scrape;

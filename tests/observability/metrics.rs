@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tcpchan::client::Multiplex;
-use tcpchan::observability::describe_metrics;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
 use tokio::io::{AsyncWriteExt, duplex};
@@ -14,26 +12,7 @@ use tokio::net::TcpListener;
 use tower::Service;
 
 use crate::guard::within;
-
-const DOCS: &str = include_str!("../../src/observability/OBSERVABILITY.md");
-
-/// A recorder for the test's thread, on which all of its tasks run.
-fn recorder() -> (PrometheusRecorder, PrometheusHandle) {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    (recorder, handle)
-}
-
-fn value(metrics: &PrometheusHandle, name: &str) -> f64 {
-    let text = metrics.render();
-    let found = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let Some(value) = found else {
-        panic!("no {name} in:\n{text}")
-    };
-    value.parse().unwrap()
-}
+use crate::scrape::{recorder, value};
 
 fn pair() -> (Connection, Connection) {
     let (near, far) = duplex(64 << 10);
@@ -132,63 +111,6 @@ async fn dials_are_counted_by_their_result() {
             assert_eq!(value(&metrics, &name), 1.0, "{name}");
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_metric_is_described_and_listed_in_the_docs() {
-    let (recorder, metrics) = recorder();
-    let _guard = metrics::set_default_local_recorder(&recorder);
-    describe_metrics();
-    let (client, server) = pair();
-    let _channel = client.open().await.unwrap();
-    server.accept().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let text = metrics.render();
-    let mut types = 0;
-    for line in text.lines() {
-        let Some(metric) = line.strip_prefix("# TYPE ") else {
-            continue;
-        };
-        types += 1;
-        let (name, kind) = metric.split_once(' ').unwrap();
-        let kind = kind.replace("summary", "histogram");
-        assert!(DOCS.contains(&format!("| `{name}` | {kind} |")), "{metric}");
-        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
-    }
-    assert!(types >= 9, "{text}");
-}
-
-/// As `promtool check metrics` has them: <https://prometheus.io/docs/practices/naming/>.
-#[test]
-fn names_follow_prometheus_conventions() {
-    let rows = DOCS.lines().filter(|line| line.starts_with("| `tcpchan_"));
-    let mut counters = 0;
-    for row in rows {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
-        let plain = |c: char| c.is_ascii_lowercase() || c == '_';
-        assert!(name.chars().all(plain), "{name}");
-        assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
-        let unit = name.trim_end_matches("_total");
-        for part in unit.split('_') {
-            let scaled = [
-                "ms",
-                "us",
-                "ns",
-                "kib",
-                "kb",
-                "milliseconds",
-                "percent",
-                "count",
-            ];
-            assert!(!scaled.contains(&part), "{name} has no base unit");
-        }
-        if kind == "histogram" {
-            assert!(unit.ends_with("_seconds"), "{name}");
-        }
-        counters += usize::from(kind == "counter");
-    }
-    assert!(counters >= 10);
 }
 
 #[tokio::test]
