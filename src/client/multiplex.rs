@@ -18,7 +18,7 @@ use super::pool::{Dialler, Settings, Target, Targets};
 use super::stats::TargetStats;
 use super::user_info::without_user_info;
 use crate::config::Config;
-use crate::driver::{Channel, Tell};
+use crate::driver::{Channel, Describe};
 use crate::observability::{self, Label, TargetLabels};
 
 /// A connector that opens channels on few connections per scheme and authority.
@@ -64,7 +64,7 @@ use crate::observability::{self, Label, TargetLabels};
 pub struct Multiplex<C> {
     inner: C,
     config: Config,
-    tell: Option<Tell>,
+    describe: Option<Describe>,
     targets: Arc<Targets>,
     /// The metrics' labels of targets, if they have any.
     labels: Option<Arc<TargetLabels>>,
@@ -86,7 +86,7 @@ impl<C> Multiplex<C> {
             targets: Targets::new(settings),
             inner,
             config,
-            tell: None,
+            describe: None,
             labels: None,
         }
     }
@@ -143,9 +143,9 @@ impl<C> Multiplex<C> {
         C: Service<Uri>,
         C::Response: Connects + 'static,
     {
-        let (tell, settings): (Tell, _) = (of_connector::<C::Response>, self.settings());
+        let (describe, settings): (Describe, _) = (of_connector::<C::Response>, self.settings());
         Multiplex {
-            tell: Some(tell),
+            describe: Some(describe),
             ..self.with(settings)
         }
     }
@@ -286,7 +286,7 @@ where
                     port: uri.port_u16(),
                     labels: self.labels_of(&uri),
                 },
-                tell: self.tell,
+                describe: self.describe,
             })
         })
     }
@@ -294,7 +294,7 @@ where
 
 impl Connects for Channel {
     fn connected(&self) -> Connected {
-        self.told()
+        self.connect_info()
     }
 }
 

@@ -3,13 +3,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+#[cfg(feature = "client")]
+use hyper_util::client::legacy::connect::Connected;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-use super::connection::Handle;
-use super::split::{ReadHalf, WriteHalf};
+#[cfg(feature = "client")]
+use super::connected::Source;
+use super::handle::Handle;
 #[cfg(feature = "server")]
-use super::unseen::Token;
+use super::unused::Token;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
@@ -63,8 +66,8 @@ impl Channel {
     /// Holds a token for the channel, which was accepted, until the application
     /// begins with it. Dropping it refuses it until then.
     #[cfg(feature = "server")]
-    pub(crate) fn hold_unseen(&self, token: impl FnOnce() -> Token) {
-        self.handle.0.lock().hold_unseen(token);
+    pub(crate) fn hold_unused(&self, token: impl FnOnce() -> Token) {
+        self.handle.0.lock().hold_unused(token);
     }
 
     /// The channel's number on its connection: odd if the client opened it,
@@ -106,12 +109,14 @@ impl Channel {
         self.reset(REFUSED);
     }
 
-    /// The two directions, each for a task of its own. Dropping the reader
-    /// asks the peer to stop; dropping a writer that was not shut down resets
-    /// the channel.
-    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
-        let channel = Arc::new(self);
-        (ReadHalf::new(channel.clone()), WriteHalf::new(channel))
+    /// What hyper-util learns of the connection.
+    #[cfg(feature = "client")]
+    pub(crate) fn connect_info(&self) -> Connected {
+        let shared = &self.handle.0;
+        let source = shared
+            .connected
+            .get_or_init(|| Source::socket(shared.transport().io()));
+        source.connected(shared.transport().io())
     }
 
     /// Reads up to `most` bytes into `sink`. Ready without a byte is the end.
@@ -134,9 +139,9 @@ impl Channel {
             }
             Ok(_) => {
                 coop.made_progress();
-                let seen = inner.seen();
+                let used = inner.on_used();
                 drop(inner);
-                drop(seen);
+                drop(used);
                 return Poll::Ready(Ok(()));
             }
             Err(error) => {
@@ -145,12 +150,12 @@ impl Channel {
             }
         }
         coop.made_progress();
-        let seen = inner.seen();
+        let used = inner.on_used();
         let resumes = paused && inner.core.wants_input();
         let tell = resumes || inner.core.owes_credit(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
         drop(inner);
-        drop(seen);
+        drop(used);
         if let Some(task) = task {
             task.wake();
         }
@@ -190,10 +195,10 @@ impl Channel {
             return Poll::Pending;
         }
         coop.made_progress();
-        let seen = inner.seen();
+        let used = inner.on_used();
         let task = inner.task_to_wake();
         drop(inner);
-        drop(seen);
+        drop(used);
         if let Some(task) = task {
             task.wake();
         }
@@ -203,11 +208,11 @@ impl Channel {
     /// FIN follows what was written. Ending twice, or after the peer's STOP,
     /// is no error; on a connection that is gone it is.
     pub(super) fn finish(&self) -> io::Result<()> {
-        let (finished, seen) = self.handle.0.change(|inner| {
+        let (finished, used) = self.handle.0.change(|inner| {
             let finished = inner.core.finish(self.key);
-            (finished, inner.seen())
+            (finished, inner.on_used())
         });
-        drop(seen);
+        drop(used);
         match finished {
             Err(error @ (ChannelError::Connection(_) | ChannelError::Refused(_))) => {
                 Err(error.into())

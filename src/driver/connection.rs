@@ -9,8 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::cooperative;
 
 use super::channel::Channel;
+use super::clock::now;
+#[cfg(feature = "client")]
+use super::connected::{Describe, Source};
+use super::handle::Handle;
 use super::pacer::Pacer;
-use super::shared::{Shared, now};
+use super::shared::Shared;
 use super::sync::Notified;
 use super::task::Task;
 use super::throughput::Throughput;
@@ -61,18 +65,6 @@ pub(crate) struct Look {
     /// How long the task has had something to do and was not run.
     pub overdue: Duration,
     pub error: Option<proto::ConnectionError>,
-}
-
-#[derive(Debug)]
-pub(super) struct Handle(pub Arc<Shared>);
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.0.change(|inner| {
-            inner.closing = true;
-            inner.core.stop_all_parting();
-        });
-    }
 }
 
 impl Connection {
@@ -173,7 +165,7 @@ impl Connection {
             let opened = inner.core.open();
             #[cfg(feature = "hyper")]
             if let Ok(key) = opened {
-                inner.young.opened(key);
+                inner.deferred.opened(key);
             }
             opened
         })?;
@@ -191,6 +183,13 @@ impl Connection {
     #[cfg(feature = "client")]
     pub(crate) fn watched_by(&self, watcher: Waker) {
         let _ = self.handle.0.watcher.set(watcher);
+    }
+
+    /// Has hyper-util learn what `describe` says of the I/O object, instead of the
+    /// addresses. Can be set once.
+    #[cfg(feature = "client")]
+    pub(crate) fn describe_with(&self, describe: Describe) {
+        let _ = self.handle.0.connected.set(Source::Io(describe));
     }
 
     /// How the connection is at this time, whether or not its task is run.

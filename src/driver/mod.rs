@@ -2,10 +2,16 @@
 //! and the protocol core.
 
 mod channel;
+mod clock;
+#[cfg(feature = "client")]
+mod connected;
 mod connection;
+#[cfg(feature = "hyper")]
+mod deferred_error;
 mod error;
 mod farewell;
 mod gather;
+mod handle;
 #[cfg(feature = "hyper")]
 mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]
@@ -16,15 +22,13 @@ mod split;
 mod sync;
 mod task;
 mod throughput;
-#[cfg(feature = "client")]
-mod told;
 mod transport;
 mod turn;
-mod unseen;
+mod unused;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;
 pub use self::split::{ReadHalf, WriteHalf};
 pub use self::throughput::{Throughput, ThroughputLimited};
 #[cfg(feature = "client")]
-pub(crate) use self::{connection::Look, told::Tell};
+pub(crate) use self::{connected::Describe, connection::Look};

@@ -14,11 +14,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use std::time::Instant;
 
+use super::clock::now;
 #[cfg(feature = "hyper")]
-use super::hyper_io::Young;
+use super::deferred_error::DeferredErrors;
 use super::sync::{Mutex, MutexGuard, Notify};
 use super::throughput::Monitor;
 use super::transport::{Input, Transport};
+use super::unused::{Token, Unused};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
@@ -36,7 +38,7 @@ pub(super) struct Shared {
     #[cfg(feature = "client")]
     pub watcher: std::sync::OnceLock<Waker>,
     #[cfg(feature = "client")]
-    pub told: std::sync::OnceLock<super::told::Told>,
+    pub connected: std::sync::OnceLock<super::connected::Source>,
     observer: Observer,
 }
 
@@ -56,12 +58,9 @@ pub(super) struct Inner {
     wakers: Vec<Wakers>,
     /// How many of those have learned of the end.
     told: usize,
-    /// What is held while the application has yet to begin with a channel that it
-    /// accepted.
-    #[cfg(feature = "server")]
-    pub unseen: Option<super::unseen::Token>,
+    unused: Unused,
     #[cfg(feature = "hyper")]
-    pub young: Young,
+    pub deferred: DeferredErrors,
 }
 
 #[derive(Debug, Default)]
@@ -94,10 +93,9 @@ impl Shared {
                 armed: now(),
                 wakers: Vec::new(),
                 told: 0,
-                #[cfg(feature = "server")]
-                unseen: None,
+                unused: Unused::default(),
                 #[cfg(feature = "hyper")]
-                young: Young::new(),
+                deferred: DeferredErrors::new(),
             }),
             transport: Mutex::new(transport),
             acceptable: Notify::new(),
@@ -105,7 +103,7 @@ impl Shared {
             #[cfg(feature = "client")]
             watcher: Default::default(),
             #[cfg(feature = "client")]
-            told: Default::default(),
+            connected: Default::default(),
             observer,
         }
     }
@@ -314,10 +312,29 @@ impl Inner {
     #[must_use]
     pub fn unregister(&mut self, key: Key) -> impl Sized + use<> {
         #[cfg(feature = "hyper")]
-        let held = self.young.forget(key);
+        let held = self.deferred.forget(key);
         #[cfg(not(feature = "hyper"))]
         let held = ();
-        (std::mem::take(self.slot(key)), held, self.seen())
+        (std::mem::take(self.slot(key)), held, self.on_used())
+    }
+
+    /// A channel was accepted: a token is held until the application has used each that
+    /// it accepted.
+    #[cfg(feature = "server")]
+    pub fn hold_unused(&mut self, token: impl FnOnce() -> Token) {
+        self.unused.hold(token);
+    }
+
+    /// Whether dropping the channel is to refuse it.
+    pub fn is_refusable(&self, key: Key) -> bool {
+        self.unused.is_refusable(&self.core, key)
+    }
+
+    /// After the application used a channel; the caller drops what it returns without
+    /// the lock.
+    #[must_use]
+    pub fn on_used(&mut self) -> Option<Token> {
+        self.unused.on_used(&self.core)
     }
 
     /// Notes the task; what it returns is to be dropped without the lock. After
@@ -363,9 +380,4 @@ fn register(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
         Some(there) if there.will_wake(waker) => None,
         _ => place.replace(waker.clone()),
     }
-}
-
-/// The time as the runtime sees it, which a test may pause.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into()
 }

@@ -10,6 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::channel::Channel;
 
+impl Channel {
+    /// The two directions, each for a task of its own. Dropping the reader
+    /// asks the peer to stop; dropping a writer that was not shut down resets
+    /// the channel.
+    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
+        let channel = Arc::new(self);
+        (ReadHalf::new(channel.clone()), WriteHalf::new(channel))
+    }
+}
+
 /// The reading direction of a [`Channel`]. Dropping it asks the peer to stop, with code 0.
 #[derive(Debug)]
 pub struct ReadHalf(Arc<Channel>);

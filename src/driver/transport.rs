@@ -14,10 +14,10 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+#[cfg(feature = "net")]
+use super::clock::now;
 use super::gather::Gather;
 use super::pacer::Pacer;
-#[cfg(feature = "net")]
-use super::shared::now;
 use crate::observability::Tap;
 use crate::proto;
 #[cfg(feature = "net")]

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -10,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::drain::{DrainHandle, Token};
-use super::listen::{Incoming, Listener};
-#[cfg(feature = "tls")]
-use super::tls::Identity;
+use super::drain::DrainHandle;
+use super::incoming::Incoming;
+use super::listen::{Accepted, Listener};
+use super::peer::{Peer, PeerInfo};
 use crate::config::Config;
 use crate::driver::Channel;
 use crate::socket::find;
@@ -56,83 +55,6 @@ pub struct Acceptor {
     _sender: mpsc::Sender<Accepted>,
     receiver: mpsc::Receiver<Accepted>,
     drain: DrainHandle,
-}
-
-/// Where a channel comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerInfo {
-    /// The peer's address.
-    pub addr: SocketAddr,
-    /// The connection, counted from 1 by its [`Acceptor`].
-    pub connection: u64,
-    /// The channel's number on its connection.
-    pub channel: u32,
-    /// The certificates by which a TLS peer has proven who it is, if it was
-    /// asked for them.
-    #[cfg(feature = "tls")]
-    pub identity: Option<Identity>,
-}
-
-/// A channel that waits for [`Acceptor::accept`].
-#[derive(Debug)]
-pub(super) struct Accepted {
-    pub channel: Channel,
-    pub info: PeerInfo,
-    /// A drain waits while it does.
-    pub _open: Option<Token>,
-}
-
-impl From<Accepted> for (Channel, PeerInfo) {
-    fn from(accepted: Accepted) -> Self {
-        (accepted.channel, accepted.info)
-    }
-}
-
-/// Where a connection comes from.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub addr: SocketAddr,
-    #[cfg(feature = "tls")]
-    pub identity: Option<Identity>,
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(addr: SocketAddr) -> Self {
-        Peer {
-            addr,
-            #[cfg(feature = "tls")]
-            identity: None,
-        }
-    }
-}
-
-impl Peer {
-    /// Whom an I/O object is connected to.
-    pub fn of(io: &dyn Any, addr: SocketAddr) -> Self {
-        let mut peer = Peer::from(addr);
-        peer.look_at(io);
-        peer
-    }
-
-    /// Finds who it is, if it was not found by whoever made the I/O object.
-    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
-    pub fn look_at(&mut self, io: &dyn Any) {
-        #[cfg(feature = "tls")]
-        if self.identity.is_none() {
-            self.identity = Identity::of(io);
-        }
-    }
-
-    pub fn info(&self, connection: u64, channel: u32) -> PeerInfo {
-        PeerInfo {
-            addr: self.addr,
-            connection,
-            channel,
-            #[cfg(feature = "tls")]
-            identity: self.identity.clone(),
-        }
-    }
 }
 
 impl Acceptor {

@@ -5,7 +5,8 @@ use std::io;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 
-use super::acceptor::{Acceptor, Peer, PeerInfo};
+use super::acceptor::Acceptor;
+use super::peer::{Peer, PeerInfo};
 use super::shared_port::{SharedIo, SharedPort};
 use crate::driver::Channel;
 

@@ -10,8 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::acceptor::{Acceptor, Peer};
+use super::acceptor::Acceptor;
 use super::listen::Listener;
+use super::peer::Peer;
 use crate::backoff::{Backoff, SHORT};
 use crate::config::Config;
 use crate::driver::Connection;

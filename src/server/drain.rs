@@ -241,7 +241,7 @@ fn cut_off() -> io::Error {
 impl Mark {
     pub fn unseen(&self, channel: &Channel) {
         if let Some(control) = self.0.upgrade() {
-            channel.hold_unseen(|| control.unseen.subscribe());
+            channel.hold_unused(|| control.unseen.subscribe());
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::listen::Incoming;
+use super::incoming::Incoming;
 use super::newcomers::{Newcomers, Place};
 use super::patience::{Freed, Patient};
 use crate::observability::Handshake;

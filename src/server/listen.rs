@@ -2,53 +2,23 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
+use std::task::ready;
 use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::time::Instant;
 
-use super::acceptor::{Accepted, Peer};
 use super::drain::{Mark, Membership, Token};
 use super::newcomers::{Newcomers, Place};
 use super::patience::{Freed, Patient, is_of_one_connection};
+use super::peer::{Peer, PeerInfo};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
 use crate::observability::{self, Origin};
 use crate::proto::Role;
-use crate::socket::SocketProfile;
-
-/// A TCP listener as a stream.
-pub(super) struct Incoming {
-    listener: TcpListener,
-    profile: SocketProfile,
-}
-
-impl Incoming {
-    pub fn new(listener: TcpListener, config: &mut Config) -> Self {
-        config.socket.prepare(&listener);
-        let profile = config.socket.clone();
-        Incoming { listener, profile }
-    }
-}
-
-impl Stream for Incoming {
-    type Item = io::Result<(TcpStream, SocketAddr)>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = ready!(self.listener.poll_accept(cx)).map(|(stream, addr)| {
-            // A socket that is gone already says so again when it is read.
-            let _ = self.profile.apply(&stream);
-            (stream, addr)
-        });
-        Poll::Ready(Some(accepted))
-    }
-}
 
 /// Channels of a connection that are handed on before others have their turn, since
 /// each becomes a task of the application's with a request to serve.
@@ -58,6 +28,21 @@ const TURN: u32 = 4;
 /// many of those.
 const TURN_AMONG_MANY: u32 = 16;
 const LONG: Duration = Duration::from_micros(500);
+
+/// A channel that waits for [`Acceptor::accept`].
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub channel: Channel,
+    pub info: PeerInfo,
+    /// A drain waits while it does.
+    pub _open: Option<Token>,
+}
+
+impl From<Accepted> for (Channel, PeerInfo) {
+    fn from(accepted: Accepted) -> Self {
+        (accepted.channel, accepted.info)
+    }
+}
 
 type Sender = mpsc::Sender<Accepted>;
 

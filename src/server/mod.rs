@@ -7,16 +7,23 @@ mod dialling;
 mod drain;
 mod handshake;
 mod http_io;
+#[cfg(feature = "tls")]
+mod identity;
+mod incoming;
 mod listen;
 mod newcomers;
 mod patience;
+mod peer;
 mod shared_port;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use self::acceptor::{Acceptor, PeerInfo};
+pub use self::acceptor::Acceptor;
 pub use self::drain::{DrainHandle, Stop};
 pub use self::http_io::HttpIo;
+#[cfg(feature = "tls")]
+pub use self::identity::Identity;
+pub use self::peer::PeerInfo;
 pub use self::shared_port::{SharedIo, SharedPort};
 #[cfg(feature = "tls")]
-pub use self::tls::{Identity, Tls};
+pub use self::tls::Tls;

@@ -10,11 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::acceptor::{Acceptor, Peer, PeerInfo};
+use super::acceptor::Acceptor;
 use super::drain::{DrainHandle, Token};
 use super::handshake::{Handshakes, Limits, Shaken};
 use super::http_io::HttpIo;
-use super::listen::{Incoming, Listener};
+use super::incoming::Incoming;
+use super::listen::Listener;
+use super::peer::{Peer, PeerInfo};
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;

@@ -1,21 +1,20 @@
 //! TLS in front of an acceptor.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
-use tokio_rustls::rustls::{CommonState, ServerConfig};
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{TlsAcceptor, client};
 
-use super::acceptor::{Acceptor, Peer};
+use super::acceptor::Acceptor;
 use super::handshake::{Handshakes, Limits, Shaken};
-use super::listen::Incoming;
+use super::incoming::Incoming;
+use super::peer::Peer;
 use crate::check::{ConfigError, HOUR, MOST, check, check_time};
 use crate::config::{Config, MAX_HANDSHAKES};
 use crate::socket::find;
@@ -98,32 +97,6 @@ impl ProducesTickets for NoTickets {
 
     fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
         None
-    }
-}
-
-/// The certificates that a TLS peer has proven to own, its own first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity(Arc<[CertificateDer<'static>]>);
-
-impl Identity {
-    /// The certificate chain: never empty, the peer's own certificate first.
-    pub fn certificates(&self) -> &[CertificateDer<'static>] {
-        &self.0
-    }
-
-    /// That of the peer of one of rustls's streams over TCP.
-    pub(super) fn of(io: &dyn Any) -> Option<Self> {
-        let tls: &CommonState = if let Some(io) = io.downcast_ref::<TlsStream<TcpStream>>() {
-            io.get_ref().1
-        } else if let Some(io) = io.downcast_ref::<client::TlsStream<TcpStream>>() {
-            io.get_ref().1
-        } else {
-            io.downcast_ref::<tokio_rustls::TlsStream<TcpStream>>()?
-                .get_ref()
-                .1
-        };
-        let chain = tls.peer_certificates().filter(|chain| !chain.is_empty())?;
-        Some(Identity(chain.iter().cloned().collect()))
     }
 }
 

@@ -9,42 +9,12 @@ use std::thread;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
-use super::explain;
-use super::late::Begin;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Congestion {
-    /// [`PREFERRED`], where the socket has one of [`LOSS_BASED`] and may choose.
-    Preferred,
-    /// The same, once it pays.
-    Late(Begin),
-    System,
-    Named(String),
-}
-
 /// It neither takes a lost packet for a full link nor forgets, while a
 /// connection is idle, what the link carries.
 pub(super) const PREFERRED: &str = "bbr";
 
 /// What systems have when nobody chose.
 pub(super) const LOSS_BASED: [&str; 2] = ["cubic", "reno"];
-
-impl Congestion {
-    /// Sets it, unless it is not time yet.
-    pub fn apply(&self, stream: &TcpStream, socket: &Socket) -> io::Result<()> {
-        match self {
-            Congestion::Named(name) => {
-                let option = format!("congestion control {name:?}");
-                return set(socket, name).map_err(|error| explain(&option, error));
-            }
-            Congestion::Preferred if is_choosable(stream) && offer() != Offer::Missing => {
-                choose(socket);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
 
 /// Whether a socket has what systems have when nobody chose, and its peer is another
 /// host. On the same one pacing costs and nothing is gained.
@@ -135,6 +105,7 @@ fn is_loaded() -> bool {
     !cfg!(target_os = "linux") || std::fs::read_to_string(AVAILABLE).is_ok_and(is_in)
 }
 
+/// Sets [`PREFERRED`], if the system lets this process.
 pub(super) fn choose(socket: &Socket) {
     let _ = set(socket, PREFERRED);
 }

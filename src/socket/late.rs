@@ -9,7 +9,7 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 
 #[cfg(feature = "server")]
-use super::congestion::{Congestion, LOSS_BASED, PREFERRED, name, set};
+use super::congestion::{LOSS_BASED, PREFERRED, name, set};
 use super::congestion::{Offer, choose, is_choosable, offer};
 
 /// Finds the TCP socket in the I/O object of a connection, if it is one that is
@@ -121,32 +121,28 @@ impl Late {
     }
 }
 
-/// Has the sockets that a listener accepts not begin with the system's [`PREFERRED`],
-/// if they are to get it later.
 #[cfg(feature = "server")]
-pub(super) fn prepare(congestion: &mut Congestion, listener: &Socket) {
-    let is_default = || super::congestion::socket().is_ok_and(|fresh| is_preferred(&fresh));
-    if let Congestion::Late(begin) = congestion
-        && is_preferred(listener)
-        && is_default()
-    {
-        begin.gives_back = LOSS_BASED.iter().any(|name| set(listener, name).is_ok());
+impl Begin {
+    /// Has the sockets that a listener accepts not begin with the system's
+    /// [`PREFERRED`].
+    pub fn prepare(&mut self, listener: &Socket) {
+        let is_default = || super::congestion::socket().is_ok_and(|fresh| is_preferred(&fresh));
+        if is_preferred(listener) && is_default() {
+            self.gives_back = LOSS_BASED.iter().any(|name| set(listener, name).is_ok());
+        }
+    }
+
+    /// Gives back at once what was taken from the system's default.
+    pub fn give_back(&self, stream: &TcpStream) {
+        if self.gives_back {
+            choose(&SockRef::from(stream));
+        }
     }
 }
 
 #[cfg(feature = "server")]
 fn is_preferred(socket: &Socket) -> bool {
     name(socket).as_deref() == Some(PREFERRED)
-}
-
-/// Gives back at once what was taken from the system's default.
-#[cfg(feature = "server")]
-pub(super) fn give_back(congestion: &Congestion, stream: &TcpStream) {
-    if let Congestion::Late(begin) = congestion
-        && begin.gives_back
-    {
-        choose(&SockRef::from(stream));
-    }
 }
 
 #[cfg(test)]

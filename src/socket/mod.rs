@@ -12,7 +12,7 @@ use std::time::Instant;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use self::congestion::Congestion;
+use self::congestion::{Offer, choose, is_choosable, offer};
 pub(crate) use self::find::find;
 use self::late::Begin;
 pub(crate) use self::late::{FindSocket, Late};
@@ -46,6 +46,16 @@ pub struct SocketProfile {
     user_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
     congestion: Congestion,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Congestion {
+    /// BBR, where the socket has a loss-based one and may choose.
+    Preferred,
+    /// The same, once it pays.
+    Late(Begin),
+    System,
+    Named(String),
 }
 
 impl Default for SocketProfile {
@@ -170,7 +180,7 @@ impl SocketProfile {
             ("TCP_NOTSENT_LOWAT", self.set_unsent(&socket)),
             ("TCP_USER_TIMEOUT", self.set_user_timeout(&socket)),
         ];
-        let mut result = self.congestion.apply(stream, &socket);
+        let mut result = self.set_congestion(stream, &socket);
         for (name, set) in options {
             match set {
                 Some(Err(error)) if is_missing(&error) => observability::left_out(name, &error),
@@ -179,6 +189,21 @@ impl SocketProfile {
             }
         }
         result
+    }
+
+    /// Sets the congestion control, unless it is not time yet.
+    fn set_congestion(&self, stream: &TcpStream, socket: &Socket) -> io::Result<()> {
+        match &self.congestion {
+            Congestion::Named(name) => {
+                let option = format!("congestion control {name:?}");
+                return congestion::set(socket, name).map_err(|error| explain(&option, error));
+            }
+            Congestion::Preferred if is_choosable(stream) && offer() != Offer::Missing => {
+                choose(socket);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -239,13 +264,17 @@ impl SocketProfile {
     /// Sets what a listener's sockets begin with.
     #[cfg(feature = "server")]
     pub(crate) fn prepare(&mut self, listener: &tokio::net::TcpListener) {
-        late::prepare(&mut self.congestion, &SockRef::from(listener));
+        if let Congestion::Late(begin) = &mut self.congestion {
+            begin.prepare(&SockRef::from(listener));
+        }
     }
 
     /// Gives a socket of such a listener that is no connection's what the system has.
     #[cfg(feature = "server")]
     pub(crate) fn give_back(&self, stream: &TcpStream) {
-        late::give_back(&self.congestion, stream);
+        if let Congestion::Late(begin) = &self.congestion {
+            begin.give_back(stream);
+        }
     }
 }
 

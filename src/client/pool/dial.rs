@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::client::error::{BoxError, ConnectError};
 use crate::config::Config;
-use crate::driver::{Connection, Tell};
+use crate::driver::{Connection, Describe};
 use crate::observability::{self, Origin};
 use crate::proto::Role;
 use crate::socket::find;
@@ -33,7 +33,7 @@ pub(in crate::client) struct Dialler<C> {
     pub within: Duration,
     /// As metrics and events name it.
     pub target: observability::Target,
-    pub tell: Option<Tell>,
+    pub describe: Option<Describe>,
 }
 
 impl<C> Dial for Dialler<C>
@@ -48,7 +48,7 @@ where
         let (within, target) = (self.within, self.target.clone());
         // Nobody accepts channels of the server's here, so none may wait.
         let config = self.config.clone().max_waiting(0);
-        let (mut config, tell) = (config.expect("in range"), self.tell);
+        let (mut config, describe) = (config.expect("in range"), self.describe);
         config.socket = config.socket.late(find);
         Box::pin(async move {
             let dial = observability::Dial::begin(target);
@@ -56,8 +56,8 @@ where
                 Ok(Ok(io)) => {
                     let origin = Origin::dialled(dial);
                     let connection = Connection::spawn(Role::Client, io, config, origin);
-                    if let Some(tell) = tell {
-                        connection.told_by(tell);
+                    if let Some(describe) = describe {
+                        connection.describe_with(describe);
                     }
                     Ok(connection)
                 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::driver::shared::now;
+use crate::driver::clock::now;
 use crate::proto::{Config, Connection, Key, Read, Role};
 
 /// A transport that leads to the peer.

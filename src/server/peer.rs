@@ -1,0 +1,69 @@
+//! Who is at the other end of a connection and of a channel.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+#[cfg(feature = "tls")]
+use super::identity::Identity;
+
+/// Where a channel comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// The peer's address.
+    pub addr: SocketAddr,
+    /// The connection, counted from 1 by its [`Acceptor`].
+    pub connection: u64,
+    /// The channel's number on its connection.
+    pub channel: u32,
+    /// The certificates by which a TLS peer has proven who it is, if it was
+    /// asked for them.
+    #[cfg(feature = "tls")]
+    pub identity: Option<Identity>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub addr: SocketAddr,
+    #[cfg(feature = "tls")]
+    pub identity: Option<Identity>,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        Peer {
+            addr,
+            #[cfg(feature = "tls")]
+            identity: None,
+        }
+    }
+}
+
+impl Peer {
+    /// Whom an I/O object is connected to.
+    pub fn of(io: &dyn Any, addr: SocketAddr) -> Self {
+        let mut peer = Peer::from(addr);
+        peer.look_at(io);
+        peer
+    }
+
+    /// Finds who it is, if it was not found by whoever made the I/O object.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub fn look_at(&mut self, io: &dyn Any) {
+        #[cfg(feature = "tls")]
+        if self.identity.is_none() {
+            self.identity = Identity::of(io);
+        }
+    }
+
+    pub fn info(&self, connection: u64, channel: u32) -> PeerInfo {
+        PeerInfo {
+            addr: self.addr,
+            connection,
+            channel,
+            #[cfg(feature = "tls")]
+            identity: self.identity.clone(),
+        }
+    }
+}
