@@ -11,7 +11,7 @@ use http::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{STREAMS, Way};
+use super::interface::{STREAMS, Way};
 use crate::transport::{Io, Listener, Transport};
 
 /// HTTP/2 streams as byte streams: a request and a response whose bodies run

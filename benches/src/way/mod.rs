@@ -2,6 +2,7 @@
 //! way, so that nothing is boxed between the traffic and what is measured.
 
 mod h2;
+mod interface;
 mod qmux;
 mod quinn;
 mod smux;
@@ -10,12 +11,8 @@ mod tcpchan;
 mod tokio_yamux;
 mod yamux;
 
-use std::future::Future;
-use std::net::SocketAddr;
-
-use tokio::io::{AsyncRead, AsyncWrite};
-
 pub use self::h2::H2;
+pub use self::interface::{ByteStream, Way};
 pub use self::qmux::Qmux;
 pub use self::quinn::Quinn;
 pub use self::smux::Smux;
@@ -23,40 +20,3 @@ pub use self::tcp::Tcp;
 pub use self::tcpchan::TcpChan;
 pub use self::tokio_yamux::TokioYamux;
 pub use self::yamux::Yamux;
-use crate::transport::Transport;
-
-/// What a stream of any way is.
-pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for T {}
-
-pub trait Way: 'static {
-    type Stream: ByteStream;
-    /// The stream as hyper takes it: as it is, or in a `TokioIo`.
-    type Http: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static;
-    type Listener: Send;
-    type Client: Send + Sync + 'static;
-
-    fn http(stream: Self::Stream) -> Self::Http;
-
-    fn listen(transport: Transport) -> anyhow::Result<(SocketAddr, Self::Listener)>;
-
-    /// Accepts streams forever, and spawns `handler` for each.
-    fn serve<H, F>(
-        listener: Self::Listener,
-        handler: H,
-    ) -> impl Future<Output = anyhow::Result<()>> + Send
-    where
-        H: Fn(Self::Stream) -> F + Clone + Send + 'static,
-        F: Future<Output = ()> + Send + 'static;
-
-    fn connect(
-        addr: SocketAddr,
-        transport: Transport,
-    ) -> impl Future<Output = anyhow::Result<Self::Client>> + Send;
-
-    fn open(client: &Self::Client) -> impl Future<Output = anyhow::Result<Self::Stream>> + Send;
-}
-
-/// Streams that one connection may have, in every way that has such a limit.
-const STREAMS: u32 = 200_000;

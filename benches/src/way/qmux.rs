@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::ReusableBoxFuture;
 use web_transport_trait::{RecvStream as _, SendStream as _, Session as _};
 
-use super::{STREAMS, Way};
+use super::interface::{STREAMS, Way};
 use crate::transport::{Listener, Transport};
 
 /// QMux, QUIC's streams over TCP. Its streams have futures instead of

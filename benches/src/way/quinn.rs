@@ -8,7 +8,7 @@ use quinn::{
 };
 use tokio::io::Join;
 
-use super::{STREAMS, Way};
+use super::interface::{STREAMS, Way};
 use crate::transport::{HOST, IDENTITY, Transport};
 
 /// QUIC: UDP, and always TLS.

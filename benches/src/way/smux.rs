@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use async_smux::{MuxBuilder, MuxConnector, MuxStream};
 use hyper_util::rt::TokioIo;
 
-use super::Way;
+use super::interface::Way;
 use crate::transport::{Io, Listener, Transport};
 
 pub struct Smux;

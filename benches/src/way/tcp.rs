@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use hyper_util::rt::TokioIo;
 
-use super::Way;
+use super::interface::Way;
 use crate::transport::{Io, Listener, Transport};
 
 /// A connection per stream.

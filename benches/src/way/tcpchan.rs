@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use anyhow::anyhow;
 use tcpchan::{Channel, Config, Connection, Protocol};
 
-use super::{STREAMS, Way};
+use super::interface::{STREAMS, Way};
 use crate::transport::{Listener, Transport};
 
 /// This crate, by version of its protocol.

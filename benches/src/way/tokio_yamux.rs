@@ -5,7 +5,7 @@ use futures::StreamExt;
 use hyper_util::rt::TokioIo;
 use tokio_yamux::{Config, Control, Session, StreamHandle};
 
-use super::{STREAMS, Way};
+use super::interface::{STREAMS, Way};
 use crate::transport::{Listener, Transport};
 
 pub struct TokioYamux;

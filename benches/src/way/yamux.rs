@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use yamux::{Config, Connection, Mode, Stream};
 
-use super::{STREAMS, Way};
+use super::interface::{STREAMS, Way};
 use crate::transport::{Io, Listener, Transport};
 
 /// rust-yamux, driven by a task as libp2p drives it.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::works::{apart, sample};
-use super::{Event, Peer, tell};
+use super::output::{Event, sample, tell};
+use super::pause::apart;
+use super::peer::Peer;
 use crate::scenario::SMALL;
 
 /// Round trips of small GETs, before and after the change.

@@ -6,9 +6,10 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::output::{Event, Sample, tell};
+use super::pause::apart;
+use super::peer::Peer;
 use super::watch::Watch;
-use super::works::apart;
-use super::{Event, Peer, Sample, tell};
 
 /// Downloads that each of those at a time fetches, one after the other.
 const EACH: u64 = 4;

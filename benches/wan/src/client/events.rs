@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::Peer;
+use super::peer::Peer;
 use crate::stamps::Ages;
 
 /// From the end of a stream until the next is asked for.

@@ -4,8 +4,9 @@ use std::future::Future;
 
 use anyhow::Result;
 
-use super::Peer;
-use super::works::{apart, burst};
+use super::burst::burst;
+use super::pause::apart;
+use super::peer::Peer;
 use crate::scenario::SMALL;
 
 /// On a client that keeps one connection or channel, and on one that keeps `count`.

@@ -7,8 +7,9 @@ use anyhow::Result;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
-use super::Peer;
-use super::works::{every, sample};
+use super::output::sample;
+use super::pause::every;
+use super::peer::Peer;
 use crate::link::SERVER;
 use crate::server::ECHO;
 use crate::way::{Kind, Way};

@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::events::{Events, Seen};
+use super::output::{Event, Sample, tell};
+use super::peer::Peer;
 use super::plan::{Class, Request, plan};
 use super::watch::Watch;
-use super::{Event, Peer, Sample, tell};
 
 /// The link's losses, and how many times as long as others they last: what loss
 /// has left behind may take a while to go.

@@ -1,24 +1,26 @@
 //! The client's process: one way in one scenario.
 
+mod burst;
 mod changes;
 mod downloads;
 mod events;
 mod kept;
 mod link;
 mod mixed;
+mod output;
+mod pause;
 mod peer;
 mod plan;
 mod quic;
 mod watch;
 mod works;
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
 pub use self::link::DATAGRAMS;
+pub use self::output::{Event, Sample};
 pub use self::peer::Peer;
 pub use self::watch::Counts;
 use crate::conditions::Congestion;
@@ -46,34 +48,6 @@ pub struct Options {
     pub stage: u64,
 }
 
-/// What the client tells, one line of JSON each.
-#[derive(Serialize, Deserialize)]
-pub enum Event {
-    /// A piece of work is done.
-    Sample(Sample),
-    /// The link shall lose this share of packets from now on.
-    Loss(f64),
-    /// The link's round trip from now on; `None` is the conditions' own.
-    RoundTrip(Option<Duration>),
-    /// A stage of this name is over, in which there were so many connections.
-    Stage(String, Counts),
-}
-
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Sample {
-    /// Such as "cold" or "warm".
-    pub phase: String,
-    /// Of each request, in seconds.
-    pub latencies: Vec<f64>,
-    /// How many of the requests failed.
-    #[serde(default)]
-    pub failed: usize,
-    /// Until all was done, in seconds.
-    pub wall: f64,
-    /// Bytes of all bodies.
-    pub bytes: u64,
-}
-
 /// Nothing that a scenario does takes so long, beside its stages, unless it hangs.
 const HANGS: Duration = Duration::from_secs(120);
 
@@ -88,12 +62,7 @@ pub async fn run(options: Options) -> Result<()> {
         tokio::time::timeout(hangs, round)
             .await
             .context("it hangs")??;
-        works::apart().await;
+        pause::apart().await;
     }
     Ok(())
-}
-
-fn tell(event: Event) -> Result<()> {
-    let line = serde_json::to_string(&event)?;
-    Ok(writeln!(io::stdout(), "{line}")?)
 }

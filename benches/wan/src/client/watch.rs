@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::works::every;
+use super::pause::every;
 
 const LOOKS: Duration = Duration::from_millis(100);
 

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 
+use super::burst::{all, burst, timed};
 use super::changes::changes;
 use super::downloads::downloads;
 use super::kept::kept;
 use super::link::{datagrams, link};
 use super::mixed::mixed;
-use super::{Event, Peer, Sample, tell};
+use super::output::{Event, Sample, sample, tell};
+use super::pause::every;
+use super::peer::Peer;
 use crate::scenario::{SMALL, Work};
 
 /// Repeats of a work on connections that are open; fewer of a long one.
@@ -75,20 +78,6 @@ where
         burst("warm", count, bytes, &work).await?;
     }
     Ok(())
-}
-
-/// All at once; each latency counts from the burst's start.
-pub async fn burst<F>(phase: &str, count: usize, bytes: u64, work: impl Fn() -> F) -> Result<()>
-where
-    F: Future<Output = Result<()>> + Send + 'static,
-{
-    let start = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..count {
-        tasks.spawn(timed(start, work()));
-    }
-    let latencies = all(tasks).await?;
-    sample(phase, latencies, start, count as u64 * bytes)
 }
 
 async fn idle(peer: &Peer, count: usize, bytes: u64, seconds: u64) -> Result<()> {
@@ -174,18 +163,6 @@ async fn recovers(peer: &Peer, loss: f64) -> Result<()> {
     Ok(())
 }
 
-/// The last packets of connections that were dropped leave the link.
-pub async fn apart() {
-    sleep(Duration::from_millis(200)).await;
-}
-
-/// Ticks that are late make the later ones late too, so that none come in a heap.
-pub fn every(milliseconds: u64) -> tokio::time::Interval {
-    let mut tick = interval(Duration::from_millis(milliseconds));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick
-}
-
 fn get(peer: &Peer, bytes: u64) -> impl Future<Output = Result<()>> + Send + 'static {
     let peer = peer.clone();
     async move { peer.get(bytes).await }
@@ -198,27 +175,4 @@ fn put(peer: &Peer, bytes: u64) -> impl Future<Output = Result<()>> + Send + 'st
 
 fn get_timed(peer: &Peer, bytes: u64) -> impl Future<Output = Result<f64>> + Send + 'static {
     timed(Instant::now(), get(peer, bytes))
-}
-
-async fn timed(start: Instant, work: impl Future<Output = Result<()>>) -> Result<f64> {
-    work.await?;
-    Ok(start.elapsed().as_secs_f64())
-}
-
-async fn all(mut tasks: JoinSet<Result<f64>>) -> Result<Vec<f64>> {
-    let mut latencies = Vec::new();
-    while let Some(latency) = tasks.join_next().await {
-        latencies.push(latency??);
-    }
-    Ok(latencies)
-}
-
-pub fn sample(phase: &str, latencies: Vec<f64>, start: Instant, bytes: u64) -> Result<()> {
-    tell(Event::Sample(Sample {
-        phase: phase.into(),
-        latencies,
-        wall: start.elapsed().as_secs_f64(),
-        bytes,
-        ..Sample::default()
-    }))
 }

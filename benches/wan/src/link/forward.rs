@@ -19,8 +19,7 @@ use thread_priority::unix::{
 };
 use tun_rs::SyncDevice;
 
-use super::Lines;
-use super::line::Line;
+use super::line::{Line, Lines};
 
 /// A packet may leave this much late, so that one wake-up serves several.
 const SLACK: Duration = Duration::from_micros(100);

@@ -1,6 +1,7 @@
 //! One direction of the link, without I/O: what happens to a packet, and when.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -25,6 +26,9 @@ pub struct Line {
     last_due: Instant,
     counts: Counts,
 }
+
+/// The two directions, by the device that a packet comes from.
+pub type Lines = Arc<Mutex<[Line; 2]>>;
 
 /// What became of the packets of one direction.
 #[derive(Clone)]

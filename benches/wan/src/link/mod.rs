@@ -16,16 +16,13 @@ use anyhow::{Context, Result};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 pub use self::accuracy::{Accuracy, Direction};
-use self::line::Line;
+use self::line::{Line, Lines};
 use crate::conditions::Conditions;
 use crate::netns::{Namespace, ip, sysctl};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 2);
 const DEVICE: &str = "wan0";
-
-/// The two directions, by the device that a packet comes from.
-type Lines = Arc<Mutex<[Line; 2]>>;
 
 pub struct Link {
     pub server: Namespace,

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Phase, Run, stages};
+use super::row::{Phase, Run};
+use super::stages;
 
 pub fn render(runs: &[Run]) -> String {
     let mut text = String::new();

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Phase, Run};
+use super::row::{Phase, Run};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::{Phase, Run};
+use super::row::{Phase, Run};
 
 pub fn write_tables(text: &mut String, runs: &[Run]) -> Result {
     let Some(longest) = runs.iter().max_by_key(|run| run.stages.len()) else {
