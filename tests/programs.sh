@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs, on Debian, the programs that ignored tests run and that are not
-# there yet.
+# Installs, on Debian, the programs that ignored tests and checks run and that
+# are not there yet.
 set -euo pipefail
 missing=()
-for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client; do
+for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client valgrind:valgrind; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
 ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing+=(postgresql)

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::row::{self, ROWS, Row, Way};
 use crate::run::Plan;
 use crate::summary::Results;
-use crate::{child, instructions, machine, measure, plot, report};
+use crate::{child, machine, measure, plot, report};
 
 /// tcpchan beside plain TCP and other multiplexers.
 #[derive(Parser)]
@@ -25,15 +25,6 @@ enum Command {
         rows: Vec<&'static Row>,
         #[command(flatten)]
         options: Options,
-    },
-    /// Instructions of small fixed work, by callgrind, beside the saved counts.
-    Instructions {
-        /// Save the counts in `results/instructions.json`.
-        #[arg(long)]
-        save: bool,
-        /// Fail if a count has grown by more than 2 %.
-        #[arg(long)]
-        check: bool,
     },
     /// The table and the plot again, from the last run of `all`.
     Report,
@@ -119,9 +110,6 @@ pub fn main(allocations: Option<fn() -> u64>) -> anyhow::Result<()> {
         Command::Row { rows, options } => {
             println!("{}", report::tables(&run(rows, options)?));
             Ok(())
-        }
-        Command::Instructions { save, check } => {
-            instructions::run(&results()?.join("instructions.json"), save, check)
         }
         Command::Report => {
             let raw = std::fs::read_to_string(results()?.join("measurements.json"))?;

@@ -4,7 +4,6 @@
 mod child;
 mod cli;
 mod http2;
-mod instructions;
 mod machine;
 mod measure;
 mod memory;
