@@ -91,7 +91,9 @@ impl Channel {
 
     /// A writer that was dropped before its shutdown.
     pub(super) fn cut(&self) {
-        self.handle.0.change(|inner| inner.core.cut(self.key, 0));
+        self.handle
+            .0
+            .change(|inner| inner.core.reset_after_flush(self.key, 0));
     }
 
     /// Gives up reading: the peer's writer gets an error with this code, or with 0 for
@@ -152,7 +154,7 @@ impl Channel {
         coop.made_progress();
         let used = inner.on_used();
         let resumes = paused && inner.core.wants_input();
-        let tell = resumes || inner.core.owes_credit(self.key);
+        let tell = resumes || inner.core.is_credit_pending(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
         drop(inner);
         drop(used);

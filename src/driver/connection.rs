@@ -199,7 +199,7 @@ impl Connection {
         Look {
             stats: inner.core.stats(),
             throughput: inner.throughput.throughput(),
-            greeted: inner.core.is_greeted(),
+            greeted: inner.core.is_connected(),
             overdue: inner.overdue(now),
             error: inner.core.error().cloned(),
         }
@@ -243,7 +243,7 @@ impl Connection {
     pub(crate) async fn greeted(&self) {
         loop {
             let changed = self.changed();
-            if self.handle.0.lock().core.is_greeted() || self.error().is_some() {
+            if self.handle.0.lock().core.is_connected() || self.error().is_some() {
                 return;
             }
             changed.await;
@@ -353,7 +353,7 @@ impl Connection {
     /// on another connection. Known within the configured
     /// [`answer_within`](Config::answer_within).
     pub fn is_suspect(&self) -> bool {
-        self.handle.0.lock().core.is_suspect()
+        self.handle.0.lock().core.stats().suspect
     }
 
     /// What the connection has done and how it is.
@@ -368,7 +368,7 @@ impl Connection {
 
     /// The smoothed round-trip time, once it was measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.handle.0.lock().core.rtt()
+        self.handle.0.lock().core.stats().rtt
     }
 }
 

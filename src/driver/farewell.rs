@@ -105,7 +105,7 @@ impl Farewell {
         let inner = shared.lock();
         let error = inner.core.error().cloned();
         let silent = !inner.core.wants_transmit();
-        self.answered = inner.core.rtt().is_some();
+        self.answered = inner.core.stats().rtt.is_some();
         drop(inner);
         self.stage = Stage::Writing;
         match error {

@@ -12,7 +12,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.change(|inner| {
             inner.closing = true;
-            inner.core.stop_all_parting();
+            inner.core.send_deferred_stops();
         });
     }
 }

@@ -18,7 +18,7 @@ impl Channel {
         let Some(left) = inner
             .deferred
             .left(self.key)
-            .filter(|_| inner.core.is_fresh(self.key))
+            .filter(|_| inner.core.is_opened_unused(self.key))
         else {
             return Poll::Ready(());
         };
@@ -55,8 +55,8 @@ impl Channel {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.handle.0.lock();
-        let Some(unread) = inner.core.unanswered(self.key) else {
-            return Poll::Ready(Err(match inner.core.is_fresh(self.key) {
+        let Some(unread) = inner.core.unread_answer(self.key) else {
+            return Poll::Ready(Err(match inner.core.is_opened_unused(self.key) {
                 true => nothing_sent(error),
                 false => error,
             }));

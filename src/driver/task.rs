@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use super::farewell::Farewell;
 use super::shared::{Inner, Shared, Wake};
 use super::turn::{Turn, yields};
-use crate::proto::Round;
+use crate::proto::DeliverySample;
 
 /// How often others are let run before a write, so that theirs goes with it:
 /// once if somebody waits for it, and otherwise until a channel that has just
@@ -73,7 +73,7 @@ pub(super) struct Task {
     /// Until when it waits so that the link is not overfilled.
     spaced: Option<std::time::Instant>,
     /// The last round trip that the transport was told of.
-    round: Option<Round>,
+    round: Option<DeliverySample>,
     farewell: Farewell,
 }
 
@@ -130,7 +130,7 @@ impl Task {
             true => YIELDS,
             false => LAZY_YIELDS,
         };
-        let round = inner.core.round();
+        let round = inner.core.delivery_sample();
         drop(inner);
         self.shared.wake(&mut self.wake);
         if owes && self.yields < most {

@@ -203,7 +203,8 @@ impl Transport {
 
     /// Has the pacer see how the link fares. Bytes a second that leave, if they are paced.
     pub fn pace(&mut self, core: &mut proto::Connection, now: Instant) -> Option<u64> {
-        self.pacer.on_round(core.round(), core.min_rtt(), now);
+        self.pacer
+            .on_round(core.delivery_sample(), core.min_rtt(), now);
         if self.pacer.asks() {
             core.probe(now);
         }

@@ -20,14 +20,14 @@ impl Unused {
 
     /// Whether dropping the channel is to refuse it.
     pub fn is_refusable(&self, core: &proto::Connection, key: Key) -> bool {
-        self.0.is_some() && core.is_unseen(key)
+        self.0.is_some() && core.is_accepted_unused(key)
     }
 
     /// After the application used a channel: the token, if none is unused any more. The
     /// caller drops it without the lock, because that wakes a drain.
     #[must_use]
     pub fn on_used(&mut self, core: &proto::Connection) -> Option<Token> {
-        self.0.take_if(|_| core.has_seen_all())
+        self.0.take_if(|_| !core.has_accepted_unused())
     }
 }
 

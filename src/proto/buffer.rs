@@ -66,11 +66,11 @@ impl Buffer {
 
     /// Appends bytes, of which there are never more than `most`; so it never
     /// has memory for more.
-    pub fn extend(&mut self, bytes: &[u8], most: usize, spare: &mut Spare) {
+    pub fn extend(&mut self, bytes: &[u8], most: usize, free: &mut FreeList) {
         if bytes.is_empty() {
             return;
         }
-        let queue = self.0.get_or_insert_with(|| spare.take(most));
+        let queue = self.0.get_or_insert_with(|| free.take(most));
         for bytes in bytes.chunks(CHUNK) {
             queue.extend(bytes, most);
         }
@@ -78,18 +78,18 @@ impl Buffer {
 
     /// Appends bytes of a block as [`extend`](Self::extend) does, but keeps the
     /// block instead of copying them where that is no more memory than `most`.
-    pub fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize, spare: &mut Spare) {
+    pub fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize, free: &mut FreeList) {
         if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.copied.is_empty()) {
-            let queue = self.0.get_or_insert_with(|| spare.take(most));
+            let queue = self.0.get_or_insert_with(|| free.take(most));
             if queue.keep(bytes, block, most) {
                 return;
             }
         }
-        self.extend(bytes, most, spare);
+        self.extend(bytes, most, free);
     }
 
     /// Moves up to `most` bytes from the front to `sink`, in pieces; how many.
-    pub fn take(&mut self, most: usize, spare: &mut Spare, mut sink: impl FnMut(&[u8])) -> usize {
+    pub fn take(&mut self, most: usize, free: &mut FreeList, mut sink: impl FnMut(&[u8])) -> usize {
         let Some(queue) = &mut self.0 else {
             return 0;
         };
@@ -101,7 +101,7 @@ impl Buffer {
         if queue.len() == 0
             && let Some(empty) = self.0.take()
         {
-            spare.keep(empty);
+            free.keep(empty);
         }
         taken
     }
@@ -278,16 +278,16 @@ fn take_copied(buffer: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u
 /// Emptied buffers that the next channel with bytes takes, so that a busy
 /// channel allocates nothing.
 #[derive(Debug, Default)]
-pub(super) struct Spare {
+pub(super) struct FreeList {
     buffers: Vec<Box<Queue>>,
     /// Bytes of memory that they hold.
     held: usize,
 }
 
-/// Bytes of memory that the spare buffers of one connection hold at most.
+/// Bytes of memory that the free buffers of one connection hold at most.
 const MOST: usize = 1 << 20;
 
-/// Pieces that a spare buffer has room for.
+/// Pieces that a free buffer has room for.
 const PIECES: usize = 8;
 
 /// Bytes of an empty buffer, with its own words and what an allocator adds.
@@ -295,7 +295,7 @@ fn memory(buffer: &Queue) -> usize {
     buffer.memory() + 128
 }
 
-impl Spare {
+impl FreeList {
     /// A buffer for up to `most` bytes. A larger one is cut: a byte that holds
     /// much memory would be cheap for a peer and dear for us.
     fn take(&mut self, most: usize) -> Box<Queue> {
@@ -321,7 +321,7 @@ impl Spare {
 
     /// Gives the memory back.
     pub fn clear(&mut self) {
-        *self = Spare::default();
+        *self = FreeList::default();
     }
 }
 
@@ -342,7 +342,7 @@ mod tests {
     fn order_and_memory_are_kept() {
         const BLOCK: usize = 8 << 10;
         let most = 5 * BLOCK;
-        let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
+        let (mut buffer, mut free) = (Buffer::default(), FreeList::default());
         let (mut put, mut got, mut kept) = (0_u8, 0_u8, 0);
         let mut chance = 1;
         for _ in 0..10_000 {
@@ -355,16 +355,16 @@ mod tests {
             match below(&mut chance, 5) {
                 0 if len <= room => {
                     let bytes: Vec<u8> = (0..len).map(|_| next()).collect();
-                    buffer.extend(&bytes, most, &mut spare);
+                    buffer.extend(&bytes, most, &mut free);
                 }
                 1 | 2 if BLOCK <= room => {
                     let block: Bytes = (0..BLOCK).map(|_| next()).collect();
                     for bytes in [&block[..len], &block[len..]] {
-                        buffer.keep(bytes, &block, most, &mut spare);
+                        buffer.keep(bytes, &block, most, &mut free);
                     }
                 }
                 _ => {
-                    buffer.take(3 * len, &mut spare, |bytes| {
+                    buffer.take(3 * len, &mut free, |bytes| {
                         for byte in bytes {
                             got = got.wrapping_add(1);
                             assert_eq!(*byte, got);
@@ -381,9 +381,9 @@ mod tests {
 
     #[test]
     fn one_that_is_to_fit_keeps_no_large_block() {
-        let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
+        let (mut buffer, mut free) = (Buffer::default(), FreeList::default());
         let block = Bytes::from(vec![7; 64 << 10]);
-        buffer.keep(&block[..2_000], &block, 1 << 20, &mut spare);
+        buffer.keep(&block[..2_000], &block, 1 << 20, &mut free);
         assert!(!block.is_unique());
         buffer.fit();
         assert!(block.is_unique());
@@ -392,10 +392,10 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_may_be_copied_at_once() {
-        let (mut buffer, mut spare) = (Buffer::default(), Spare::default());
+        let (mut buffer, mut free) = (Buffer::default(), FreeList::default());
         let blocks: Vec<Bytes> = (0..20).map(|_| vec![7; 64 << 10].into()).collect();
         for block in &blocks {
-            buffer.keep(block, block, 16 << 20, &mut spare);
+            buffer.keep(block, block, 16 << 20, &mut free);
         }
         assert_eq!(buffer.len(), 20 * (64 << 10));
         assert!(blocks.iter().filter(|block| !block.is_unique()).count() <= KEPT >> 16);

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! send:  Open --finish--> Ending --FIN sent--> Done
-//!        Open --let go of--> Cut --RESET sent--> Done
-//!        Open, Ending, Cut --reset, or STOP received--> Failed
-//! recv:  Open --FIN received--> Ending
+//!        Open --released--> ResetAfterFlush --RESET sent--> Done
+//!        Open, Ending, ResetAfterFlush --reset, or STOP received--> Failed
+//! recv:  Open --FIN received--> Ending --read to its end--> Done
 //!        Open --RESET received, or stop--> Failed
 //! ```
 
 use super::buffer::Buffer;
 use super::error::{ConnectionError, REFUSED, code};
 use super::flow_control::{RecvBudget, RecvCredit, SendBudget, SendCredit};
+use super::key::Key;
+use super::queues::QueueSet;
 use super::scheduler::Share;
-use super::table::Key;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
@@ -20,7 +21,7 @@ pub(super) enum Half {
     /// Sending: FIN follows the bytes. Receiving: FIN was received.
     Ending,
     /// Sending: a RESET with this code follows the bytes.
-    Cut(u32),
+    ResetAfterFlush(u32),
     Done,
     Failed(Cause),
 }
@@ -43,7 +44,7 @@ pub(super) enum Cause {
 impl Half {
     /// Whether it has neither come to its end nor failed.
     pub fn is_alive(self) -> bool {
-        matches!(self, Half::Open | Half::Ending | Half::Cut(_))
+        matches!(self, Half::Open | Half::Ending | Half::ResetAfterFlush(_))
     }
 
     /// What a frame says of its failure.
@@ -56,6 +57,52 @@ impl Half {
     }
 }
 
+/// Who opened a channel, and what the other side is known to have of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This side opened it. OPEN has not left, or the peer's GOAWAY says that its
+    /// application did not get it.
+    Unseen,
+    /// This side opened it, and OPEN has left.
+    Opened,
+    /// And DATA, FIN or a WINDOW shows that the peer's application has got it.
+    Confirmed,
+    /// The peer opened it.
+    Peer,
+}
+
+/// What the application of this side has done with a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// The peer opened it, and it was not accepted yet.
+    Offered,
+    /// It was opened or accepted, and not used.
+    Accepted,
+    /// It was read from, written to or finished.
+    Used,
+    Released,
+}
+
+/// A STOP for the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stop {
+    #[default]
+    No,
+    /// It leaves where the peer doesn't end its half by itself.
+    Deferred,
+    Pending,
+}
+
+/// Control frames that wait to leave: at most one of each. The halves know the codes.
+#[derive(Debug, Default)]
+pub(super) struct PendingFrames {
+    pub window: bool,
+    pub stop: Stop,
+    pub reset: bool,
+    /// Version 0 only.
+    pub close: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Send {
     pub half: Half,
@@ -63,6 +110,8 @@ pub(super) struct Send {
     pub credit: SendCredit,
     /// Its FIN or RESET has left.
     pub ended: bool,
+    /// The peer's STOP came.
+    pub stopped: bool,
 }
 
 #[derive(Debug)]
@@ -70,98 +119,74 @@ pub(super) struct Recv {
     pub half: Half,
     pub buffer: Buffer,
     pub credit: RecvCredit,
-}
-
-/// Control frames that a channel owes the peer: at most one of each. The halves
-/// know the codes.
-#[derive(Debug, Default)]
-pub(super) struct Owed {
-    pub window: bool,
-    pub stop: bool,
-    pub reset: bool,
-    /// Version 0 only.
-    pub close: bool,
+    /// The peer's FIN, RESET or CLOSE came, so it sends nothing more.
+    pub ended: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct Channel {
     pub key: Key,
     pub id: u32,
+    pub origin: Origin,
+    pub usage: Usage,
     pub send: Send,
     pub recv: Recv,
-    pub owed: Owed,
-    /// This side opened it.
-    pub ours: bool,
-    /// OPEN has left, or was received.
-    pub opened: bool,
-    /// The application has got it, by opening or accepting it.
-    pub handed: bool,
-    /// The application has read from it, written to it or finished it.
-    pub begun: bool,
-    /// The peer's RESET, FIN or CLOSE came, so it sends nothing more.
-    pub peer_ended: bool,
-    /// The application has let go of it.
-    pub released: bool,
-    /// STOP is owed where the peer doesn't end it by itself.
-    pub parting: bool,
-    pub queued_control: bool,
-    pub queued_data: bool,
-    /// Events that are not polled yet.
-    pub told_readable: bool,
-    pub told_writable: bool,
-    /// It waits for others to pay back what they have borrowed.
-    pub waits_for_budget: bool,
-    /// A timer gives its WINDOW.
-    pub window_delayed: bool,
-    /// The peer's STOP came.
-    pub peer_stopped: bool,
-    /// DATA, FIN or a WINDOW shows that the peer's application has got it.
-    pub peer_began: bool,
-    /// Its reset or refusal was counted.
-    pub counted: bool,
+    pub pending: PendingFrames,
+    pub queues: QueueSet,
     pub share: Share,
+    /// One side gave it up, and that was counted.
+    given_up: bool,
 }
 
-impl State {
-    pub fn new(id: u32, ours: bool, send_limit: u64, credit: RecvCredit) -> Self {
-        State {
+impl Channel {
+    pub fn new(id: u32, origin: Origin, send_limit: u64, credit: RecvCredit) -> Self {
+        Channel {
             key: Key::NONE,
             id,
+            origin,
+            usage: match origin {
+                Origin::Peer => Usage::Offered,
+                _ => Usage::Accepted,
+            },
             send: Send {
                 half: Half::Open,
                 buffer: Buffer::default(),
                 credit: SendCredit::new(send_limit),
                 ended: false,
+                stopped: false,
             },
             recv: Recv {
                 half: Half::Open,
                 buffer: Buffer::default(),
                 credit,
+                ended: false,
             },
-            owed: Owed::default(),
-            ours,
-            opened: !ours,
-            handed: ours,
-            begun: false,
-            peer_ended: false,
-            released: false,
-            parting: false,
-            queued_control: false,
-            queued_data: false,
-            told_readable: false,
-            told_writable: false,
-            waits_for_budget: false,
-            window_delayed: false,
-            peer_stopped: false,
-            peer_began: false,
-            counted: false,
+            pending: PendingFrames::default(),
+            queues: QueueSet::default(),
             share: Share::default(),
+            given_up: false,
         }
+    }
+
+    /// Whether this side opened it.
+    pub fn is_ours(&self) -> bool {
+        self.origin != Origin::Peer
+    }
+
+    /// Whether it was not released.
+    pub fn is_held(&self) -> bool {
+        self.usage != Usage::Released
+    }
+
+    /// Whether its OPEN has left, or was received.
+    pub fn is_open_sent(&self) -> bool {
+        self.origin != Origin::Unseen
     }
 
     /// Nothing more can happen on it, so it can be forgotten.
     pub fn is_over(&self) -> bool {
-        self.released && self.peer_ended && !self.owes() && !self.send.half.is_alive()
+        let ended = self.recv.ended && !self.send.half.is_alive();
+        !self.is_held() && ended && !self.is_end_pending()
     }
 
     /// Bytes, both ways.
@@ -169,14 +194,15 @@ impl State {
         self.send.credit.sent + self.recv.credit.received
     }
 
-    /// Whether it owes the peer an end.
-    pub fn owes(&self) -> bool {
-        self.owed.stop || self.owed.reset || self.owed.close
+    /// Whether an end waits to leave.
+    fn is_end_pending(&self) -> bool {
+        let pending = &self.pending;
+        pending.stop == Stop::Pending || pending.reset || pending.close
     }
 
-    /// The peer opened it, and the application has got it and not begun with it.
-    pub fn is_unseen(&self) -> bool {
-        self.handed && !self.ours && !self.begun
+    /// The peer opened it, and the application has accepted it and not used it.
+    pub fn is_accepted_unused(&self) -> bool {
+        self.usage == Usage::Accepted && !self.is_ours()
     }
 
     /// Whether a data frame or an end could be sent now, of so many bytes that wait.
@@ -186,7 +212,7 @@ impl State {
         match self.send.half {
             Half::Open => waiting > 0 && room(),
             Half::Ending => waiting == 0 || room(),
-            Half::Cut(_) => true, // without what it may not send
+            Half::ResetAfterFlush(_) => true, // without what it may not send
             Half::Done | Half::Failed(_) => false,
         }
     }
@@ -196,49 +222,84 @@ impl State {
         self.send.buffer.len() as u64 > self.send.credit.own()
     }
 
-    /// The application begins with it; `unseen` counts those that are that.
-    pub fn begin(&mut self, unseen: &mut usize) {
-        *unseen -= usize::from(self.is_unseen());
-        self.begun = true;
-    }
-
-    /// The application writes to it or finishes it. Where that fails it has still
-    /// dealt with a channel of the peer's, but may as well not have opened its own.
-    pub fn try_begin(&mut self, unseen: &mut usize) {
-        if self.send.half == Half::Open || !self.ours {
-            self.begin(unseen);
-        }
-    }
-
     /// Whether its end follows the bytes that are left to send.
     pub fn ends(&self) -> bool {
-        matches!(self.send.half, Half::Ending | Half::Cut(_))
+        matches!(self.send.half, Half::Ending | Half::ResetAfterFlush(_))
     }
 
     /// Whether the application can still read.
     pub fn reads(&self) -> bool {
-        self.recv.half == Half::Open && !self.released
+        self.recv.half == Half::Open && self.is_held()
     }
 
-    /// Whether the peer reads no more, and what it sent has not been read to the end.
-    #[cfg(feature = "hyper")]
-    pub fn may_be_answered(&self) -> bool {
-        let stopped = matches!(self.send.half, Half::Failed(Cause::Stopped(_)));
-        stopped && (self.recv.half.is_alive() || !self.recv.buffer.is_empty())
+    /// Whether this side waits for the peer's first byte.
+    pub fn is_unanswered(&self) -> bool {
+        let over = matches!(
+            self.send.half,
+            Half::Failed(Cause::Refused | Cause::Ended(_))
+        );
+        let waits = self.is_ours() && self.is_held() && !over;
+        waits && self.recv.credit.received == 0
     }
 
+    /// One side gives it up; whether it is the first to.
+    pub fn give_up(&mut self) -> bool {
+        !std::mem::replace(&mut self.given_up, true)
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// The peer gave up what it had opened before it got a byte.
+    pub fn is_cancel(&self) -> bool {
+        !self.is_ours() && self.send.credit.sent == 0
+    }
+
+    /// Whether this side opened it, and nothing shows that the peer's application has
+    /// got it. Else the peer can't say that it hasn't.
+    pub fn may_be_refused(&self) -> bool {
+        matches!(self.origin, Origin::Unseen | Origin::Opened)
+    }
+
+    /// The code that the application may say: a channel that it opened or used can't be
+    /// refused.
+    pub fn code(&self, code: u32) -> u32 {
+        match code {
+            REFUSED if self.is_ours() || self.usage == Usage::Used => code::NONE,
+            code => code,
+        }
+    }
+
+    /// Whether STOP is not needed yet, where the channel is released: the peer gets its
+    /// FIN now, and has credit, so that it shows if it sends more.
+    fn may_end_by_itself(&self) -> bool {
+        let finished = match self.send.half {
+            Half::Ending => self.send.buffer.is_empty(),
+            half => half == Half::Done,
+        };
+        let (recv, told) = (&self.recv, self.recv.credit.advertised().0);
+        let credit = recv.credit.received < told && !self.pending.window;
+        finished && credit && !recv.ended && recv.half.is_alive()
+    }
+}
+
+/// What the peer does.
+impl Channel {
     /// Takes the header of a data frame: the bytes must fit the credit.
     pub fn on_data(&mut self, len: usize, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
         self.check_goes_on("DATA after the end")?;
-        self.peer_begins("DATA after a refusal")?;
+        self.confirm("DATA after a refusal")?;
         budget.on_data(&mut self.recv.credit, len as u64)
     }
 
     /// The peer's application has done something with it. Who says that nobody has got
     /// it, says nothing more of it but a RESET.
     #[inline]
-    pub fn peer_begins(&mut self, text: &str) -> Result<(), ConnectionError> {
-        self.peer_began = true;
+    pub fn confirm(&mut self, text: &str) -> Result<(), ConnectionError> {
+        if self.is_ours() {
+            self.origin = Origin::Confirmed;
+        }
         if let Half::Failed(Cause::Refused) = self.send.half {
             self.send.half = Half::Failed(Cause::Connection);
             return Err(ConnectionError::violation(code::PROTOCOL, text));
@@ -248,7 +309,7 @@ impl State {
 
     /// Nothing follows the peer's end, no second end either.
     fn check_goes_on(&self, text: &str) -> Result<(), ConnectionError> {
-        match self.peer_ended {
+        match self.recv.ended {
             true => Err(ConnectionError::violation(code::PROTOCOL, text)),
             false => Ok(()),
         }
@@ -257,7 +318,7 @@ impl State {
     /// The peer's clean end, with what it has borrowed.
     pub fn on_fin(&mut self, debt: u64, budget: &mut RecvBudget) -> Result<(), ConnectionError> {
         self.check_goes_on("FIN after the end")?;
-        self.peer_begins("FIN after a refusal")?;
+        self.confirm("FIN after a refusal")?;
         budget.on_end(&mut self.recv.credit, debt)?;
         if self.recv.half == Half::Open {
             self.recv.half = Half::Ending;
@@ -285,24 +346,9 @@ impl State {
         Ok(())
     }
 
-    /// Whether this side opened it, and nothing shows that the peer's application has
-    /// got it. Else the peer can't say that it hasn't.
-    pub fn may_be_refused(&self) -> bool {
-        self.ours && !self.peer_began
-    }
-
-    /// The code that the application may say: a channel that it opened or began with
-    /// can't be refused.
-    pub fn code(&self, code: u32) -> u32 {
-        match code {
-            REFUSED if self.ours || self.begun => code::NONE,
-            code => code,
-        }
-    }
-
     fn on_end(&mut self, budget: &mut RecvBudget) {
-        self.peer_ended = true;
-        (self.owed.window, self.owed.stop) = (false, false);
+        self.recv.ended = true;
+        (self.pending.window, self.pending.stop) = (false, Stop::No);
         let (buffer, credit) = (&mut self.recv.buffer, &mut self.recv.credit);
         if credit.borrowed() > 0 && buffer.len() as u64 <= budget.window() {
             buffer.fit(); // a few bytes in large blocks hold no credit
@@ -310,14 +356,9 @@ impl State {
         budget.settle(credit, buffer.memory());
     }
 
-    /// The peer gave up what it had opened before it got a byte.
-    pub fn is_cancel(&self) -> bool {
-        !self.ours && self.send.credit.sent == 0
-    }
-
     /// The peer's STOP: this half ends with a RESET. Whether it had not ended.
     pub fn on_stop(&mut self, code: u32) -> bool {
-        self.peer_stopped = true;
+        self.send.stopped = true;
         let news = self.send.half.is_alive();
         if news {
             self.fail_send(match code {
@@ -327,12 +368,15 @@ impl State {
         }
         news
     }
+}
 
+/// What this side does.
+impl Channel {
     /// Ends the send half; a RESET tells the peer.
     pub fn fail_send(&mut self, cause: Cause) {
         self.send.half = Half::Failed(cause);
         self.send.buffer.clear();
-        self.owed.reset = true;
+        self.pending.reset = true;
     }
 
     /// Reads no more; the peer is told to stop, and what it has borrowed is paid
@@ -340,43 +384,47 @@ impl State {
     pub fn stop(&mut self, code: u32, budget: &mut RecvBudget) {
         if !matches!(self.recv.half, Half::Failed(_)) {
             self.recv.half = Half::Failed(Cause::Ended(code));
-            self.owed.stop = !self.peer_ended;
+            if !self.recv.ended {
+                self.pending.stop = Stop::Pending;
+            }
         }
         self.recv.buffer.clear();
-        self.owed.window = false;
-        if self.peer_ended {
+        self.pending.window = false;
+        if self.recv.ended {
             budget.settle(&mut self.recv.credit, 0);
         }
     }
 
-    /// Lets go of the send half: RESET follows what the peer has room for.
-    pub fn cut(&mut self, code: u32) {
+    /// Ends the send half without a FIN: RESET follows what the peer has room for.
+    pub fn reset_after_flush(&mut self, code: u32) {
         if self.send.half != Half::Open {
             return;
         }
         match self.send.buffer.is_empty() {
             true => self.fail_send(Cause::Ended(code)),
-            false => self.send.half = Half::Cut(code),
+            false => self.send.half = Half::ResetAfterFlush(code),
         }
     }
 
-    /// Drops what a send half that was cut may not send now, since the peer may
+    /// Drops what a half that ends with a RESET may not send now, since the peer may
     /// never make room.
     pub fn drop_blocked(&mut self, budget: &SendBudget) {
-        if let Half::Cut(_) = self.send.half {
+        if let Half::ResetAfterFlush(_) = self.send.half {
             let waiting = self.send.buffer.len() as u64;
             let room = budget.room(&self.send.credit, waiting);
             self.send.buffer.truncate(room);
         }
     }
 
-    /// Lets go: an unfinished send half is cut off, an unfinished receive half
-    /// stopped, where that is needed.
+    /// An unfinished send half is reset, an unfinished receive half stopped, where that
+    /// is needed.
     pub fn release(&mut self, code: u32, budget: &mut RecvBudget) {
-        self.parting = self.may_end_by_itself();
-        self.released = true;
-        self.cut(code);
+        let deferred = self.may_end_by_itself();
+        self.usage = Usage::Released;
+        self.reset_after_flush(code);
         self.stop(code, budget);
-        self.owed.stop &= !self.parting;
+        if deferred {
+            self.pending.stop = Stop::Deferred;
+        }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
-use super::table::Table;
-use super::{Key, queues};
+use super::key::Key;
+use super::queues;
 
 /// What [`Connection::poll_event`](super::Connection::poll_event) reports.
 ///
@@ -10,7 +10,7 @@ use super::{Key, queues};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
-    /// Both hellos are through.
+    /// The hellos of both sides have been exchanged.
     Connected,
     /// The peer opened a channel: [`Connection::accept`](super::Connection::accept).
     Acceptable,
@@ -39,7 +39,7 @@ pub enum Event {
 pub(super) struct Events {
     queue: VecDeque<Event>,
     /// Those of the connection that are in the queue, and [`CLOSED`] for ever.
-    told: u16,
+    queued: u16,
 }
 
 const CLOSED: u16 = 1;
@@ -47,21 +47,24 @@ const CLOSED: u16 = 1;
 impl Events {
     pub fn push(&mut self, event: Event) {
         let bit = event.bit();
-        if self.told & (bit | CLOSED) == 0 {
-            self.told |= bit;
+        if self.queued & (bit | CLOSED) == 0 {
+            self.queued |= bit;
             self.queue.push_back(event);
         }
     }
 
     pub fn pop(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
-        self.told &= !event.bit() | CLOSED;
+        self.queued &= !event.bit() | CLOSED;
         Some(event)
     }
 
-    /// A channel has left the table.
-    pub fn sweep(&mut self, channels: &Table) {
-        queues::sweep(&mut self.queue, channels);
+    /// A channel is over. A living one has two entries at most.
+    pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
+        queues::sweep(&mut self.queue, 2 * living, |event| match event {
+            Event::Readable(key) | Event::Writable(key) => lives(key),
+            _ => true,
+        });
     }
 }
 

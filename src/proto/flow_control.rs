@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::channel::State;
-use super::error::code;
-use super::{ConnectionError, Key};
+use super::error::{ConnectionError, code};
+use super::key::Key;
+use super::queues::{Queue, QueueSet, sweep};
 use crate::wire::MAX_DATA;
 
 /// Bytes that a channel may borrow before a WINDOW says how many: an answer of 2 MiB
@@ -55,7 +55,7 @@ pub(super) struct SendCredit {
 #[derive(Debug)]
 pub(super) struct RecvCredit {
     pub received: u64,
-    /// The last limit and loan that the peer was told, or is told next.
+    /// The last limit and loan that were advertised, or are advertised next.
     limit: u64,
     loan: u32,
 }
@@ -106,7 +106,7 @@ pub(super) struct SendBudget {
     ended: u64,
     returned: u64,
     /// Channels that can send once others have paid back.
-    pub waiting: VecDeque<Key>,
+    waiting: VecDeque<Key>,
 }
 
 impl SendBudget {
@@ -177,12 +177,24 @@ impl SendBudget {
     /// A channel that may not send what it has waits for others to pay back, if that
     /// can help it.
     #[inline(never)]
-    pub fn wait(&mut self, state: &mut State) {
-        let credit = &state.send.credit;
+    pub fn wait(&mut self, key: Key, credit: &SendCredit, queues: &mut QueueSet) {
         let helps = credit.borrowed() < credit.loan.into();
-        if self.budget > 0 && helps && !std::mem::replace(&mut state.waits_for_budget, true) {
-            self.waiting.push_back(state.key);
+        if self.budget > 0 && helps && queues.insert(Queue::Budget) {
+            self.waiting.push_back(key);
         }
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn pop_waiting(&mut self) -> Option<Key> {
+        self.waiting.pop_front()
+    }
+
+    /// A channel that waited is over.
+    pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
+        sweep(&mut self.waiting, living, lives);
     }
 
     /// A channel sends so much.
@@ -250,7 +262,7 @@ impl RecvCredit {
     }
 
     /// What the next WINDOW says.
-    pub fn told(&self) -> (u64, u32) {
+    pub fn advertised(&self) -> (u64, u32) {
         (self.limit, self.loan)
     }
 
@@ -273,11 +285,11 @@ pub(super) struct RecvBudget {
     /// Bytes that the peer has borrowed, as this side knows it.
     borrowed: u64,
     /// Bytes that channels which have ended gave back since the connection began,
-    /// and those that the peer was told of.
+    /// and those that the last RETURN advertised.
     returned: u64,
-    told: u64,
+    advertised: u64,
     /// Channels whose WINDOW waits for more to be read, and until when.
-    pub delayed: VecDeque<Key>,
+    delayed: VecDeque<Key>,
     due: Option<Instant>,
 }
 
@@ -288,7 +300,7 @@ impl RecvBudget {
             budget,
             borrowed: 0,
             returned: 0,
-            told: 0,
+            advertised: 0,
             delayed: VecDeque::new(),
             due: None,
         }
@@ -296,12 +308,23 @@ impl RecvBudget {
 
     /// Notes a channel that has received more, if its WINDOW may now wait for more to
     /// be read.
-    pub fn delay_window(&mut self, state: &mut State, now: Instant) {
-        if !state.window_delayed && self.is_due(&state.recv.credit, 0, false) {
-            state.window_delayed = true;
-            self.delayed.push_back(state.key);
+    pub fn delay_window(
+        &mut self,
+        key: Key,
+        credit: &RecvCredit,
+        queues: &mut QueueSet,
+        now: Instant,
+    ) {
+        if !queues.has(Queue::Window) && self.is_due(credit, 0, false) {
+            queues.insert(Queue::Window);
+            self.delayed.push_back(key);
             self.due.get_or_insert(now + DELAY);
         }
+    }
+
+    /// A channel whose WINDOW waited is over.
+    pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
+        sweep(&mut self.delayed, living, lives);
     }
 
     /// When the WINDOWs that wait are to be given.
@@ -406,15 +429,15 @@ impl RecvBudget {
         self.returned += paid;
     }
 
-    /// Whether the peer is to be told of what channels which have ended gave back.
-    pub fn owes_return(&self) -> bool {
+    /// Whether a RETURN is due for what channels which have ended gave back.
+    pub fn is_return_due(&self) -> bool {
         let least = || least_return(self.window, self.budget);
-        self.returned > self.told && self.returned - self.told >= least()
+        self.returned > self.advertised && self.returned - self.advertised >= least()
     }
 
-    /// What it is told.
-    pub fn tell_returned(&mut self) -> u64 {
-        self.told = self.returned;
-        self.told
+    /// What the RETURN that leaves says.
+    pub fn advertise_returned(&mut self) -> u64 {
+        self.advertised = self.returned;
+        self.advertised
     }
 }

@@ -9,8 +9,8 @@
 
 use std::collections::VecDeque;
 
+use super::key::Key;
 use super::queues;
-use super::table::{Key, Table};
 
 /// One DATA frame of full size: a turn of a channel that streams.
 const QUANTUM: u32 = crate::wire::MAX_DATA as u32;
@@ -66,6 +66,8 @@ pub(super) struct Scheduler {
     ahead: [u32; 2],
     /// Where the last turn counts.
     class: usize,
+    /// Bytes of channels that have left.
+    sent: u64,
 }
 
 impl Scheduler {
@@ -94,15 +96,20 @@ impl Scheduler {
         self.quiet.len() + self.others()
     }
 
+    /// Bytes of channels that have left.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     fn others(&self) -> usize {
         self.begun.len() + self.streaming.len()
     }
 
-    /// A channel has left the table.
-    pub fn sweep(&mut self, channels: &Table) {
+    /// A channel is over.
+    pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
         let streaming = &mut self.streaming;
         for queue in [&mut self.ends, &mut self.quiet, &mut self.begun, streaming] {
-            queues::sweep(queue, channels);
+            queues::sweep(queue, living, &lives);
         }
     }
 
@@ -143,6 +150,7 @@ impl Scheduler {
 
     /// The channel whose turn it is has sent so much.
     pub fn spend(&mut self, share: &mut Share, bytes: usize) {
+        self.sent += bytes as u64;
         share.left = share.left.saturating_sub(bytes as u32);
         if let Some(ahead) = self.ahead.get_mut(self.class) {
             *ahead = ahead.saturating_add(bytes as u32);

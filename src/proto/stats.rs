@@ -1,8 +1,7 @@
 use std::time::{Duration, Instant};
 
-use super::channel::{Cause, Half, State};
+use super::channel::{Cause, Channel, Half};
 use super::error::REFUSED;
-use super::{Connection, Role};
 use crate::wire::Version;
 
 /// What a connection has done and how it is: a copy, cheap to take.
@@ -30,8 +29,8 @@ pub struct Stats {
     pub draining: bool,
     /// Channels that are not over.
     pub channels: usize,
-    /// Those of them that this side opened and let go of: the peer has yet to end them.
-    pub released: usize,
+    /// Those of them that this side opened and released: the peer has yet to end them.
+    pub awaiting_end: usize,
     /// Channels that this side may open before it has to wait for the peer.
     pub room: u32,
     /// Channels that this side opened so far.
@@ -62,7 +61,7 @@ pub struct Stats {
     /// Frames of the peer that changed nothing
     /// ([`Config::idle_frames_per_second`](super::Config::idle_frames_per_second)); an
     /// honest peer of version 1 sends none.
-    pub idle_frames: u64,
+    pub no_op_frames: u64,
     /// Received bytes that wait to be read.
     pub buffered: u64,
     /// Bytes of [`Config::receive_budget`](super::Config::receive_budget) that the
@@ -70,134 +69,61 @@ pub struct Stats {
     pub budget_left: u64,
 }
 
-/// The counters behind [`Stats`].
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub opened: u64,
-    pub accepted: u64,
-    pub refused_by_peer: u64,
-    pub refused_by_self: u64,
-    pub reset_by_peer: u64,
-    pub reset_by_self: u64,
-    pub answered: u64,
-    pub unanswered: u64,
-    /// Of channels that are over.
-    pub carried: u64,
-    pub received: u64,
-    pub sent: u64,
-    /// Of channels, as they left by their turns.
-    pub data: u64,
-    /// See [`Connection::work_received`].
-    pub work: u64,
-}
-
-/// How the peer gave up a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GivenUp {
-    No,
-    Refused,
-    Reset,
-}
-
-impl Counters {
-    pub fn count(&mut self, given_up: GivenUp) {
-        match given_up {
-            GivenUp::No => {}
-            GivenUp::Refused => self.refused_by_peer += 1,
-            GivenUp::Reset => self.reset_by_peer += 1,
+impl Stats {
+    /// Those of a connection that begins.
+    pub(super) fn new(now: Instant) -> Self {
+        Stats {
+            since: now,
+            connection_id: None,
+            heard: now,
+            version: None,
+            rtt: None,
+            min_rtt: None,
+            suspect: false,
+            draining: false,
+            channels: 0,
+            awaiting_end: 0,
+            room: 0,
+            opened: 0,
+            accepted: 0,
+            refused_by_peer: 0,
+            refused_by_self: 0,
+            reset_by_peer: 0,
+            reset_by_self: 0,
+            answered: 0,
+            unanswered: 0,
+            carried: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            no_op_frames: 0,
+            buffered: 0,
+            budget_left: 0,
         }
     }
 
-    /// This side gives a channel up, with this code.
-    pub fn give_up(&mut self, state: &mut State, code: u32) {
-        if std::mem::replace(&mut state.counted, true) {
-            return;
-        }
-        match code {
-            REFUSED => self.refused_by_self += 1,
-            _ => self.reset_by_self += 1,
-        }
-    }
-}
-
-impl State {
-    /// Whether this side waits for the peer's first byte.
-    pub fn is_unanswered(&self) -> bool {
-        let over = matches!(
-            self.send.half,
-            Half::Failed(Cause::Refused | Cause::Ended(_))
-        );
-        self.ours && !self.released && !over && self.recv.credit.received == 0
-    }
-
-    /// How the peer has given the channel up; told once.
-    pub fn given_up(&mut self) -> GivenUp {
-        let found = match (self.recv.half, self.send.half) {
+    /// Counts a channel if the peer has given it up, and nobody had before; whether that
+    /// is so.
+    pub(super) fn on_peer(&mut self, channel: &mut Channel) -> bool {
+        let count = match (channel.recv.half, channel.send.half) {
             (Half::Failed(Cause::Refused), _) | (_, Half::Failed(Cause::Refused)) => {
-                GivenUp::Refused
+                &mut self.refused_by_peer
             }
             (Half::Failed(Cause::Reset(_)), _) | (_, Half::Failed(Cause::Stopped(_))) => {
-                GivenUp::Reset
+                &mut self.reset_by_peer
             }
-            _ => return GivenUp::No,
+            _ => return false,
         };
-        match std::mem::replace(&mut self.counted, true) {
-            true => GivenUp::No,
-            false => found,
-        }
-    }
-}
-
-impl Connection {
-    /// The work that what was received came to, in frames: each frame or piece of
-    /// a body is one, a DATA one more, an OPEN four more, and a RESET 64 more. So
-    /// a driver knows when others should have their turn.
-    pub fn work_received(&self) -> u64 {
-        self.counters.work
+        let first = channel.give_up();
+        *count += u64::from(first);
+        first
     }
 
-    /// Whether the rest of a DATA frame is still to come.
-    pub fn is_within_data(&self) -> bool {
-        self.decoder.data_left() > 0
-    }
-
-    fn connection_id(&self) -> Option<u64> {
-        let id = match self.role {
-            Role::Client => self.config.settings.connection_id,
-            Role::Server => self.peer.connection_id,
+    /// Counts a channel that this side gives up with this code, if nobody had before.
+    pub(super) fn on_give_up(&mut self, channel: &mut Channel, code: u32) {
+        let count = match code {
+            REFUSED => &mut self.refused_by_self,
+            _ => &mut self.reset_by_self,
         };
-        (id != 0 && !self.is_v0()).then_some(id)
-    }
-
-    /// What the connection has done and how it is.
-    pub fn stats(&self) -> Stats {
-        let counters = &self.counters;
-        Stats {
-            since: self.since,
-            connection_id: self.connection_id(),
-            heard: self.liveness.heard(),
-            version: self.version,
-            rtt: self.liveness.rtt(),
-            min_rtt: self.liveness.min_rtt(),
-            suspect: self.liveness.is_suspect(),
-            draining: !self.is_open(),
-            channels: self.channels.len(),
-            released: self.ending,
-            room: self.room(),
-            opened: counters.opened,
-            accepted: counters.accepted,
-            refused_by_peer: counters.refused_by_peer,
-            refused_by_self: counters.refused_by_self,
-            reset_by_peer: counters.reset_by_peer,
-            reset_by_self: counters.reset_by_self,
-            answered: counters.answered,
-            unanswered: counters.unanswered,
-            carried: counters.carried,
-            bytes_received: counters.received,
-            bytes_sent: counters.sent,
-            idle_frames: self.guards.idle.taken,
-            buffered: self.buffered,
-            budget_left: self.recv_budget.left(),
-        }
+        *count += u64::from(channel.give_up());
     }
 }

@@ -1,19 +1,23 @@
-//! From what is owed to bytes.
+//! From what is pending to bytes.
 
 use std::time::Instant;
 
-use super::buffer::Spare;
-use super::channel::{Half, State};
+use super::buffer::FreeList;
+use super::channel::{Channel, Half, Origin, Stop};
+use super::connection::Connection;
 use super::flow_control::SendBudget;
-use super::{Connection, Drain, Key, Role};
+use super::handshake::Role;
+use super::key::Key;
+use super::queues::Queue;
+use super::shutdown::{Drain, LastFrame};
 use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
 
 /// Bytes of a DATA frame's header, and of the longest whole frame.
 const HEADER: usize = 8;
 const MAX_FRAME: usize = MAX_DATA + HEADER;
 
-/// A frame that is shortened to fit the budget has at least so much of a body, unless no
-/// other channel has any: less would make others wait longer for their turn.
+/// A frame that is shortened to fit the budget has at least so many bytes of a body,
+/// unless no other channel has any: less would make others wait longer for their turn.
 const LEAST_DATA: usize = MAX_DATA / 4 * 3;
 
 impl Connection {
@@ -24,16 +28,14 @@ impl Connection {
     /// Once it has appended bytes they must reach the peer, in this order.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>, budget: usize, now: Instant) -> usize {
         let start = out.len();
-        if self.end.is_some() {
-            self.farewell(out);
-        } else if self.version.is_none() {
+        if self.shutdown.has_ended() {
+            self.last_frame(out);
+        } else if self.version().is_none() {
             self.first_flight(out, budget);
-        } else if self.role == Role::Client || self.hello.received {
+        } else if self.handshake.may_speak() {
             self.hello(out);
             let end = start.saturating_add(budget);
-            if !self.owed.opens.is_empty() {
-                self.opens(out, end);
-            }
+            self.opens(out, end);
             let opened = out.len() - start;
             self.connection_control(out, now);
             let before = out.len();
@@ -41,38 +43,46 @@ impl Connection {
             self.data(out, end);
             // A pong asks for no answer, or two idle peers would keep asking.
             if opened > 0 || out.len() > before {
-                self.liveness.on_sent();
+                self.keepalive.on_sent();
             }
         }
         let appended = out.len() - start;
-        self.counters.sent += appended as u64;
+        self.stats.bytes_sent += appended as u64;
         appended
     }
 
     /// Whether to call [`poll_transmit`](Self::poll_transmit). It may append
-    /// nothing, if what was owed was for a channel that is over by now.
+    /// nothing, if what was pending was for a channel that is over by now.
     pub fn wants_transmit(&self) -> bool {
-        let owed = &self.owed;
-        if self.end.is_some() {
-            return owed.go_away.is_some() || owed.hello;
+        if self.shutdown.has_ended() {
+            return self.shutdown.has_last();
         }
-        if self.role == Role::Server && !self.hello.received {
+        if !self.handshake.may_speak() {
             return false;
         }
-        let control = self.liveness.owes_ping() || owed.pong.is_some() || owed.max_channels;
-        let control = control || self.recv_budget.owes_return() || owed.drain;
-        let control = control && !self.is_v0();
-        let queued = !owed.opens.is_empty() || !self.scheduler.is_empty();
-        match self.version {
-            None => !self.hello.sent || queued && self.first_flight > MAX_FRAME,
-            Some(_) if !owed.refusals.is_empty() => true,
-            Some(_) => !self.hello.sent || control || queued || !owed.control.is_empty(),
+        let queued = self.pending.has_opens() || !self.scheduler.is_empty();
+        let hello = !self.handshake.is_sent();
+        match self.version() {
+            None => hello || queued && self.handshake.first_flight() > MAX_FRAME,
+            Some(version) => {
+                let control = || version != Version::V0 && self.is_connection_control_pending();
+                let channel = || self.pending.has_control() || self.pending.has_refusals();
+                hello || queued || channel() || control()
+            }
         }
+    }
+
+    fn is_connection_control_pending(&self) -> bool {
+        self.keepalive.is_ping_pending()
+            || self.pending.has_pong()
+            || self.counts.is_limit_due()
+            || self.recv_budget.is_return_due()
+            || self.shutdown.drain() == Drain::Pending
     }
 
     /// Bytes of channels that [`poll_transmit`](Self::poll_transmit) appended.
     pub fn data_sent(&self) -> u64 {
-        self.counters.data
+        self.scheduler.sent()
     }
 
     /// How many channels have bytes that can leave.
@@ -83,41 +93,92 @@ impl Connection {
     /// Whether somebody waits for what is to be sent. What only gives things
     /// back (ends, windows, limits) may leave with the next that isn't.
     pub fn is_urgent(&self) -> bool {
-        let owed = &self.owed;
-        self.end.is_some()
-            || !self.hello.sent
-            || !owed.opens.is_empty()
+        self.shutdown.has_ended()
+            || !self.handshake.is_sent()
+            || self.pending.has_opens()
             || !self.scheduler.is_empty()
-            || self.liveness.owes_ping()
-            || owed.pong.is_some()
+            || self.keepalive.is_ping_pending()
+            || self.pending.has_pong()
     }
 
-    /// The last bytes.
-    fn farewell(&mut self, out: &mut Vec<u8>) {
-        if let Some(go_away) = self.owed.go_away.take() {
-            self.hello(out);
-            self.put(out, go_away);
-        } else if std::mem::take(&mut self.owed.hello) {
-            self.put_hello(out);
+    /// Queues a channel's control frames.
+    pub(super) fn queue_control(&mut self, key: Key) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            self.pending.push_control(channel);
+        }
+    }
+
+    /// Queues a channel's data or its end, if any can go.
+    pub(super) fn queue_data(&mut self, key: Key) {
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        if channel.queues.has(Queue::Data) {
+            return;
+        }
+        let waiting = channel.send.buffer.len();
+        if channel.can_send(waiting, &self.send_budget) {
+            channel.queues.insert(Queue::Data);
+            match waiting {
+                0 => self.scheduler.add_end(key),
+                _ => self.scheduler.add(key, &mut channel.share),
+            }
+        } else if waiting > 0 {
+            let (credit, queues) = (&channel.send.credit, &mut channel.queues);
+            self.send_budget.wait(key, credit, queues);
+        }
+    }
+
+    /// So many bytes were paid back: those who wait for them are looked at, as far
+    /// as they reach. The others' turn comes with the next, or with their own
+    /// WINDOW. One that needs no loan any more takes no turn.
+    pub(super) fn lend(&mut self, bytes: u64) {
+        let mut turns = bytes.div_ceil(MAX_DATA as u64);
+        if bytes > 0 && self.send_budget.is_all_free() {
+            turns = u64::MAX; // no other payment will come for them
+        }
+        let mut left = self.send_budget.waiting();
+        while turns > 0
+            && left > 0
+            && let Some(key) = self.send_budget.pop_waiting()
+        {
+            if let Some(channel) = self.channels.get_mut(key) {
+                channel.queues.remove(Queue::Budget);
+                turns -= u64::from(channel.needs_loan());
+            }
+            self.queue_data(key);
+            left -= 1;
+        }
+    }
+
+    fn last_frame(&mut self, out: &mut Vec<u8>) {
+        match self.shutdown.take_last() {
+            Some(LastFrame::GoAway(go_away)) => {
+                self.hello(out);
+                self.put(out, go_away);
+            }
+            Some(LastFrame::Hello) => self.put_hello(out),
+            None => {}
         }
     }
 
     /// W8: until the client knows the peer's version, only what both know.
     fn first_flight(&mut self, out: &mut Vec<u8>, budget: usize) {
-        if self.role == Role::Server {
+        if self.handshake.role == Role::Server {
             return;
         }
         let start = out.len();
         self.hello(out);
-        let room = self.first_flight.saturating_sub(MAX_FRAME).min(budget);
-        self.opens(out, start + room);
-        self.data(out, start + room);
-        self.first_flight = self.first_flight.saturating_sub(out.len() - start);
+        let left = self.handshake.first_flight();
+        let end = start + left.saturating_sub(MAX_FRAME).min(budget);
+        self.opens(out, end);
+        self.data(out, end);
+        self.handshake.spend_first_flight(out.len() - start);
     }
 
     /// W2, W3.
     fn hello(&mut self, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.hello.sent, true) {
+        if !self.handshake.send() {
             return;
         }
         self.put_hello(out);
@@ -128,86 +189,76 @@ impl Connection {
     }
 
     fn put_hello(&self, out: &mut Vec<u8>) {
-        let magic = self.config.magic;
-        let hello = match self.role {
-            Role::Client => Control::Hello { magic },
-            Role::Server => Control::HelloReply { magic },
-        };
-        self.put(out, hello);
+        self.put(out, self.handshake.hello(self.config.magic));
     }
 
     fn put(&self, out: &mut Vec<u8>, control: Control) {
-        Frame::Control(control).encode(self.version.unwrap_or(Version::V1), out);
+        Frame::Control(control).encode(self.handshake.own_version(), out);
     }
 
     fn connection_control(&mut self, out: &mut Vec<u8>, now: Instant) {
         if self.is_v0() {
             return;
         }
-        // W9: whoever has answered a ping has sent all earlier opens.
-        if self.owed.opens.is_empty()
-            && let Some(token) = self.owed.pong.take()
-        {
+        if let Some(token) = self.pending.take_pong() {
             self.put(out, Control::Pong { token });
         }
-        if std::mem::take(&mut self.owed.max_channels) {
-            let count = self.remote.limit;
-            self.remote.told = count;
+        if self.counts.is_limit_due() {
+            let count = self.counts.advertise_limit();
             self.put(out, Control::MaxChannels { count });
         }
-        if self.recv_budget.owes_return() {
-            let total = self.recv_budget.tell_returned();
+        if self.recv_budget.is_return_due() {
+            let total = self.recv_budget.advertise_returned();
             self.put(out, Control::Return { total });
         }
-        if std::mem::take(&mut self.owed.drain) {
-            self.put(out, Control::Drain);
-            let token = self.liveness.ping(self.counters.sent, now);
-            self.drain = Drain::Asked(Some(token));
-            self.put(out, Control::Ping { token });
-        } else if self.liveness.owes_ping() {
-            let token = self.liveness.ping(self.counters.sent, now);
-            self.put(out, Control::Ping { token });
-            self.stop_all_parting();
+        let drains = self.shutdown.drain() == Drain::Pending;
+        if !drains && !self.keepalive.is_ping_pending() {
+            return;
         }
+        let token = self.keepalive.ping(self.stats.bytes_sent, now);
+        if drains {
+            self.put(out, Control::Drain);
+            self.shutdown.set_drain(Drain::Sent(token));
+        }
+        self.put(out, Control::Ping { token });
+        self.send_deferred_stops();
     }
 
     fn opens(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && let Some(key) = self.owed.opens.pop_front()
+            && let Some(key) = self.pending.pop_open()
         {
-            if let Some(state) = self.channels.get_mut(key) {
-                state.opened = true;
-                let channel = state.id;
+            if let Some(channel) = self.channels.get_mut(key) {
+                channel.origin = Origin::Opened;
+                let channel = channel.id;
                 self.put(out, Control::Open { channel });
             }
         }
     }
 
-    /// Opens come first: a channel's other frames must not overtake its OPEN.
     fn channel_control(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && self.owed.opens.is_empty()
-            && let Some(key) = self.owed.control.pop_front()
+            && let Some(key) = self.pending.pop_control()
         {
-            let version = self.version.unwrap_or(Version::V1);
-            if let Some(state) = self.channels.get_mut(key) {
-                state.queued_control = false;
-                owed_by(state, &mut self.send_budget, version, out);
+            let version = self.handshake.own_version();
+            if let Some(channel) = self.channels.get_mut(key) {
+                channel.queues.remove(Queue::Control);
+                put_control(channel, &mut self.send_budget, version, out);
             }
             self.free_number_v0(key);
             self.forget_if_over(key);
         }
         while out.len() < end
-            && let Some(channel) = self.owed.refusals.pop_first()
+            && let Some(channel) = self.pending.pop_refusal()
         {
             self.put(out, Control::Close { channel });
-            self.guards.on_over(0);
+            self.limits.on_over(0);
         }
     }
 
     fn data(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && self.owed.opens.is_empty()
+            && !self.pending.has_opens()
             && let Some(key) = self.scheduler.next()
         {
             self.channel_data(key, out, end);
@@ -216,16 +267,15 @@ impl Connection {
 
     /// One frame of a channel, and FIN if that was the last.
     fn channel_data(&mut self, key: Key, out: &mut Vec<u8>, most: usize) {
-        let version = self.version.unwrap_or(Version::V1);
-        let known = self.version.is_some();
-        let Some(state) = self.channels.get_mut(key) else {
+        let (version, known) = (self.handshake.own_version(), self.version().is_some());
+        let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
-        state.queued_data = false;
-        let held = state.send.buffer.len();
-        let full = held >= self.config.send_buffer;
-        self.scheduler.take_turn(&mut state.share);
-        // The last of a large piece, which is to be no longer than that.
+        channel.queues.remove(Queue::Data);
+        let unsent = channel.send.buffer.len();
+        let full = unsent >= self.config.send_buffer;
+        self.scheduler.take_turn(&mut channel.share);
+        // The last of a large write, which is to be no longer than that.
         let fills_up = self.scheduler.with_bytes() == 0 && out.len() >= 2 * MAX_FRAME;
         let room = match most.saturating_sub(out.len() + HEADER) {
             0 => MAX_DATA,
@@ -233,24 +283,23 @@ impl Connection {
             room => room,
         };
         let budget = &mut self.send_budget;
-        state.drop_blocked(budget);
-        let sent = next_frame(state, budget, version, room, &mut self.spare, out);
-        self.scheduler.spend(&mut state.share, sent);
-        self.counters.data += sent as u64;
-        let left = state.send.buffer.len();
+        channel.drop_blocked(budget);
+        let sent = next_frame(channel, budget, version, room, &mut self.free_list, out);
+        self.scheduler.spend(&mut channel.share, sent);
+        let left = channel.send.buffer.len();
         if left == 0 {
-            if state.ends() && known {
-                end(state, budget, version, out);
+            if channel.ends() && known {
+                end(channel, budget, version, out);
             }
-        } else if state.can_send(left, budget) {
-            state.queued_data = true;
-            self.scheduler.requeue(key, &state.share);
+        } else if channel.can_send(left, budget) {
+            channel.queues.insert(Queue::Data);
+            self.scheduler.requeue(key, &channel.share);
         } else {
-            budget.wait(state);
+            budget.wait(key, &channel.send.credit, &mut channel.queues);
         }
-        let released = state.released;
+        let released = !channel.is_held();
         if released {
-            self.on_left(held - left);
+            self.make_room(|counts| counts.on_unsent(unsent - left));
         }
         if full && sent > 0 {
             self.notify_writable(key);
@@ -262,40 +311,46 @@ impl Connection {
     }
 }
 
-/// The frames that a channel owes.
-fn owed_by(state: &mut State, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
-    let channel = state.id;
+/// A channel's pending control frames.
+fn put_control(
+    channel: &mut Channel,
+    budget: &mut SendBudget,
+    version: Version,
+    out: &mut Vec<u8>,
+) {
+    let id = channel.id;
     let mut put = |control| Frame::Control(control).encode(version, out);
-    if std::mem::take(&mut state.owed.window) {
-        let (limit, loan) = state.recv.credit.told();
+    if std::mem::take(&mut channel.pending.window) {
+        let (limit, loan) = channel.recv.credit.advertised();
         put(Control::Window {
-            channel,
+            channel: id,
             limit,
             loan,
         });
     }
-    if std::mem::take(&mut state.owed.stop) {
-        let code = state.recv.half.code();
-        put(Control::Stop { channel, code });
+    if channel.pending.stop == Stop::Pending {
+        channel.pending.stop = Stop::No;
+        let code = channel.recv.half.code();
+        put(Control::Stop { channel: id, code });
     }
-    if std::mem::take(&mut state.owed.reset) {
-        let code = state.send.half.code();
-        let debt = budget.on_end(&state.send.credit);
-        state.send.ended = true;
+    if std::mem::take(&mut channel.pending.reset) {
+        let code = channel.send.half.code();
+        let debt = budget.on_end(&channel.send.credit);
+        channel.send.ended = true;
         put(Control::Reset {
-            channel,
+            channel: id,
             code,
             debt,
         });
     }
-    close(state, version, out);
+    close(channel, version, out);
 }
 
 /// Version 0: only once everything has left.
-fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
-    if state.owed.close && !state.send.half.is_alive() {
-        state.owed.close = false;
-        let channel = state.id;
+fn close(channel: &mut Channel, version: Version, out: &mut Vec<u8>) {
+    if channel.pending.close && !channel.send.half.is_alive() {
+        channel.pending.close = false;
+        let channel = channel.id;
         Frame::Control(Control::Close { channel }).encode(version, out);
     }
 }
@@ -303,37 +358,37 @@ fn close(state: &mut State, version: Version, out: &mut Vec<u8>) {
 /// A data frame as large as the buffer, the credit, the channel's turn and `room`
 /// allow; of how many bytes.
 fn next_frame(
-    state: &mut State,
+    channel: &mut Channel,
     budget: &mut SendBudget,
     version: Version,
     room: usize,
-    spare: &mut Spare,
+    free_list: &mut FreeList,
     out: &mut Vec<u8>,
 ) -> usize {
-    let most = MAX_DATA.min(room).min(state.share.turn()) as u64;
-    let waiting = state.send.buffer.len() as u64;
-    let n = budget.room(&state.send.credit, waiting).min(most) as usize;
+    let most = MAX_DATA.min(room).min(channel.share.turn()) as u64;
+    let waiting = channel.send.buffer.len() as u64;
+    let n = budget.room(&channel.send.credit, waiting).min(most) as usize;
     if n == 0 {
         return 0;
     }
-    data_header(version, out, state.id, n);
+    data_header(version, out, channel.id, n);
     let append = |bytes: &[u8]| out.extend_from_slice(bytes);
-    state.send.buffer.take(n, spare, append);
-    budget.spend(&mut state.send.credit, n as u64);
+    channel.send.buffer.take(n, free_list, append);
+    budget.spend(&mut channel.send.credit, n as u64);
     n
 }
 
 /// The end of the send half behind its bytes; version 0 says it by a CLOSE,
 /// once the receive half is over too.
-fn end(state: &mut State, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
-    let half = std::mem::replace(&mut state.send.half, Half::Done);
+fn end(channel: &mut Channel, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
+    let half = std::mem::replace(&mut channel.send.half, Half::Done);
     if version == Version::V0 {
-        return close(state, version, out);
+        return close(channel, version, out);
     }
-    let (channel, debt) = (state.id, budget.on_end(&state.send.credit));
-    state.send.ended = true;
+    channel.send.ended = true;
+    let (channel, debt) = (channel.id, budget.on_end(&channel.send.credit));
     let end = match half {
-        Half::Cut(code) => Control::Reset {
+        Half::ResetAfterFlush(code) => Control::Reset {
             channel,
             code,
             debt,

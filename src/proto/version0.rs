@@ -5,88 +5,56 @@
 //! numbers, raises when it gets an OPEN for a number that is in use, and drops
 //! the connection at an op above 5.
 
-use super::channel::{Cause, Half, State};
-use super::error::code;
-use super::flow_control::RecvCredit;
-use super::receive::OPENED;
-use super::{Connection, ConnectionError, Drain, Event, Key};
-use crate::wire::Version;
-
-/// Refusals that may wait for the peer to take them. An honest one that doesn't read
-/// for a while opens fewer channels meanwhile.
-const MOST_REFUSED: usize = 1 << 16;
+use super::channel::{Cause, Channel, Half, Stop};
+use super::connection::Connection;
+use super::error::{ConnectionError, code};
+use super::key::Key;
+use super::shutdown::Drain;
 
 impl Connection {
-    /// The number for the next channel of this side.
-    pub(super) fn next_id(&mut self) -> u32 {
-        loop {
-            let id = self.local.next;
-            self.local.next = id.wrapping_add(2);
-            // 0 is not used, since a version 1 side says its settings there.
-            if id != 0 && !self.channels.contains(id) && !self.owed.refusals.contains(&id) {
-                return id;
-            }
-        }
-    }
-
     /// The peer speaks version 0: nothing is limited but by this side.
     pub(super) fn on_version0(&mut self) {
-        self.version = Some(Version::V0);
-        let full = self.room() == 0;
-        self.local.limit = self.config.settings.max_channels;
-        self.local.opened = 0;
-        for key in self.channels.keys() {
+        self.handshake.learn_version0();
+        let keys = self.channels.keys();
+        let ours = |key: &&Key| self.channels.get(**key).is_some_and(Channel::is_ours);
+        let opened = keys.iter().filter(ours).count() as u32;
+        for key in keys {
             self.adapt(key);
             self.queue_data(key);
         }
-        self.liveness.no_ping();
-        if matches!(self.drain, Drain::Asked(_)) {
-            self.owed.drain = false;
+        let limit = self.config.settings.max_channels;
+        self.make_room(|counts| counts.on_version0(opened, limit));
+        self.keepalive.no_ping();
+        if matches!(self.shutdown.drain(), Drain::Pending | Drain::Sent(_)) {
             self.drained(); // the peer can't be asked
         }
-        self.openable_if(full);
     }
 
-    /// Turns what a channel owes into what version 0 can say.
+    /// Turns what waits of a channel into what version 0 can say.
     fn adapt(&mut self, key: Key) {
-        let Some(state) = self.channels.get_mut(key) else {
+        let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
-        self.local.opened += u32::from(state.ours);
-        state.send.credit.begin_at(u64::MAX);
-        state.recv.credit.has_no_limit();
-        state.owed.window = false;
-        if state.released {
+        channel.send.credit.begin_at(u64::MAX);
+        channel.recv.credit.has_no_limit();
+        channel.pending.window = false;
+        if !channel.is_held() {
             self.release_v0(key);
-        } else if state.owed.reset {
+        } else if channel.pending.reset {
             self.reset_v0(key);
         } else {
             self.close_if_done_v0(key);
         }
     }
 
-    /// A channel that begins, with the credit of both directions. Version 0 knows no
-    /// limits.
-    pub(super) fn begin(&self, id: u32, ours: bool) -> State {
-        let limits = match self.is_v0() {
-            true => (u64::MAX, RecvCredit::new(u64::MAX)),
-            false => (self.send_budget.window(), self.recv_budget.credit()),
-        };
-        State::new(id, ours, limits.0, limits.1)
-    }
-
-    /// Tells of room for another channel of this side, if there was none.
-    pub(super) fn openable_if(&mut self, was_full: bool) {
-        if was_full && self.room() > 0 {
-            self.events.push(Event::Openable);
-        }
-    }
-
     /// Version 0 opens channels under any number that is free.
     pub(super) fn on_open_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
-        let state = self.channels.by_id(id);
-        let (key, opened) = state.map_or((None, false), |state| (Some(state.key), state.opened));
-        if opened || self.owed.refusals.contains(&id) {
+        let channel = self.channels.by_id(id);
+        let of_open = channel
+            .as_ref()
+            .is_some_and(|channel| channel.is_open_sent());
+        let key = channel.map(|channel| channel.key);
+        if of_open || self.pending.refuses(id) {
             let text = format!("channel {id} was opened twice");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
@@ -94,80 +62,81 @@ impl Connection {
             let other = self.next_id();
             self.channels.renumber(key, other);
         }
-        self.counters.accepted += 1;
-        self.counters.work += OPENED;
-        if self.remote.opened >= self.remote.limit || self.is_drained() {
+        self.note_opened();
+        if self.is_drained() || !self.counts.on_peer_open_v0() {
             return self.refuse_v0(id);
         }
-        self.remote.opened += 1;
-        let state = self.begin(id, false);
-        let key = self.channels.insert(state);
-        self.offer(key)
+        self.offer(id)
     }
 
     /// The only refusal that the version knows is a CLOSE. The peer can't be told how
     /// many channels it may open, so an honest one may get many.
     fn refuse_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
-        self.counters.refused_by_self += 1;
-        self.owed.refusals.insert(id);
-        if self.owed.refusals.len() > MOST_REFUSED {
-            let text = "refusals are not taken";
-            return Err(ConnectionError::violation(code::LIMIT, text));
+        self.stats.refused_by_self += 1;
+        match self.pending.push_refusal(id) {
+            true => self.limits.cancels.take(),
+            false => {
+                let text = "refusals are not taken";
+                Err(ConnectionError::violation(code::LIMIT, text))
+            }
         }
-        self.guards.cancels.take()
     }
 
     /// Both directions have ended, the peer's cleanly.
     pub(super) fn on_close_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
-        let Some(state) = self.channels.by_id(id).filter(|state| state.opened) else {
-            return match self.owed.refusals.remove(&id) {
+        let channel = self.channels.by_id(id);
+        let Some(channel) = channel.filter(|channel| channel.is_open_sent()) else {
+            return match self.pending.drop_refusal(id) {
                 true => Ok(()),
-                false => self.guards.take_late(), // both sides closed it at once
+                false => self.limits.take_late(), // both sides closed it at once
             };
         };
-        let (key, held) = (state.key, state.send.buffer.len());
-        let cancel = state.is_cancel() && state.send.half.is_alive() && !state.counted;
-        self.counters.unanswered += u64::from(state.is_unanswered());
-        state.peer_ended = true;
-        if state.recv.half == Half::Open {
-            state.recv.half = Half::Ending;
+        let (key, unsent) = (channel.key, channel.send.buffer.len());
+        let cancel = channel.is_cancel() && channel.send.half.is_alive() && !channel.is_given_up();
+        self.stats.unanswered += u64::from(channel.is_unanswered());
+        channel.recv.ended = true;
+        if channel.recv.half == Half::Open {
+            channel.recv.half = Half::Ending;
         }
-        state.fail_send_v0(Cause::Stopped(code::NONE));
-        state.owed.close = false;
-        if state.released {
-            let left = held - state.send.buffer.len();
-            self.on_left(left);
+        if channel.send.half.is_alive() {
+            channel.fail_send(Cause::Stopped(code::NONE));
+            channel.pending.reset = false;
+        }
+        channel.pending.close = false;
+        if !channel.is_held() {
+            let left = unsent - channel.send.buffer.len();
+            self.make_room(|counts| counts.on_unsent(left));
         }
         self.notify_writable(key);
         self.free_number_v0(key);
         self.ended(key);
         match cancel {
-            true => self.guards.cancels.take(),
+            true => self.limits.cancels.take(),
             false => Ok(()),
         }
     }
 
     /// After a CLOSE the peer may give the number to another channel, though
-    /// the application here has not let go of this one.
+    /// the application here has not released this one.
     pub(super) fn free_number_v0(&mut self, key: Key) {
         if self.is_v0()
-            && let Some(state) = self.channels.get(key)
-            && state.peer_ended
-            && !state.owed.close
+            && let Some(channel) = self.channels.get(key)
+            && channel.recv.ended
+            && !channel.pending.close
         {
-            self.channels.free_number(state.id, key);
+            self.channels.free_number(channel.id, key);
         }
     }
 
     /// Under version 0 a reset is a close, now and in both directions.
     pub(super) fn reset_v0(&mut self, key: Key) {
         if self.is_v0()
-            && let Some(state) = self.channels.get_mut(key)
+            && let Some(channel) = self.channels.get_mut(key)
         {
-            if state.recv.half == Half::Open {
-                state.recv.half = Half::Failed(Cause::Ended(code::NONE));
+            if channel.recv.half == Half::Open {
+                channel.recv.half = Half::Failed(Cause::Ended(code::NONE));
             }
-            state.owe_close();
+            channel.close_v0();
             self.notify_readable(key);
         }
     }
@@ -176,12 +145,12 @@ impl Connection {
     /// closed when it was finished and is read no more.
     pub(super) fn close_if_done_v0(&mut self, key: Key) {
         if self.is_v0()
-            && let Some(state) = self.channels.get_mut(key)
+            && let Some(channel) = self.channels.get_mut(key)
         {
-            state.owed.stop = false;
-            if state.send.half != Half::Open && matches!(state.recv.half, Half::Failed(_)) {
-                state.owe_close();
-                self.queue_control(key);
+            channel.pending.stop = Stop::No;
+            if channel.send.half != Half::Open && matches!(channel.recv.half, Half::Failed(_)) {
+                channel.close_v0();
+                self.pending.push_control(channel);
             }
         }
     }
@@ -190,25 +159,18 @@ impl Connection {
     /// once if it was not finished.
     pub(super) fn release_v0(&mut self, key: Key) {
         if self.is_v0()
-            && let Some(state) = self.channels.get_mut(key)
+            && let Some(channel) = self.channels.get_mut(key)
         {
-            state.owe_close();
+            channel.close_v0();
         }
     }
 }
 
-impl State {
-    /// What a channel owes at its end, unless the peer closed it.
-    fn owe_close(&mut self) {
-        (self.owed.stop, self.owed.reset) = (false, false);
-        self.owed.close |= !self.peer_ended;
-        self.peer_ended = true;
-    }
-
-    fn fail_send_v0(&mut self, cause: Cause) {
-        if self.send.half.is_alive() {
-            self.fail_send(cause);
-            self.owed.reset = false;
-        }
+impl Channel {
+    /// A CLOSE ends both directions, unless the peer has closed the channel.
+    fn close_v0(&mut self) {
+        (self.pending.stop, self.pending.reset) = (Stop::No, false);
+        self.pending.close |= !self.recv.ended;
+        self.recv.ended = true;
     }
 }

@@ -226,7 +226,7 @@ impl<'a> Replay<'a> {
     /// Whether the core may say this at any time.
     fn passes(&mut self, frame: &Value) -> bool {
         // Not before the player's own settings, which it has not said then.
-        if frame["op"] == "PING" && self.core.is_greeted() {
+        if frame["op"] == "PING" && self.core.is_connected() {
             let token = frame["token"].as_str().unwrap().parse().unwrap();
             self.core.handle_input(&pong(token), self.now);
         }
@@ -336,7 +336,7 @@ impl<'a> Replay<'a> {
                 }
                 None => false,
             },
-            "connected" => self.core.is_greeted(),
+            "connected" => self.core.is_connected(),
             "data" => {
                 let body = filled(&step["body"], &step["fill"]);
                 let mut got = vec![0; body.len() + 1];

@@ -80,7 +80,7 @@ fn a_cut_behind_a_finish_is_no_reset() {
     let key = raw.key();
     raw.core.write(key, b"x").unwrap();
     raw.core.finish(key).unwrap();
-    raw.core.cut(key, 7);
+    raw.core.reset_after_flush(key, 7);
     assert_eq!(
         raw.hear(),
         [Control::Fin {
@@ -286,7 +286,7 @@ fn a_side_that_looks_late_gives_the_peer_the_rest_of_its_time() {
     for _ in 0..3 {
         raw.core.handle_timeout(late);
     }
-    assert!(raw.core.is_suspect() && raw.core.error().is_none());
+    assert!(raw.core.stats().suspect && raw.core.error().is_none());
     let dead = raw.core.poll_timeout().unwrap();
     assert_eq!(dead - late, Duration::from_secs(18));
     raw.core.handle_timeout(dead);

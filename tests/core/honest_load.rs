@@ -20,7 +20,7 @@ fn apart(half: Duration) -> Pair {
 
 fn is_well(pair: &Pair) {
     assert_eq!((pair.client.error(), pair.server.error()), (None, None));
-    let charged = [&pair.client, &pair.server].map(|core| core.stats().idle_frames);
+    let charged = [&pair.client, &pair.server].map(|core| core.stats().no_op_frames);
     assert_eq!(charged, [0, 0]);
 }
 

@@ -65,7 +65,7 @@ fn a_probe_tells_what_was_sent_before_it_and_how_long_it_took() {
     pair.client.probe(now);
     pair.client.write(key, &[7; 5000]).unwrap();
     pair.wait(Duration::from_millis(100));
-    let round = pair.client.round().unwrap();
+    let round = pair.client.delivery_sample().unwrap();
     assert_eq!((round.sent, round.left), (sent, now));
     assert_eq!(round.answered - round.left, Duration::from_millis(80));
     assert!(pair.client.stats().bytes_sent > before + 5000);
@@ -82,5 +82,5 @@ fn a_probe_while_another_is_under_way_asks_nothing() {
         pair.wait(TICK);
     }
     pair.wait(Duration::from_millis(500));
-    assert_eq!(pair.client.round().unwrap().left, start);
+    assert_eq!(pair.client.delivery_sample().unwrap().left, start);
 }

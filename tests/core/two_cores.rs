@@ -92,7 +92,7 @@ fn a_channel_that_is_cut_ends_with_its_code_behind_the_bytes() {
     pair.run();
     assert_eq!(pair.server.accept(), Some(id));
     pair.client.write(id, b"part").unwrap();
-    pair.client.cut(id, 9);
+    pair.client.reset_after_flush(id, 9);
     pair.run();
     let (bytes, end) = pair.read_all(Role::Server, id);
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_silent_peer_is_pinged_then_suspect_and_then_dead() {
     assert_eq!(pair.client.poll_transmit(&mut lost, 1024, pair.now), 16);
     pair.now += Duration::from_secs(2);
     pair.client.handle_timeout(pair.now);
-    assert!(pair.client.is_suspect());
+    assert!(pair.client.stats().suspect);
     pair.now += Duration::from_secs(18);
     pair.client.handle_timeout(pair.now);
     assert_eq!(pair.client.error(), Some(&ConnectionError::Dead));
@@ -171,7 +171,7 @@ fn a_request_into_a_black_hole_is_noticed_within_three_seconds() {
     let id = pair.client.open().unwrap();
     pair.client.write(id, b"anyone?").unwrap();
     let started = pair.now;
-    while !pair.client.is_suspect() {
+    while !pair.client.stats().suspect {
         pair.client.poll_transmit(&mut Vec::new(), 1024, pair.now);
         pair.now = pair.client.poll_timeout().unwrap();
         pair.client.handle_timeout(pair.now);
@@ -182,14 +182,14 @@ fn a_request_into_a_black_hole_is_noticed_within_three_seconds() {
 #[test]
 fn any_byte_ends_the_doubt_about_a_connection() {
     let mut pair = Pair::up();
-    while !pair.client.is_suspect() {
+    while !pair.client.stats().suspect {
         pair.client.poll_transmit(&mut Vec::new(), 1024, pair.now);
         pair.now = pair.client.poll_timeout().unwrap();
         pair.client.handle_timeout(pair.now);
     }
     pair.server.open().unwrap();
     pair.run();
-    assert!(!pair.client.is_suspect());
+    assert!(!pair.client.stats().suspect);
 }
 
 #[test]

@@ -690,7 +690,7 @@ fn a_cut_behind_a_finish_leaves_the_answer_to_be_read() {
     let key = side.core.open().unwrap();
     side.core.write(key, b"ask").unwrap();
     side.core.finish(key).unwrap();
-    side.core.cut(key, 0);
+    side.core.reset_after_flush(key, 0);
     let sent = [(OPEN, 1, vec![]), (DATA, 1, b"ask".to_vec())];
     assert_eq!(side.sent(), sent);
     side.gets(&data(1, b"answer"));

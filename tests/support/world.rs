@@ -351,7 +351,7 @@ impl World {
             let most = stats.channels as u64 * initial + budget;
             assert!(stats.buffered <= most, "{} bytes held", stats.buffered);
             assert!(stats.budget_left <= budget);
-            assert_eq!(stats.idle_frames, 0, "an honest side was charged");
+            assert_eq!(stats.no_op_frames, 0, "an honest side was charged");
             if !self.app(role).lazy {
                 self.wake(role);
                 self.probe(role);

@@ -79,7 +79,7 @@ impl Link for Connection {
             greeted,
             overdue,
             // Those that wait for the peer's end alone are no work.
-            channels: stats.channels.saturating_sub(stats.released),
+            channels: stats.channels.saturating_sub(stats.awaiting_end),
             room: stats.room,
             opened: stats.opened,
             answered: stats.answered,

@@ -11,7 +11,7 @@ mod link;
 use std::time::{Duration, Instant};
 
 use self::link::{LEAST_RTT, Link, Seen};
-use crate::proto::Round;
+use crate::proto::DeliverySample;
 
 /// How long it is remembered what the link carries.
 const MEMORY: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(super) struct Pacer {
     /// Bytes that might leave at that time.
     allowed: f64,
     at: Instant,
-    last: Option<Round>,
+    last: Option<DeliverySample>,
     /// Since when more is to be sent than may leave.
     waiting: Option<Instant>,
     /// How long that was so since the last round.
@@ -142,7 +142,7 @@ impl Pacer {
     }
 
     /// The last ping that was answered, and the shortest round trip.
-    pub fn on_round(&mut self, round: Option<Round>, rtt: Option<Duration>, now: Instant) {
+    pub fn on_round(&mut self, round: Option<DeliverySample>, rtt: Option<Duration>, now: Instant) {
         let (Some(round), Some(rtt)) = (round, rtt) else {
             return;
         };
@@ -281,7 +281,7 @@ mod tests {
         let left = Instant::now();
         let mut pacer = Pacer::new(false, left);
         let answered = left + RTT;
-        let round = Round {
+        let round = DeliverySample {
             sent: 0,
             left,
             answered,
@@ -296,7 +296,7 @@ mod tests {
         let mut pacer = paced(start);
         let mut answer = |sent, left, rtt| {
             let answered = left + rtt;
-            let round = Round {
+            let round = DeliverySample {
                 sent,
                 left,
                 answered,

@@ -493,7 +493,7 @@ fn a_window_that_crosses_an_end_changes_nothing() {
     assert!(raw.hear().contains(&fin(1, 100_000 - WINDOW)));
     // It may still pay all of the debt, and nothing else.
     let raw = raw.say(window(1, 100_000 + WINDOW)).goes_on();
-    assert_eq!(raw.core.stats().idle_frames, 0);
+    assert_eq!(raw.core.stats().no_op_frames, 0);
     let raw = raw.say(gives_back(100_000 - WINDOW)).goes_on();
     raw.say(gives_back(200_000)).ends(FLOW_CONTROL, "");
 }
@@ -512,10 +512,10 @@ fn windows_that_cross_the_end_of_a_channel_are_not_idle_frames() {
         .say(window(1, 100_000 + WINDOW))
         .say(stop(1))
         .goes_on();
-    assert_eq!(raw.core.stats().idle_frames, 0);
+    assert_eq!(raw.core.stats().no_op_frames, 0);
     // One more can't have been under way: each raises the limit by half a window.
     let raw = raw.times(3, |raw, _| raw.say(window(1, 100_000 + WINDOW)));
-    assert!(raw.core.stats().idle_frames > 0);
+    assert!(raw.core.stats().no_op_frames > 0);
     raw.goes_on();
 }
 
@@ -952,7 +952,7 @@ fn channels_that_nobody_reads_never_stop_another() {
 // Frames that change nothing.
 
 fn idle(raw: &Raw) -> u64 {
-    raw.core.stats().idle_frames
+    raw.core.stats().no_op_frames
 }
 
 /// A core of which a channel of the peer is over.

@@ -439,7 +439,7 @@ impl Peer {
 
     fn look(&mut self) {
         assert_eq!(self.core.error(), None);
-        assert_eq!(self.core.stats().idle_frames, 0);
+        assert_eq!(self.core.stats().no_op_frames, 0);
         while self.core.poll_event().is_some() {}
     }
 }

@@ -322,7 +322,7 @@ impl World {
                 (true, false)
             }
             1 => {
-                self.cores[who].cut(key, 5);
+                self.cores[who].reset_after_flush(key, 5);
                 (true, false)
             }
             2 | 3 => {
@@ -404,7 +404,7 @@ impl World {
             assert_ne!(event, Event::Closed);
         }
         let stats = core.stats();
-        assert_eq!(stats.idle_frames, 0, "frames that change nothing");
+        assert_eq!(stats.no_op_frames, 0, "frames that change nothing");
         if let Some(left) = self.rules.budget_left(who) {
             // What was read is free, though the peer was not told yet.
             let most = self.rules.budget_left_at_most(who).max(left);

@@ -12,30 +12,26 @@
 
 use std::time::{Duration, Instant};
 
-use super::Config;
+use super::config::Config;
 
 /// How long after an answer something that is sent asks for another. Several
 /// times the longest round trip on Earth.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the shortest round trip holds at least, as in BBR, and half of how long it
-/// does at most. A way that has become longer must be noticed: sooner if so many round
-/// trips in a row have all taken half as long again, more than a queue makes of a link
-/// that is paced.
+/// does at most: a route that has become longer must be noticed.
 const MIN_RTT_HOLDS: Duration = Duration::from_secs(10);
+
+/// It is noticed sooner if so many round trips in a row have all taken half as long
+/// again: more than a queue makes of a link that is paced.
 const LONGER: u32 = 16;
 
 #[derive(Debug)]
-pub(super) struct Liveness {
-    started: Instant,
+pub(super) struct Keepalive {
     heard: Instant,
-    connected: bool,
-    handshake: Duration,
-    ping_after: Duration,
-    suspect_after: Duration,
-    dead_after: Duration,
-    write_stall: Duration,
-    /// Since when the transport takes nothing.
+    /// Until when the hello may take; none once it has come.
+    handshake: Option<Instant>,
+    /// Since when the transport is write-blocked.
     blocked: Option<Instant>,
     /// Something was sent since the last ping left.
     asks: bool,
@@ -48,21 +44,24 @@ pub(super) struct Liveness {
     /// Since when it is.
     suspect: Option<Instant>,
     rtt: Option<Duration>,
-    /// The shortest since then, and of the time before.
-    min_rtt: Option<Duration>,
-    min_rtt_before: Option<Duration>,
-    min_rtt_since: Instant,
+    min_rtt: MinRtt,
+    sample: Option<DeliverySample>,
+}
+
+/// The shortest round-trip time, of now and of the time before.
+#[derive(Debug)]
+struct MinRtt {
+    now: Option<Duration>,
+    before: Option<Duration>,
+    since: Instant,
     /// Round trips since then.
-    rounds: u32,
-    /// Bytes that had been sent when the last ping left.
-    sent: u64,
-    round: Option<Round>,
+    count: u32,
 }
 
 /// A ping and its answer, behind everything that was sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Round {
+pub struct DeliverySample {
     /// Bytes that [`poll_transmit`](super::Connection::poll_transmit) had appended
     /// before the ping.
     pub sent: u64,
@@ -78,9 +77,9 @@ enum Ping {
     No,
     /// Since when a ping waits for its turn. It may not get any, if the
     /// transport takes nothing.
-    Owed(Instant),
-    /// The ping under way: its token and when it left.
-    Sent(u64, Instant),
+    Pending(Instant),
+    /// The ping with the last token is under way: when it left, behind so many bytes.
+    Sent(Instant, u64),
 }
 
 /// What a deadline asks for.
@@ -94,32 +93,38 @@ pub(super) enum Due {
     Stalled,
 }
 
-impl Liveness {
+impl MinRtt {
+    fn on_sample(&mut self, sample: Duration, now: Instant) {
+        let longer = self.now > self.before.map(|before| before * 3 / 2);
+        if now >= self.since + MIN_RTT_HOLDS || longer && self.count >= LONGER {
+            (self.since, self.before) = (now, self.now.take());
+            self.count = 0;
+        }
+        self.now = Some(self.now.map_or(sample, |rtt| rtt.min(sample)));
+        self.count += 1;
+    }
+}
+
+impl Keepalive {
     pub fn new(config: &Config, now: Instant) -> Self {
-        Liveness {
-            started: now,
+        Keepalive {
             heard: now,
-            connected: false,
-            handshake: config.handshake_timeout,
-            ping_after: config.ping_after,
-            suspect_after: config.suspect_after,
-            dead_after: config.dead_after,
-            write_stall: config.write_stall,
+            handshake: Some(now + config.handshake_timeout),
             blocked: None,
             asks: false,
-            // The first round-trip sample.
-            ping: Ping::Owed(now),
+            ping: Ping::Pending(now), // the first round-trip sample
             answered: now,
             token: 0,
             answered_token: 0,
             suspect: None,
             rtt: None,
-            min_rtt: None,
-            min_rtt_before: None,
-            min_rtt_since: now,
-            rounds: 0,
-            sent: 0,
-            round: None,
+            min_rtt: MinRtt {
+                now: None,
+                before: None,
+                since: now,
+                count: 0,
+            },
+            sample: None,
         }
     }
 
@@ -130,7 +135,8 @@ impl Liveness {
     /// The shortest round-trip time of the last ten to twenty seconds, or of the last
     /// two pings if those are longer ago.
     pub fn min_rtt(&self) -> Option<Duration> {
-        self.min_rtt.into_iter().chain(self.min_rtt_before).min()
+        let rtts = self.min_rtt.now.into_iter().chain(self.min_rtt.before);
+        rtts.min()
     }
 
     pub fn heard(&self) -> Instant {
@@ -160,26 +166,25 @@ impl Liveness {
     }
 
     pub fn on_connected(&mut self) {
-        self.connected = true;
+        self.handshake = None;
     }
 
     /// The last ping that was answered.
-    pub fn round(&self) -> Option<Round> {
-        self.round
+    pub fn sample(&self) -> Option<DeliverySample> {
+        self.sample
     }
 
     /// Asks for a ping, unless one is under way.
     pub fn probe(&mut self, now: Instant) {
-        if matches!(self.ping, Ping::No) && self.connected {
-            self.ping = Ping::Owed(now);
+        if matches!(self.ping, Ping::No) && self.handshake.is_none() {
+            self.ping = Ping::Pending(now);
         }
     }
 
     /// The token of a ping that leaves now, behind so many bytes.
     pub fn ping(&mut self, sent: u64, now: Instant) -> u64 {
         self.token += 1;
-        self.sent = sent;
-        self.ping = Ping::Sent(self.token, now);
+        self.ping = Ping::Sent(now, sent);
         self.asks = false;
         self.token
     }
@@ -189,8 +194,8 @@ impl Liveness {
         self.ping = Ping::No;
     }
 
-    pub fn owes_ping(&self) -> bool {
-        matches!(self.ping, Ping::Owed(_))
+    pub fn is_ping_pending(&self) -> bool {
+        matches!(self.ping, Ping::Pending(_))
     }
 
     /// A pong: a round-trip sample, smoothed as TCP does it (RFC 6298, 1/8).
@@ -201,67 +206,67 @@ impl Liveness {
             return false;
         }
         self.answered_token = token;
-        let at = match self.ping {
-            Ping::Sent(sent, at) if sent == token => at,
-            _ => return true,
+        let Ping::Sent(left, sent) = self.ping else {
+            return true;
         };
+        if token != self.token {
+            return true;
+        }
         self.ping = Ping::No;
         self.answered = now;
-        let sample = now.saturating_duration_since(at);
-        self.round = Some(Round {
-            sent: self.sent,
-            left: at,
+        self.sample = Some(DeliverySample {
+            sent,
+            left,
             answered: now,
         });
-        let longer = self.min_rtt > self.min_rtt_before.map(|before| before * 3 / 2);
-        if now >= self.min_rtt_since + MIN_RTT_HOLDS || longer && self.rounds >= LONGER {
-            (self.min_rtt_since, self.min_rtt_before) = (now, self.min_rtt.take());
-            self.rounds = 0;
-        }
-        self.min_rtt = Some(self.min_rtt.map_or(sample, |rtt| rtt.min(sample)));
-        self.rounds += 1;
-        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        let rtt = now.saturating_duration_since(left);
+        self.min_rtt.on_sample(rtt, now);
+        self.rtt = Some(self.rtt.map_or(rtt, |smoothed| (smoothed * 7 + rtt) / 8));
         true
     }
 
     /// What is due next, and when.
-    fn next(&self) -> (Instant, Due) {
-        let (at, due) = self.next_of_peer();
-        match self.blocked.map(|since| since + self.write_stall) {
-            Some(end) if end < at && self.connected => (end, Due::Stalled),
+    fn next(&self, config: &Config) -> (Instant, Due) {
+        if let Some(until) = self.handshake {
+            return (until, Due::HandshakeTimeout);
+        }
+        let (at, due) = self.next_of_peer(config);
+        match self.blocked.map(|since| since + config.write_stall) {
+            Some(end) if end < at => (end, Due::Stalled),
             _ => (at, due),
         }
     }
 
-    fn next_of_peer(&self) -> (Instant, Due) {
-        if !self.connected {
-            return (self.started + self.handshake, Due::HandshakeTimeout);
-        }
+    fn next_of_peer(&self, config: &Config) -> (Instant, Due) {
+        let ping_after = config.ping_after;
         let asked = match self.ping {
-            Ping::Owed(since) | Ping::Sent(_, since) => self.heard.max(since),
+            Ping::Pending(since) | Ping::Sent(since, _) => self.heard.max(since),
             Ping::No if self.asks => {
-                return (self.answered + self.ping_after.min(PROBE_EVERY), Due::Ping);
+                return (self.answered + ping_after.min(PROBE_EVERY), Due::Ping);
             }
-            Ping::No => return (self.heard + self.ping_after, Due::Ping),
+            Ping::No => return (self.heard + ping_after, Due::Ping),
         };
         match self.suspect {
-            None => (asked + self.suspect_after, Due::Suspect),
-            Some(since) => (since + (self.dead_after - self.suspect_after), Due::Dead),
+            None => (asked + config.suspect_after, Due::Suspect),
+            Some(since) => {
+                let rest = config.dead_after - config.suspect_after;
+                (since + rest, Due::Dead)
+            }
         }
     }
 
-    pub fn deadline(&self) -> Instant {
-        self.next().0
+    pub fn deadline(&self, config: &Config) -> Instant {
+        self.next(config).0
     }
 
-    /// What is due at `now`. Being suspect is noted, and that a ping is owed.
-    pub fn due(&mut self, now: Instant) -> Due {
-        let (at, due) = self.next();
+    /// What is due at `now`. Being suspect is noted, and that a ping waits.
+    pub fn due(&mut self, config: &Config, now: Instant) -> Due {
+        let (at, due) = self.next(config);
         if now < at {
             return Due::Nothing;
         }
         match due {
-            Due::Ping => self.ping = Ping::Owed(now),
+            Due::Ping => self.ping = Ping::Pending(now),
             Due::Suspect => self.suspect = Some(now),
             _ => {}
         }

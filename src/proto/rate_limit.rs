@@ -7,18 +7,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::code;
-use super::{Config, ConnectionError};
+use super::config::Config;
+use super::error::{ConnectionError, code};
 
 /// The buckets of one connection.
 #[derive(Debug)]
-pub(super) struct Guards {
+pub(super) struct RateLimits {
     /// Channels that the peer opened and gave up before it got a byte, and those
     /// that this side had to refuse.
     pub cancels: Bucket,
     pub pings: Bucket,
     /// Frames that change nothing, which no honest peer of version 1 sends.
-    pub idle: Bucket,
+    pub no_ops: Bucket,
     /// Frames for channels that are over which may have crossed their end.
     late: u64,
     /// When more comes in: a tick after the last did.
@@ -36,19 +36,21 @@ pub(super) struct Bucket {
     pub taken: u64,
 }
 
+/// Thousandths that one frame takes, so that whole numbers refill each millisecond.
 const TOKEN: u64 = 1000;
 
+/// The least time after which tokens are added.
 const TICK: Duration = Duration::from_millis(1);
 
-impl Guards {
+impl RateLimits {
     pub fn new(config: &Config, now: Instant) -> Self {
         let waiting = config.settings.max_channels;
-        Guards {
+        RateLimits {
             // The peer opens no more than it was allowed, however long its
             // cancels piled up.
             cancels: Bucket::new("cancels", config.cancels_per_second, waiting),
             pings: Bucket::new("pings", config.pings_per_second, 0),
-            idle: Bucket::new(
+            no_ops: Bucket::new(
                 "frames that change nothing",
                 config.idle_frames_per_second,
                 0,
@@ -65,7 +67,7 @@ impl Guards {
         }
         let passed = (now - self.due + TICK).as_millis() as u64;
         self.due += Duration::from_millis(passed);
-        for bucket in [&mut self.cancels, &mut self.pings, &mut self.idle] {
+        for bucket in [&mut self.cancels, &mut self.pings, &mut self.no_ops] {
             bucket.refill(passed);
         }
     }
@@ -80,7 +82,7 @@ impl Guards {
     pub fn take_late(&mut self) -> Result<(), ConnectionError> {
         match self.late.checked_sub(1) {
             Some(left) => self.late = left,
-            None => self.idle.take()?,
+            None => self.no_ops.take()?,
         }
         Ok(())
     }

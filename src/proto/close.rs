@@ -1,0 +1,140 @@
+//! The end of a connection: what brings it about, and who is told.
+
+use std::fmt;
+use std::io;
+
+use super::channel::{Cause, Half, Origin};
+use super::connection::Connection;
+use super::deferred_stop::DeferredStops;
+use super::error::{ConnectionError, code};
+use super::event::Event;
+use super::handshake::Role;
+use super::pending::Pending;
+use super::scheduler::Scheduler;
+use super::shutdown::{Drain, LastFrame};
+use crate::wire::{Control, MAX_TEXT};
+
+impl Connection {
+    /// Asks the peer to open no more channels. What it opened before it knew
+    /// still arrives; [`Event::Drained`] tells when nothing more can.
+    pub fn drain(&mut self) {
+        if self.shutdown.has_ended() || self.shutdown.drain() != Drain::No {
+            return;
+        }
+        match self.is_v0() {
+            true => self.drained(),
+            false => {
+                self.shutdown.set_drain(Drain::Pending);
+                self.send_deferred_stops();
+            }
+        }
+    }
+
+    /// Whether this side drained, and the peer has opened all that it will.
+    pub fn is_drained(&self) -> bool {
+        self.shutdown.drain() == Drain::Done
+    }
+
+    pub(super) fn drained(&mut self) {
+        self.shutdown.set_drain(Drain::Done);
+        self.events.push(Event::Drained);
+    }
+
+    /// Ends the connection and every channel on it, now. The peer is told the first
+    /// 254 characters of the text.
+    pub fn close(&mut self, text: &str) {
+        let text: String = text.chars().take(MAX_TEXT / 4).collect();
+        self.go_away(code::NONE, &text, ConnectionError::Closed);
+    }
+
+    /// Gives up a peer that has not said its hello yet, before
+    /// [`Config::handshake_timeout`](super::Config::handshake_timeout) does:
+    /// for a driver that needs its place for another.
+    pub fn give_up_hello(&mut self) {
+        if !self.is_connected() {
+            self.fail(ConnectionError::HandshakeTimeout);
+        }
+    }
+
+    /// The transport ended. Without a GOAWAY before it, the connection was lost;
+    /// within a frame, the peer is told so, in case that it still reads.
+    pub fn handle_eof(&mut self) {
+        let within = self.is_connected() && self.input.decoder().is_within_frame();
+        if !self.shutdown.has_ended() && within && !self.is_v0() {
+            let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be handed out
+            let text = "the transport ended within a frame".to_owned();
+            let go_away = Control::GoAway { last, code, text };
+            self.shutdown.set_last(LastFrame::GoAway(go_away));
+        }
+        self.lost("the transport ended");
+    }
+
+    /// The transport failed; its error is told to whoever has a channel.
+    pub fn handle_error(&mut self, error: &io::Error) {
+        self.lost(error);
+    }
+
+    /// Whatever runs the connection drops it, without a word to the peer.
+    pub fn abandon(&mut self) {
+        self.fail(ConnectionError::Abandoned);
+    }
+
+    fn lost(&mut self, how: impl fmt::Display) {
+        if !self.shutdown.has_ended() {
+            self.fail(match self.handshake.is_hello_received() {
+                true => ConnectionError::Lost(how.to_string()),
+                false => ConnectionError::NoHello(how.to_string()),
+            });
+        }
+    }
+
+    /// The one way out: everyone is told why.
+    pub(super) fn fail(&mut self, error: ConnectionError) {
+        if self.shutdown.has_ended() {
+            return;
+        }
+        for channel in self.channels.iter_mut() {
+            let cause = match channel.origin {
+                Origin::Unseen => Cause::Refused,
+                _ => Cause::Connection,
+            };
+            if channel.recv.half == Half::Open {
+                channel.recv.half = Half::Failed(cause);
+            }
+            if channel.send.half.is_alive() {
+                channel.send.half = Half::Failed(cause);
+            }
+            channel.send.buffer.clear();
+        }
+        self.stats.carried += self.channels.remove_released();
+        self.counts.drop_unsent();
+        self.pending = Pending::default();
+        self.scheduler = Scheduler::default();
+        self.deferred_stops = DeferredStops::default();
+        self.events.push(Event::Closed);
+        self.shutdown.end(error);
+    }
+
+    /// Ends the connection for a rule that the peer has broken, and says so.
+    pub(super) fn violated(&mut self, code: u32, text: &str) {
+        self.go_away(code, text, ConnectionError::violation(code, text));
+    }
+
+    /// Ends the connection with a GOAWAY of this code and text.
+    fn go_away(&mut self, code: u32, text: &str, error: ConnectionError) {
+        if self.shutdown.has_ended() {
+            return;
+        }
+        // Version 0 has no GOAWAY, and a client that speaks both versions does
+        // not know yet which it may say.
+        let knows = self.handshake.role == Role::Server || self.version().is_some();
+        if knows && !self.is_v0() {
+            let (last, text) = (self.counts.last_accepted(), text.to_owned());
+            let go_away = Control::GoAway { last, code, text };
+            self.shutdown.set_last(LastFrame::GoAway(go_away));
+        }
+        self.fail(error);
+        // The peer may try these again, so they are never handed out here.
+        self.refuse_waiting();
+    }
+}

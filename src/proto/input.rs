@@ -1,0 +1,49 @@
+use super::key::Key;
+use crate::wire::{Decoder, Protocol};
+
+use super::handshake::Role;
+
+/// How far the peer's bytes were understood.
+#[derive(Debug)]
+pub(super) struct Input {
+    decoder: Decoder,
+    /// The channel whose DATA frame is being received.
+    pub receiving: Option<Key>,
+    /// See [`Connection::work_received`](super::Connection::work_received).
+    pub work: u64,
+}
+
+impl Input {
+    pub fn new(role: Role, protocol: Protocol) -> Self {
+        Input {
+            decoder: match (role, protocol) {
+                (Role::Server, Protocol::V0) => Decoder::version0_server(),
+                _ => Decoder::new(protocol),
+            },
+            receiving: None,
+            work: 0,
+        }
+    }
+
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The decoder, apart from the connection, which its frames change.
+    pub fn take_decoder(&mut self) -> Decoder {
+        std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1))
+    }
+
+    pub fn put_back(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
+    }
+
+    /// Bytes of a DATA frame of the channel, whose header has come, that are still to
+    /// come.
+    pub fn coming(&self, key: Key) -> usize {
+        match self.receiving == Some(key) {
+            true => self.decoder.data_left(),
+            false => 0,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How this side gives up a channel, or one of its halves.
+
+use super::channel::{Cause, Channel, Half, Stop};
+use super::connection::Connection;
+use super::error::{REFUSED, code};
+use super::key::Key;
+use super::shutdown::Drain;
+
+impl Connection {
+    /// Gives up the send half: what was not sent yet is dropped, and the peer reads an
+    /// error with this code. Under version 0 the channel is closed in both directions,
+    /// without a code.
+    ///
+    /// [`REFUSED`] says that what the channel was for may be tried again. It gives up the
+    /// receive half too, and only a channel of the peer's that was neither read from, nor
+    /// written to or finished can be refused: for any other the code is 0.
+    ///
+    /// Behind [`finish`](Self::finish) the peer reads an error only if not all had left.
+    pub fn reset(&mut self, key: Key, code: u32) {
+        let Some(code) = self.living(key).map(|channel| channel.code(code)) else {
+            return;
+        };
+        if code == REFUSED {
+            self.stop_with(key, code);
+        }
+        self.give_up(key, code, |channel| channel.fail_send(Cause::Ended(code)));
+    }
+
+    /// Gives up the send half as [`reset`](Self::reset) does, but behind what
+    /// was written, as far as the peer's window has room for that. One that was
+    /// finished stays so.
+    pub fn reset_after_flush(&mut self, key: Key, code: u32) {
+        let channel = self.channels.get(key);
+        if channel.is_some_and(|channel| channel.send.half == Half::Open) {
+            self.give_up(key, code, |channel| channel.reset_after_flush(code));
+        }
+    }
+
+    fn give_up(&mut self, key: Key, code: u32, how: impl FnOnce(&mut Channel)) {
+        if self.shutdown.has_ended() {
+            return;
+        }
+        if let Some(channel) = self.channels.held(key)
+            && channel.send.half.is_alive()
+        {
+            how(channel);
+            self.stats.on_give_up(channel, code);
+            self.reset_v0(key);
+            self.queue_control(key);
+            self.queue_data(key);
+        }
+    }
+
+    /// Gives up the receive half: the peer is asked to stop, with this code, or 0 where
+    /// that is [`REFUSED`], which [`reset`](Self::reset) says.
+    /// Under version 0 it is not; what it sends is dropped.
+    pub fn stop(&mut self, key: Key, code: u32) {
+        self.stop_with(key, if code == REFUSED { code::NONE } else { code });
+    }
+
+    fn stop_with(&mut self, key: Key, code: u32) {
+        if self.shutdown.has_ended() {
+            return;
+        }
+        if let Some(channel) = self.channels.held(key) {
+            self.stats.buffered -= channel.recv.buffer.len() as u64;
+            channel.stop(code, &mut self.recv_budget);
+            if channel.pending.stop == Stop::Pending {
+                self.stats.on_give_up(channel, code);
+            }
+            self.close_if_done_v0(key);
+            self.queue_control(key);
+        }
+    }
+
+    /// Ends the use of a channel. A send half that was not finished is reset behind
+    /// what was written, as far as the peer's window has room for that. A receive half
+    /// that has not ended is stopped; behind a FIN only if the peer sends more, or has
+    /// not ended it by the next ping. The key is void after that.
+    pub fn release(&mut self, key: Key) {
+        self.release_with(key, code::NONE);
+    }
+
+    pub(super) fn release_with(&mut self, key: Key, code: u32) {
+        let Some(channel) = self.channels.held(key) else {
+            return;
+        };
+        self.counts.before_release(channel);
+        self.stats.buffered -= channel.recv.buffer.len() as u64;
+        if code == REFUSED {
+            self.stats.on_give_up(channel, code);
+        }
+        if self.shutdown.has_ended() {
+            let channel = self.channels.remove(key);
+            self.stats.carried += channel.map_or(0, |channel| channel.carried());
+            return;
+        }
+        let unfinished = channel.send.half == Half::Open;
+        channel.release(code, &mut self.recv_budget);
+        if unfinished || channel.pending.stop == Stop::Pending {
+            self.stats.on_give_up(channel, code);
+        }
+        self.counts.on_release(channel);
+        if channel.pending.stop == Stop::Deferred && !self.is_v0() {
+            self.defer_stop(key);
+        } else {
+            self.release_v0(key);
+            self.queue_control(key);
+            self.queue_data(key);
+        }
+        self.forget_if_over(key);
+        let taken = self.handshake.peer().max_channels;
+        if self.counts.has_too_many_awaiting_end(taken) {
+            self.violated(code::LIMIT, "channels that were given up are not ended");
+        }
+    }
+
+    fn living(&self, key: Key) -> Option<&Channel> {
+        let channel = self.channels.get(key);
+        channel.filter(|channel| !self.shutdown.has_ended() && channel.is_held())
+    }
+
+    /// Waits for the peer's end of a channel, unless others wait for that: for the
+    /// end of the connection, or for the peer's channels to become fewer.
+    fn defer_stop(&mut self, key: Key) {
+        let ours = self.channels.get(key).is_some_and(Channel::is_ours);
+        let drains = !self.is_open() || self.shutdown.drain() != Drain::No;
+        if drains || !ours && self.counts.is_peer_short() {
+            return self.send_deferred_stop(key);
+        }
+        self.keepalive.on_sent(); // so that there is a ping
+        if let Some(first) = self.deferred_stops.push(key) {
+            self.send_deferred_stop(first);
+        }
+    }
+
+    /// Waits no more for the peer's end of a channel, if that is still to come.
+    pub(super) fn send_deferred_stop(&mut self, key: Key) {
+        if let Some(channel) = self.channels.get_mut(key)
+            && channel.send_deferred_stop()
+        {
+            self.stats.on_give_up(channel, code::NONE);
+            self.pending.push_control(channel);
+        }
+    }
+
+    /// Waits no more for the peer to end the channels that were finished and released,
+    /// so that the connection can close.
+    pub fn send_deferred_stops(&mut self) {
+        for key in self.deferred_stops.take() {
+            self.send_deferred_stop(key);
+        }
+    }
+}

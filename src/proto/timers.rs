@@ -1,0 +1,91 @@
+//! What the connection does with the time.
+
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::error::{ConnectionError, code};
+use super::event::Event;
+use super::keepalive::{DeliverySample, Due};
+use super::queues::Queue;
+
+impl Connection {
+    /// The transport took bytes again after it had been write-blocked, so the peer's
+    /// side is alive though it may say nothing.
+    pub fn handle_progress(&mut self, now: Instant) {
+        self.keepalive.on_progress();
+        self.heard(now);
+    }
+
+    /// The transport is write-blocked: it takes no more bytes for now. A peer that makes
+    /// it stay so for [`Config::write_stall`](super::Config::write_stall) is given up,
+    /// though it may say a lot. Calling it again changes nothing.
+    pub fn handle_blocked(&mut self, now: Instant) {
+        self.keepalive.on_blocked(now);
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
+        if self.keepalive.on_life(now) {
+            self.events.push(Event::Recovered);
+        }
+    }
+
+    /// Does what is due at `now`; too early is harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none() {
+            return;
+        }
+        if self.recv_budget.due().is_some_and(|due| due <= now) {
+            self.give_delayed_windows();
+        }
+        match self.keepalive.due(&self.config, now) {
+            Due::Nothing => {}
+            Due::Ping => self.free_list.clear(), // nothing has come for a while
+            Due::Suspect => self.events.push(Event::Suspect),
+            Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
+            Due::Dead => self.fail(ConnectionError::Dead),
+            Due::Stalled => self.violated(code::LIMIT, "the peer reads nothing"),
+        }
+    }
+
+    /// Gives the WINDOWs that have waited for more to be read.
+    fn give_delayed_windows(&mut self) {
+        for key in self.recv_budget.take_delayed() {
+            if let Some(channel) = self.channels.get_mut(key) {
+                channel.queues.remove(Queue::Window);
+            }
+            self.pay(key);
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // Version 0 has no ping, so nothing is due once the hello has come.
+        let waits = !self.shutdown.has_ended() && !(self.is_v0() && self.is_connected());
+        let due = waits.then(|| self.keepalive.deadline(&self.config))?;
+        let windows = self.recv_budget.due();
+        Some(windows.map_or(due, |windows| windows.min(due)))
+    }
+
+    /// The shortest round-trip time of the last ten to twenty seconds, as in
+    /// [`Stats::min_rtt`](super::Stats::min_rtt); zero with version 0, which can't measure
+    /// it.
+    pub fn min_rtt(&self) -> Option<Duration> {
+        match self.is_v0() {
+            true => Some(Duration::ZERO),
+            false => self.keepalive.min_rtt(),
+        }
+    }
+
+    /// Asks the peer for an answer soon, unless it was asked already, so that
+    /// [`delivery_sample`](Self::delivery_sample) tells how what is sent now fares.
+    pub fn probe(&mut self, now: Instant) {
+        if !self.is_v0() {
+            self.keepalive.probe(now);
+        }
+    }
+
+    /// The last answer of the peer to a ping, and what was sent before that.
+    pub fn delivery_sample(&self) -> Option<DeliverySample> {
+        self.keepalive.sample()
+    }
+}
