@@ -1,0 +1,452 @@
+use std::time::{Duration, Instant};
+
+use super::{List, fail};
+use crate::frame::{Broken, Frame, LEAST, Settings, broken, header};
+use crate::judge::Seen;
+use crate::peer::{Outcome, Peer};
+
+const WINDOW: usize = 65_536;
+
+/// Time in which nothing more must come.
+const QUIET: Duration = Duration::from_millis(50);
+
+const LENDING: Settings = Settings {
+    budget: 200_000,
+    ..LEAST
+};
+
+pub fn add_sending(list: &mut List) {
+    list.both(
+        "W10.3",
+        "it sends a window, and no more without a WINDOW",
+        |peer| {
+            peer.greet()?;
+            stuck(peer).map(drop)
+        },
+    );
+    list.both("W10.1", "it goes on when a WINDOW comes", |peer| {
+        peer.greet()?;
+        let channel = stuck(peer)?;
+        peer.give(channel);
+        peer.wait("the rest", |seen| {
+            seen.channel(channel).data.len() == WINDOW + 20_000
+        })
+    });
+    list.both("W10.1", "it uses a larger window", |peer| {
+        peer.greet_with(Settings {
+            window: 1 << 20,
+            ..LEAST
+        })?;
+        let channel = peer.open();
+        peer.send(channel, 300_000)?;
+        peer.wait("the echo", |seen| {
+            seen.channel(channel).data.len() == 300_000
+        })
+    });
+    list.both(
+        "W10.3",
+        "one channel borrows no more than the budget",
+        |peer| {
+            peer.greet_with(LENDING)?;
+            let channel = peer.open();
+            peer.pour(channel, 600_000)?;
+            peer.listen(QUIET)
+        },
+    );
+    list.both(
+        "W10.3",
+        "all channels borrow no more than the budget",
+        |peer| {
+            peer.greet_with(LENDING)?;
+            for _ in 0..5 {
+                let channel = peer.open();
+                peer.pour(channel, 200_000)?;
+            }
+            peer.listen(QUIET)
+        },
+    );
+    list.both(
+        "W10.3",
+        "a channel that nobody reads stops no other",
+        |peer| {
+            peer.greet()?;
+            stuck(peer)?;
+            peer.echo().map(drop)
+        },
+    );
+    list.both("W10.1", "a mebibyte comes back, as WINDOWs come", |peer| {
+        peer.greet()?;
+        let channel = peer.open();
+        flow(peer, &[channel], 1 << 20)
+    });
+    list.both(
+        "W10.3",
+        "five channels with half a mebibyte each, over a small budget",
+        |peer| {
+            peer.greet_with(LENDING)?;
+            let channels: Vec<u32> = (0..5).map(|_| peer.open()).collect();
+            flow(peer, &channels, 1 << 19)
+        },
+    );
+    for loan in [0, u32::MAX] {
+        list.both(
+            "W11.4",
+            format!("a loan of {loan} is advice"),
+            move |peer| {
+                peer.greet_with(LENDING)?;
+                let channel = peer.open();
+                peer.pour(channel, 65_536)?;
+                peer.wait("a window", |seen| {
+                    seen.channel(channel).data.len() == WINDOW
+                })?;
+                peer.say(&Frame::Window(channel, 2 * WINDOW as u64, loan));
+                peer.pour(channel, 400_000)?;
+                peer.wait("another", |seen| {
+                    seen.channel(channel).data.len() >= 2 * WINDOW
+                })
+            },
+        );
+    }
+    list.both("W10.3", "a byte beyond the window and the budget", |peer| {
+        peer.greet()?;
+        let channel = full(peer)?;
+        peer.bytes(&header(0x05, channel, 1));
+        peer.ends(2)
+    });
+    list.both(
+        "W10.3",
+        "a byte of another channel, beyond its window",
+        |peer| {
+            peer.greet()?;
+            full(peer)?;
+            let channel = full(peer)?;
+            peer.bytes(&header(0x05, channel, 1));
+            peer.ends(2)
+        },
+    );
+    list.both(
+        "W10.3",
+        "a window of a new channel, though the budget is lent",
+        |peer| {
+            peer.greet()?;
+            full(peer)?;
+            let channel = peer.open();
+            peer.send(channel, WINDOW)?;
+            peer.alive()
+        },
+    );
+}
+
+/// A channel whose echo has used up its credit, and has 20,000 bytes more.
+fn stuck(peer: &mut Peer) -> Result<u32, Broken> {
+    let channel = peer.open();
+    peer.send(channel, WINDOW)?;
+    peer.wait("a window", |seen| {
+        seen.channel(channel).data.len() == WINDOW
+    })?;
+    peer.send(channel, 20_000)?;
+    peer.alive()?;
+    peer.listen(QUIET)?;
+    Ok(channel)
+}
+
+/// A channel that can take no more, nor can the budget.
+fn full(peer: &mut Peer) -> Result<u32, Broken> {
+    if peer.seen.theirs().budget > 1 << 28 {
+        return Err(broken("skip", "its budget is large"));
+    }
+    let channel = peer.open();
+    peer.pour(channel, u64::MAX)?;
+    peer.alive()?;
+    peer.pour(channel, u64::MAX)?;
+    Ok(channel)
+}
+
+/// So many bytes go and come back on each channel.
+fn flow(peer: &mut Peer, channels: &[u32], total: usize) -> Outcome {
+    let until = Instant::now() + Duration::from_secs(20);
+    let done = |seen: &Seen, channel: &u32| seen.channel(*channel).data.len() == total;
+    while !channels.iter().all(|channel| done(&peer.seen, channel)) {
+        for &channel in channels {
+            let of = peer.seen.channel(channel);
+            let left = total as u64 - of.sent;
+            let room = of.limit.saturating_sub(of.sent).min(left).min(16_384);
+            if room > 0 {
+                peer.say(&Frame::Data(channel, vec![b'x'; room as usize]));
+            }
+            peer.give(channel);
+        }
+        peer.listen(Duration::ZERO)?;
+        if Instant::now() > until || peer.seen.end.is_some() {
+            return fail(peer, "it gets stuck");
+        }
+    }
+    Ok(())
+}
+
+pub fn add_windows(list: &mut List) {
+    let wrong: [(&str, u64); 5] = [
+        ("lowers the limit", 0),
+        ("does not rise", 65_536),
+        ("rises by less than half a window", 65_536 + 32_767),
+        ("is beyond what was sent and a window", 40_000 + 65_536 + 1),
+        ("is the highest number", u64::MAX),
+    ];
+    for (name, limit) in wrong {
+        list.both("W11.1", format!("a WINDOW that {name}"), move |peer| {
+            peer.greet()?;
+            let channel = echoed(peer, 40_000)?;
+            peer.bytes(&Frame::Window(channel, limit, 2 << 20).encode());
+            peer.ends(2)
+        });
+    }
+    for limit in [65_536 + 32_768, 40_000 + 65_536] {
+        list.both(
+            "W11.1",
+            format!("a WINDOW to {limit} is taken"),
+            move |peer| {
+                peer.greet()?;
+                let channel = echoed(peer, 40_000)?;
+                peer.say(&Frame::Window(channel, limit, 2 << 20));
+                peer.alive()?;
+                peer.echo_on(channel, b"goes on")
+            },
+        );
+    }
+    list.both("W11.1", "a second WINDOW rises from the first", |peer| {
+        peer.greet()?;
+        let channel = echoed(peer, 40_000)?;
+        peer.say(&Frame::Window(channel, 98_304, 2 << 20));
+        peer.bytes(&Frame::Window(channel, 98_304 + 7_000, 2 << 20).encode());
+        peer.ends(2)
+    });
+    list.both(
+        "W14.4",
+        "W11 binds a WINDOW behind the end of its direction",
+        |peer| {
+            peer.greet()?;
+            let channel = echoed(peer, 5)?;
+            peer.say(&Frame::Stop(channel, 1));
+            peer.wait("RESET", |seen| seen.channel(channel).reset.is_some())?;
+            peer.bytes(&Frame::Window(channel, 65_537, 2 << 20).encode());
+            peer.ends(2)
+        },
+    );
+    list.both("W11.3", "a WINDOW comes when all was read", |peer| {
+        peer.greet()?;
+        let window = u64::from(peer.seen.theirs().window).min(1 << 24) as usize;
+        let channel = peer.open();
+        for _ in 0..window / 16_384 {
+            peer.say(&Frame::Data(channel, vec![1; 16_384]));
+            peer.listen(Duration::ZERO)?;
+            peer.give(channel);
+        }
+        let since = Instant::now();
+        peer.wait("a WINDOW", |seen| seen.channel(channel).windows > 0)?;
+        match since.elapsed() <= Duration::from_millis(100 + 200) {
+            true => Ok(()),
+            false => fail(peer, format!("it comes after {:?}", since.elapsed())),
+        }
+    });
+    list.both(
+        "W11.3",
+        "a WINDOW comes when half a window was read",
+        |peer| {
+            peer.greet()?;
+            let half = peer.seen.theirs().window.div_ceil(2) as usize;
+            if half > 1 << 15 {
+                return Err(broken("skip", "its window is large"));
+            }
+            let channel = peer.open();
+            peer.send(channel, half)?;
+            peer.wait("a WINDOW", |seen| seen.channel(channel).windows > 0)
+        },
+    );
+    list.both("W11.2", "bytes that have not come were not read", |peer| {
+        peer.greet()?;
+        let channel = echoed(peer, 30_000)?;
+        peer.give(channel);
+        let mut cut = header(0x05, channel, 16_384);
+        cut.resize(8 + 16_383, 7);
+        peer.bytes(&cut);
+        // The WINDOW may count the bytes that came, and not the last one.
+        peer.seen.channels.entry(channel).or_default().sent += 16_383;
+        peer.listen(Duration::from_millis(200))?;
+        peer.bytes(&[7]);
+        peer.seen.channels.entry(channel).or_default().sent += 1;
+        peer.alive()
+    });
+}
+
+/// A channel on which so many bytes came back.
+fn echoed(peer: &mut Peer, bytes: usize) -> Result<u32, Broken> {
+    let channel = peer.open();
+    peer.send(channel, bytes)?;
+    peer.wait("the echo", |seen| seen.channel(channel).data.len() == bytes)?;
+    Ok(channel)
+}
+
+fn reset(channel: u32, debt: u64) -> Frame {
+    Frame::Reset(channel, 0, debt)
+}
+
+pub fn add_debts(list: &mut List) {
+    for (end, name) in [
+        (Frame::Fin as fn(u32, u64) -> Frame, "FIN"),
+        (reset, "RESET"),
+    ] {
+        list.both(
+            "W12.2",
+            format!("{name} owes more than was sent"),
+            move |peer| {
+                peer.greet()?;
+                let channel = peer.echo()?;
+                peer.bytes(&end(channel, 6).encode());
+                peer.ends(2)
+            },
+        );
+        list.both(
+            "W12.2",
+            format!("{name} owes the highest number"),
+            move |peer| {
+                peer.greet()?;
+                let channel = peer.echo()?;
+                peer.bytes(&end(channel, u64::MAX).encode());
+                peer.ends(2)
+            },
+        );
+        list.both(
+            "W12.2",
+            format!("{name} owes less than was borrowed"),
+            move |peer| {
+                peer.greet()?;
+                let (channel, debt) = in_debt(peer)?;
+                peer.bytes(&end(channel, debt - 1).encode());
+                peer.ends(2)
+            },
+        );
+        list.both(
+            "W12.2",
+            format!("{name} owes more than the budget"),
+            move |peer| {
+                peer.greet()?;
+                let budget = peer.seen.theirs().budget;
+                if budget > 1 << 22 {
+                    return Err(broken("skip", "its budget is large"));
+                }
+                let channel = peer.open();
+                let total = budget as usize + 1;
+                flow(peer, &[channel], total)?;
+                peer.bytes(&end(channel, budget + 1).encode());
+                peer.ends(2)
+            },
+        );
+        list.both(
+            "W12.1",
+            format!("{name} owes what was borrowed"),
+            move |peer| {
+                peer.greet()?;
+                let (channel, debt) = in_debt(peer)?;
+                peer.say(&end(channel, debt));
+                peer.alive()
+            },
+        );
+    }
+    for total in [0, 1, u64::MAX] {
+        let name = format!("a RETURN of {total} where nobody owes");
+        list.violation("W12.4", name, Frame::Return(total).encode(), 2);
+    }
+    list.both("W12.5", "a RETURN comes when a debt can be paid", |peer| {
+        peer.greet()?;
+        let (channel, debt) = in_debt(peer)?;
+        if debt < Seen::least_return(peer.seen.theirs()) {
+            return Err(broken("skip", "too little can be borrowed"));
+        }
+        // Its application waits for credit, and learns by the STOP that none comes.
+        peer.say(&Frame::Reset(channel, 7, debt));
+        peer.say(&Frame::Stop(channel, 7));
+        let least = Seen::least_return(peer.seen.theirs());
+        peer.wait("RETURN", |seen| seen.returned + least > debt)
+    });
+    list.both("W12.1", "its RESET owes what it has borrowed", |peer| {
+        owing(peer).map(drop)
+    });
+    list.both(
+        "W12.4",
+        "it takes a RETURN, and may borrow that again",
+        |peer| {
+            let debt = owing(peer)?;
+            peer.say(&Frame::Return(debt));
+            peer.alive()?;
+            let channel = peer.open();
+            flow(peer, &[channel], 100_000)
+        },
+    );
+    list.both("W12.4", "a RETURN of more than it owes", |peer| {
+        let debt = owing(peer)?;
+        peer.bytes(&Frame::Return(debt + 1).encode());
+        peer.ends(2)
+    });
+    list.both("W12.4", "a RETURN that rises by too little", |peer| {
+        let debt = owing(peer)?;
+        let least = Seen::least_return(LENDING);
+        peer.bytes(&Frame::Return(debt.min(least - 1)).encode());
+        peer.ends(2)
+    });
+    list.both("W12.4", "the same RETURN twice", |peer| {
+        let debt = owing(peer)?;
+        peer.say(&Frame::Return(debt));
+        peer.bytes(&Frame::Return(debt).encode());
+        peer.ends(2)
+    });
+    list.both(
+        "W12.3",
+        "a WINDOW that crosses an end with a debt",
+        |peer| {
+            let debt = owing(peer)?;
+            // It pays nothing back, so the whole debt still can be.
+            let (channel, _) = peer
+                .seen
+                .channels
+                .iter()
+                .find(|(_, of)| of.reset.is_some())
+                .unwrap();
+            let channel = *channel;
+            let limit = peer.seen.channel(channel).data.len() as u64;
+            peer.bytes(&Frame::Window(channel, limit, 2 << 20).encode());
+            peer.say(&Frame::Return(debt));
+            peer.alive()
+        },
+    );
+}
+
+/// A channel of the kit's that has borrowed, and how much.
+fn in_debt(peer: &mut Peer) -> Result<(u32, u64), Broken> {
+    if peer.seen.theirs().budget == 0 {
+        return Err(broken("skip", "it has no budget"));
+    }
+    let channel = full(peer)?;
+    let of = peer.seen.channel(channel);
+    match of.sent - of.limit {
+        0 => fail(peer, "nothing was borrowed"),
+        debt => Ok((channel, debt)),
+    }
+}
+
+/// The endpoint under test has borrowed, and ended by a RESET that says how much.
+fn owing(peer: &mut Peer) -> Result<u64, Broken> {
+    peer.greet_with(LENDING)?;
+    let channel = peer.open();
+    peer.pour(channel, 300_000)?;
+    peer.listen(QUIET)?;
+    let debt = peer.seen.channel(channel).debt();
+    if debt < Seen::least_return(LENDING) {
+        return Err(broken("skip", "it borrows too little"));
+    }
+    peer.say(&Frame::Stop(channel, 1));
+    peer.wait("RESET", |seen| seen.channel(channel).reset.is_some())?;
+    match peer.seen.channel(channel).reset {
+        Some((_, said)) if said == debt => Ok(debt),
+        other => fail(peer, format!("it says {other:?}, and has borrowed {debt}")),
+    }
+}
