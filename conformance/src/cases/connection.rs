@@ -110,15 +110,20 @@ pub fn add_end(list: &mut List) {
     });
     list.both(
         "W17.1",
-        "much behind a violation: the GOAWAY still arrives",
+        "it reads on behind its GOAWAY, so no reset comes",
         |peer| {
             peer.greet()?;
             let mut bytes = vec![1, 0x42];
             bytes.resize(100_000, 0x42);
             peer.bytes(&bytes);
-            peer.ends(1)
+            peer.ends(1)?;
+            match peer.how() {
+                "ends" => Ok(()),
+                how => fail(peer, format!("it {how}")),
+            }
         },
     );
+    list.should();
     list.both("W17.6", "the end of the stream is the end", |peer| {
         peer.greet()?;
         peer.echo()?;
