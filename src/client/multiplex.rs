@@ -281,11 +281,11 @@ where
                 uri: uri.clone().into_owned(),
                 config: self.config.clone(),
                 within: self.targets.settings.pool.open_timeout,
-                target: observability::Target {
-                    address: uri.host().map(Arc::from),
-                    port: uri.port_u16(),
-                    labels: self.labels_of(&uri),
-                },
+                target: observability::Target::new(
+                    uri.host(),
+                    uri.port_u16(),
+                    self.labels_of(&uri),
+                ),
                 describe: self.describe,
             })
         })

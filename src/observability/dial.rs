@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::cause;
 use super::emit::{Label, count, record};
-use super::origin::{Target, Who};
+use super::origin::Target;
 
 /// A dial under way, which ends with the peer's hello.
 #[derive(Debug)]
@@ -44,15 +44,17 @@ impl Dial {
         self.fails(&io::Error::from(io::ErrorKind::TimedOut))
     }
 
-    pub(super) fn who(&self) -> Who {
-        Who::Target(self.target.address.clone(), self.target.port)
-    }
-
     fn failed(&mut self, error: &(dyn Error + 'static)) {
         let kind = cause::kind(error);
         self.end(Some(kind));
         #[cfg(feature = "tracing")]
-        super::trace::dial_failed(&self.span, self.who(), error, kind, self.since.elapsed());
+        super::trace::dial_failed(
+            &self.span,
+            self.target.who(),
+            error,
+            kind,
+            self.since.elapsed(),
+        );
     }
 
     fn end(&mut self, error: Option<&'static str>) {

@@ -6,7 +6,7 @@
         feature = "client",
         feature = "server"
     )),
-    allow(dead_code, unused_imports, unused_variables)
+    allow(dead_code, unused_imports, unused_mut, unused_variables)
 )]
 
 #[cfg(feature = "server")]
@@ -101,7 +101,7 @@ impl Noted {
 
 impl Observer {
     /// `id` is that of both sides, or 0 if the peer will tell it.
-    pub fn new(role: Role, id: u64, origin: Origin, now: Instant) -> Self {
+    pub fn new(role: Role, id: u64, mut origin: Origin, now: Instant) -> Self {
         Observer {
             role,
             greeted: AtomicBool::new(false),

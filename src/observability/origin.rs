@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Dial;
@@ -13,6 +14,33 @@ pub(crate) struct Target {
     pub address: Option<Arc<str>>,
     pub port: Option<u16>,
     pub labels: Vec<Label>,
+    /// Tells one from another where the address is not known.
+    number: u64,
+}
+
+impl Target {
+    pub fn new(host: Option<&str>, port: Option<u16>, labels: Vec<Label>) -> Self {
+        Target {
+            address: host.map(Arc::from),
+            port,
+            labels,
+            number: 0,
+        }
+    }
+
+    /// One whose address its acceptor knows.
+    pub fn unnamed() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        Target {
+            number,
+            ..Target::default()
+        }
+    }
+
+    pub(super) fn who(&self) -> Who {
+        Who::Target(self.address.clone(), self.port, self.number)
+    }
 }
 
 /// A host and a port.
@@ -72,7 +100,7 @@ pub(crate) struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Who {
     Peer(IpAddr),
-    Target(Option<Arc<str>>, Option<u16>),
+    Target(Option<Arc<str>>, Option<u16>, u64),
 }
 
 impl Origin {
@@ -90,7 +118,7 @@ impl Origin {
     pub(super) fn who(&self) -> Option<Who> {
         match (&self.peer, &self.dial) {
             (Some((addr, _)), _) => Some(Who::Peer(addr.ip())),
-            (None, Some(dial)) => Some(dial.who()),
+            (None, Some(dial)) => Some(dial.target.who()),
             (None, None) => None,
         }
     }
@@ -100,9 +128,16 @@ impl Origin {
     }
 
     #[cfg(feature = "tracing")]
-    pub(super) fn span(&self) -> tracing::Span {
-        match (self.peer, &self.dial) {
-            (Some((addr, number)), _) => super::trace::peer(addr, number),
+    pub(super) fn span(&mut self) -> tracing::Span {
+        let peer = self
+            .peer
+            .map(|(addr, number)| super::trace::peer(addr, number));
+        match (peer, &mut self.dial) {
+            (Some(peer), Some(dial)) => {
+                dial.span = peer.clone();
+                peer
+            }
+            (Some(peer), None) => peer,
             (None, Some(dial)) => dial.span.clone(),
             (None, None) => tracing::Span::none(),
         }

@@ -1,9 +1,10 @@
 //! Spans and events.
 
 use std::error::Error;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use tracing::{Span, debug, info, info_span, warn};
+use tracing::{Level, Span, debug, enabled, info, info_span, warn};
 
 use super::limit::Limit;
 use super::origin::{Target, Who};
@@ -57,6 +58,12 @@ static INFOS: Limit<(&str, Role, Who)> = Limit::new(5);
 /// Failed dials of one target, and of all.
 static DIALS: Limit<Who> = Limit::new(5);
 static ALL_DIALS: Limit<()> = Limit::new(20);
+
+/// Whether one more line of a kind may be told; one that nobody hears does not count.
+fn allows<K: Eq + Hash>(limit: &Limit<K>, kind: K) -> Option<u32> {
+    let heard = enabled!(target: "tcpchan", Level::WARN);
+    heard.then(|| limit.allows(kind, Instant::now())).flatten()
+}
 
 /// An event at one of two levels, by whether it is one of too many of its kind.
 macro_rules! limited {
@@ -164,13 +171,13 @@ impl Told {
     }
 
     fn warning(&self, what: &'static str, word: &'static str) -> Option<u32> {
-        WARNINGS.allows((what, self.role, word), Instant::now())
+        allows(&WARNINGS, (what, self.role, word))
     }
 
     /// Of connections that the application made itself every line is told.
     fn info(&self, what: &'static str) -> Option<u32> {
         match self.who.clone() {
-            Some(who) => INFOS.allows((what, self.role, who), Instant::now()),
+            Some(who) => allows(&INFOS, (what, self.role, who)),
             None => Some(0),
         }
     }
@@ -183,15 +190,13 @@ pub(super) fn dial_failed(
     kind: &str,
     took: Duration,
 ) {
-    let now = Instant::now();
-    let untold = DIALS.allows(who, now);
-    let untold = untold.filter(|_| ALL_DIALS.allows((), now).is_some());
+    let untold = allows(&DIALS, who).filter(|_| allows(&ALL_DIALS, ()).is_some());
     limited!(warn, untold, span, { error, error.type = kind, ?took }, "the dial failed");
 }
 
 #[cfg(feature = "server")]
 pub(super) fn accept_failed(error: &std::io::Error) {
-    let untold = WARNINGS.allows(("accept", Role::Server, ""), Instant::now());
+    let untold = allows(&WARNINGS, ("accept", Role::Server, ""));
     limited!(warn, untold, &Span::current(), { %error }, "no connection can be accepted");
 }
 
@@ -208,4 +213,54 @@ pub(super) fn handshake_failed(
         { network.peer.address = %ip, network.peer.port = port, %error, error.type = kind, advice },
         "the handshake failed"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn fails(host: &str, port: u16) {
+        let who = Target::new(Some(host), Some(port), Vec::new()).who();
+        let error = io::Error::from(ErrorKind::ConnectionRefused);
+        dial_failed(&Span::none(), who, &error, "refused", Duration::ZERO);
+    }
+
+    /// As when a host is lost, and then its region.
+    #[test]
+    fn a_target_that_fails_is_five_warnings_a_minute_and_all_are_twenty() {
+        let log = Log::default();
+        let to = log.clone();
+        let told = || {
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            text.matches("WARN").count()
+        };
+        let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone());
+        tracing::subscriber::with_default(subscriber.with_ansi(false).finish(), || {
+            for _ in 0..100 {
+                fails("host", 0);
+            }
+            assert_eq!(told(), 5);
+            for port in 0..100 {
+                fails("other", port);
+            }
+            assert_eq!(told(), 20);
+        });
+    }
 }

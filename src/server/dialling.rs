@@ -77,8 +77,9 @@ where
     let (to, mut call) = (listener.to.clone(), listener.member.call.clone());
     let keep = async {
         let (mut backoff, dial) = (Backoff::default(), Arc::new(Mutex::new(dial)));
+        let target = Target::unnamed();
         loop {
-            let good = serve_one(&mut listener, dial.clone()).await;
+            let good = serve_one(&mut listener, &target, dial.clone()).await;
             if good {
                 backoff.clear();
             }
@@ -96,13 +97,13 @@ where
 
 /// Dials and serves; returns when another connection is needed, and whether
 /// this one was worth its dial.
-async fn serve_one<F, D, T>(listener: &mut Listener, dial: Arc<Mutex<F>>) -> bool
+async fn serve_one<F, D, T>(listener: &mut Listener, target: &Target, dial: Arc<Mutex<F>>) -> bool
 where
     F: FnMut() -> D + Send + 'static,
     D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let attempt = Dial::begin(Target::default());
+    let attempt = Dial::begin(target.clone());
     let within = listener.config.core().get_handshake_timeout();
     // A panic there is that dial's end and no other's.
     let mut task = JoinSet::new();

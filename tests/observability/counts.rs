@@ -2,7 +2,7 @@
 //! real TCP.
 #![cfg(all(feature = "client", feature = "server", feature = "metrics"))]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
@@ -48,7 +48,7 @@ impl What {
 /// be cut.
 struct Server {
     addr: SocketAddr,
-    next: Rc<RefCell<What>>,
+    next: Rc<Cell<What>>,
     sockets: Rc<RefCell<Vec<std::net::TcpStream>>>,
     done: mpsc::UnboundedReceiver<()>,
 }
@@ -57,7 +57,7 @@ impl Server {
     async fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let next = Rc::new(RefCell::new(What::Echo));
+        let next = Rc::new(Cell::new(What::Echo));
         let sockets = Rc::new(RefCell::new(Vec::new()));
         let (tells, done) = mpsc::unbounded_channel();
         let (to, streams) = mpsc::unbounded_channel();
@@ -78,7 +78,7 @@ impl Server {
         tokio::task::spawn_local(async move {
             loop {
                 let (channel, _) = acceptor.accept().await;
-                serve(channel, *what.borrow()).await;
+                serve(channel, what.get()).await;
                 tells.send(()).unwrap();
             }
         });
@@ -132,13 +132,13 @@ async fn round(server: &mut Server, round: usize) {
     let uri: http::Uri = format!("http://{}", server.addr).parse().unwrap();
     for nth in 0..EACH {
         let what = What::nth(nth);
-        *server.next.borrow_mut() = what;
+        server.next.set(what);
         let channel = within(connector.call(uri.clone())).await.unwrap();
         within(ask(channel, what)).await;
         within(server.done.recv()).await.unwrap();
     }
     let sockets = std::mem::take(&mut *server.sockets.borrow_mut());
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         for socket in sockets {
             socket.shutdown(Shutdown::Both).unwrap();
         }

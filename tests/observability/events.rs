@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
@@ -158,22 +157,6 @@ async fn spans_name_the_peer_and_the_target() {
     assert!(!log.text().contains("secret"), "{}", log.text());
 }
 
-#[tokio::test]
-async fn a_dial_that_fails_is_a_warning_with_its_cause() {
-    let (log, _guard) = Log::start(Level::INFO);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let mut connector = Multiplex::new(HttpConnector::new());
-    connector.call(uri.parse().unwrap()).await.unwrap_err();
-    let line = log.line(&[
-        "WARN",
-        "target{server.address=\"127.0.0.1\"",
-        "the dial failed",
-    ]);
-    assert!(line.contains("refused"), "{line}");
-}
-
 #[test]
 fn a_runtime_that_shuts_down_is_no_warning() {
     let (log, _guard) = Log::start(Level::DEBUG);
@@ -290,39 +273,4 @@ async fn connections_that_are_lost_together_are_a_few_warnings() {
         lines.filter(|line| line.contains(level)).count()
     };
     assert_eq!((lost("WARN"), lost("DEBUG")), (10, 30), "{text}"); // five of each role
-}
-
-/// The first five of a minute, whoever asks.
-#[tokio::test]
-async fn dials_that_fail_for_long_are_a_few_warnings_with_their_causes() {
-    let (log, _guard) = Log::start(Level::DEBUG);
-    let dial =
-        || async { Err::<(DuplexStream, _), _>(std::io::ErrorKind::ConnectionRefused.into()) };
-    let acceptor = Acceptor::dialling(dial, Config::default());
-    while log.text().matches("the dial failed").count() < 7 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    drop(acceptor);
-    let text = log.text();
-    let warnings = text.lines().filter(|line| line.contains("WARN"));
-    let told = warnings.filter(|line| line.contains("error.type=\"refused\" took="));
-    assert_eq!(told.count(), 5, "{text}");
-}
-
-/// The most common failure between regions.
-#[tokio::test(start_paused = true)]
-async fn a_dial_that_is_not_answered_is_a_warning() {
-    let (log, _guard) = Log::start(Level::INFO);
-    let connector = tower::service_fn(|_: http::Uri| async {
-        std::future::pending::<std::io::Result<TokioIo<DuplexStream>>>().await
-    });
-    let mut connector = Multiplex::new(connector);
-    let uri = "http://silent.example:80".parse().unwrap();
-    connector.call(uri).await.unwrap_err();
-    tokio::time::sleep(Duration::from_secs(1)).await; // its dial ends in that moment, too
-    let line = log.line(&[
-        "WARN",
-        "target{server.address=\"silent.example\" server.port=80}",
-    ]);
-    assert!(line.contains("error.type=\"timeout\" took=10"), "{line}");
 }

@@ -2,10 +2,14 @@
 #![cfg(feature = "tracing")]
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::Level;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
+
+/// While there is one subscriber alone, what another thread meets first is disabled in all
+/// of them by tracing, as of no interest to that thread.
+static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// What the subscriber of this thread wrote.
 #[derive(Clone, Default)]
@@ -24,6 +28,7 @@ impl Write for Log {
 
 impl Log {
     pub fn start(level: Level) -> (Log, DefaultGuard) {
+        LazyLock::force(&OTHER);
         let log = Log::default();
         let to = log.clone();
         let subscriber = tracing_subscriber::fmt()
