@@ -50,6 +50,8 @@ impl Half {
     /// What a frame says of its failure.
     pub fn code(self) -> u32 {
         match self {
+            // W14.3: a STOP with it does not mean that this side has refused.
+            Half::Failed(Cause::Stopped(REFUSED)) => code::NONE,
             Half::Failed(Cause::Reset(code) | Cause::Stopped(code) | Cause::Ended(code)) => code,
             Half::Failed(Cause::Refused) => REFUSED,
             _ => code::NONE,

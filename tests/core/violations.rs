@@ -610,3 +610,18 @@ fn a_stop_is_answered_by_a_reset_with_its_code() {
         );
     }
 }
+
+#[test]
+fn a_stop_of_the_opener_with_the_code_of_a_refusal_is_answered_with_0() {
+    let (channel, code, debt) = (1, REFUSED, 0);
+    let mut raw = Raw::client()
+        .accepted(1)
+        .say(Control::Stop { channel, code });
+    let code = 0;
+    let reset = Control::Reset {
+        channel,
+        code,
+        debt,
+    };
+    assert_eq!(raw.hear(), [reset]);
+}

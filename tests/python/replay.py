@@ -43,13 +43,13 @@ def play(conversation, address):
                 greeted = "end" not in step and (greeted or step.get("frame", {}).get("op") == "SETTINGS")
                 continue
             frame = read(stream) if frame is False else frame
-            while frame and frame["op"] in ANY_TIME and ("end" in step or frame["op"] != step["frame"]["op"]):
+            right = lambda: frame is None if "end" in step else same(frame, step["frame"], step.get("version", 1), True)
+            while frame and frame["op"] in ANY_TIME and not right():
                 if frame["op"] == "PING" and greeted and "end" not in step:  # it may have closed
                     sock.sendall(struct.pack(">BBIHQ", 1, 21, 0, 8, int(frame["token"])))
                 frame = read(stream)
-            right = frame is None if "end" in step else same(frame, step["frame"], step.get("version", 1), True)
-            assert right or step.get("optional"), (conversation["name"], step, frame)
-            frame = False if right and frame else frame
+            assert right() or step.get("optional"), (conversation["name"], step, frame)
+            frame = False if frame and right() else frame
 
 for vector in (v for v in vectors("frames.json", "frames") if v["frame"]):
     found = read(io.BytesIO(filled(vector["hex"], vector)))
