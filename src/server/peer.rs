@@ -12,7 +12,7 @@ use super::identity::Identity;
 pub struct PeerInfo {
     /// The peer's address.
     pub addr: SocketAddr,
-    /// The connection, counted from 1 by its [`Acceptor`].
+    /// The connection, counted from 1 by its [`Acceptor`](super::Acceptor).
     pub connection: u64,
     /// The channel's number on its connection.
     pub channel: u32,
