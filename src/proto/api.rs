@@ -44,7 +44,7 @@ impl Connection {
         self.stats.opened += 1;
         let channel = self.begin(id, Origin::Unseen);
         let key = self.channels.insert(channel);
-        self.pending.push_open(key);
+        self.pending.opens.push_back(key);
         if self.counts.ids_left() == 0 {
             self.events.push(Event::Openable); // those who wait for room learn of it
         }
@@ -55,19 +55,19 @@ impl Connection {
     pub(super) fn next_id(&mut self) -> u32 {
         let (channels, pending) = (&self.channels, &self.pending);
         self.counts
-            .next_id(|id| channels.contains(id) || pending.refuses(id))
+            .next_id(|id| channels.contains(id) || pending.refusals.contains(&id))
     }
 
     /// Whether channels can still be opened.
     pub fn is_open(&self) -> bool {
-        let ended = self.shutdown.has_ended() || self.shutdown.peer_drains();
+        let ended = self.shutdown.has_ended() || self.shutdown.peer_drains;
         !ended && self.counts.ids_left() > 0
     }
 
     /// The next channel that the peer opened.
     #[must_use = "every channel must be released at last"]
     pub fn accept(&mut self) -> Option<Key> {
-        while let Some(key) = self.channels.pop_incoming() {
+        while let Some(key) = self.channels.incoming.pop_front() {
             if let Some(channel) = self.channels.get_mut(key) {
                 self.counts.on_accept(channel);
                 return Some(key);
@@ -80,13 +80,13 @@ impl Connection {
     #[cfg(feature = "server")]
     pub(crate) fn has_accepted_all(&self) -> bool {
         let none = self.is_drained() || self.shutdown.has_ended();
-        none && self.channels.incoming() == 0
+        none && self.channels.incoming.is_empty()
     }
 
     /// Refuses the channels that wait to be accepted: the peer may try again
     /// elsewhere what they were for.
     pub fn refuse_waiting(&mut self) {
-        while let Some(key) = self.channels.pop_incoming() {
+        while let Some(key) = self.channels.incoming.pop_front() {
             self.release_with(key, REFUSED);
         }
     }
@@ -102,7 +102,7 @@ impl Connection {
     /// Whether a channel is that.
     #[cfg(feature = "server")]
     pub(crate) fn has_accepted_unused(&self) -> bool {
-        self.counts.unused() > 0
+        self.counts.unused > 0
     }
 
     /// Whether this side opened the channel and has not used it.
@@ -128,7 +128,8 @@ impl Connection {
     /// that a driver knows when a read gave it something to send.
     pub fn is_credit_pending(&self, key: Key) -> bool {
         let channel = self.channels.get(key);
-        self.recv_budget.is_return_due() || channel.is_some_and(|channel| channel.pending.window)
+        self.recv_budget.is_return_due()
+            || channel.is_some_and(|channel| channel.recv.window_pending)
     }
 
     /// The number that the channel has on the wire. A version 0 peer may take
@@ -216,7 +217,7 @@ impl Connection {
         }
         let memory = buffer.memory() + coming;
         if self.recv_budget.pay(credit, memory, waits) && !self.shutdown.has_ended() {
-            channel.pending.window = true;
+            channel.recv.window_pending = true;
             self.pending.push_control(channel);
         }
     }

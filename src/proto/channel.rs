@@ -85,24 +85,25 @@ pub(super) enum Usage {
     Released,
 }
 
-/// A STOP for the peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The STOP that asks the peer to end what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    #[default]
     No,
     /// It leaves where the peer doesn't end its half by itself.
     Deferred,
     Pending,
 }
 
-/// Control frames that wait to leave: at most one of each. The halves know the codes.
-#[derive(Debug, Default)]
-pub(super) struct PendingFrames {
-    pub window: bool,
-    pub stop: Stop,
-    pub reset: bool,
-    /// Version 0 only.
-    pub close: bool,
+/// The frame that ends what this side sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// None waits to leave. FIN may follow the bytes.
+    None,
+    ResetPending,
+    /// Version 0 only: it ends both directions.
+    ClosePending,
+    /// It has left, or version 0 needs none.
+    Sent,
 }
 
 #[derive(Debug)]
@@ -110,8 +111,7 @@ pub(super) struct Send {
     pub half: Half,
     pub buffer: Buffer,
     pub credit: SendCredit,
-    /// Its FIN or RESET has left.
-    pub ended: bool,
+    pub end: End,
     /// The peer's STOP came.
     pub stopped: bool,
 }
@@ -123,6 +123,9 @@ pub(super) struct Recv {
     pub credit: RecvCredit,
     /// The peer's FIN, RESET or CLOSE came, so it sends nothing more.
     pub ended: bool,
+    /// A WINDOW waits to leave.
+    pub window_pending: bool,
+    pub stop: Stop,
 }
 
 #[derive(Debug)]
@@ -133,7 +136,6 @@ pub(super) struct Channel {
     pub usage: Usage,
     pub send: Send,
     pub recv: Recv,
-    pub pending: PendingFrames,
     pub queues: QueueSet,
     pub share: Share,
     /// One side gave it up, and that was counted.
@@ -154,7 +156,7 @@ impl Channel {
                 half: Half::Open,
                 buffer: Buffer::default(),
                 credit: SendCredit::new(send_limit),
-                ended: false,
+                end: End::None,
                 stopped: false,
             },
             recv: Recv {
@@ -162,8 +164,9 @@ impl Channel {
                 buffer: Buffer::default(),
                 credit,
                 ended: false,
+                window_pending: false,
+                stop: Stop::No,
             },
-            pending: PendingFrames::default(),
             queues: QueueSet::default(),
             share: Share::default(),
             given_up: false,
@@ -198,8 +201,8 @@ impl Channel {
 
     /// Whether an end waits to leave.
     fn is_end_pending(&self) -> bool {
-        let pending = &self.pending;
-        pending.stop == Stop::Pending || pending.reset || pending.close
+        let end = matches!(self.send.end, End::ResetPending | End::ClosePending);
+        end || self.recv.stop == Stop::Pending
     }
 
     /// The peer opened it, and the application has accepted it and not used it.
@@ -281,7 +284,7 @@ impl Channel {
             half => half == Half::Done,
         };
         let (recv, told) = (&self.recv, self.recv.credit.advertised().0);
-        let credit = recv.credit.received < told && !self.pending.window;
+        let credit = recv.credit.received < told && !self.recv.window_pending;
         finished && credit && !recv.ended && recv.half.is_alive()
     }
 }
@@ -350,7 +353,7 @@ impl Channel {
 
     fn on_end(&mut self, budget: &mut RecvBudget) {
         self.recv.ended = true;
-        (self.pending.window, self.pending.stop) = (false, Stop::No);
+        (self.recv.window_pending, self.recv.stop) = (false, Stop::No);
         let (buffer, credit) = (&mut self.recv.buffer, &mut self.recv.credit);
         if credit.borrowed() > 0 && buffer.len() as u64 <= budget.window() {
             buffer.fit(); // a few bytes in large blocks hold no credit
@@ -378,7 +381,7 @@ impl Channel {
     pub fn fail_send(&mut self, cause: Cause) {
         self.send.half = Half::Failed(cause);
         self.send.buffer.clear();
-        self.pending.reset = true;
+        self.send.end = End::ResetPending;
     }
 
     /// Reads no more; the peer is told to stop, and what it has borrowed is paid
@@ -387,11 +390,11 @@ impl Channel {
         if !matches!(self.recv.half, Half::Failed(_)) {
             self.recv.half = Half::Failed(Cause::Ended(code));
             if !self.recv.ended {
-                self.pending.stop = Stop::Pending;
+                self.recv.stop = Stop::Pending;
             }
         }
         self.recv.buffer.clear();
-        self.pending.window = false;
+        self.recv.window_pending = false;
         if self.recv.ended {
             budget.settle(&mut self.recv.credit, 0);
         }
@@ -426,7 +429,7 @@ impl Channel {
         self.reset_after_flush(code);
         self.stop(code, budget);
         if deferred {
-            self.pending.stop = Stop::Deferred;
+            self.recv.stop = Stop::Deferred;
         }
     }
 }

@@ -5,7 +5,6 @@ use std::io;
 
 use super::channel::{Cause, Half, Origin};
 use super::connection::Connection;
-use super::deferred_stop::DeferredStops;
 use super::error::{ConnectionError, code};
 use super::event::Event;
 use super::handshake::Role;
@@ -18,13 +17,13 @@ impl Connection {
     /// Asks the peer to open no more channels. What it opened before it knew
     /// still arrives; [`Event::Drained`] tells when nothing more can.
     pub fn drain(&mut self) {
-        if self.shutdown.has_ended() || self.shutdown.drain() != Drain::No {
+        if self.shutdown.has_ended() || self.shutdown.drain != Drain::No {
             return;
         }
         match self.is_v0() {
             true => self.drained(),
             false => {
-                self.shutdown.set_drain(Drain::Pending);
+                self.shutdown.drain = Drain::Pending;
                 self.send_deferred_stops();
             }
         }
@@ -32,11 +31,11 @@ impl Connection {
 
     /// Whether this side drained, and the peer has opened all that it will.
     pub fn is_drained(&self) -> bool {
-        self.shutdown.drain() == Drain::Done
+        self.shutdown.drain == Drain::Done
     }
 
     pub(super) fn drained(&mut self) {
-        self.shutdown.set_drain(Drain::Done);
+        self.shutdown.drain = Drain::Done;
         self.events.push(Event::Drained);
     }
 
@@ -59,12 +58,12 @@ impl Connection {
     /// The transport ended. Without a GOAWAY before it, the connection was lost;
     /// within a frame, the peer is told so, in case that it still reads.
     pub fn handle_eof(&mut self) {
-        let within = self.is_connected() && self.input.decoder().is_within_frame();
+        let within = self.is_connected() && self.input.decoder.is_within_frame();
         if !self.shutdown.has_ended() && within && !self.is_v0() {
             let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be handed out
             let text = "the transport ended within a frame".to_owned();
             let go_away = Control::GoAway { last, code, text };
-            self.shutdown.set_last(LastFrame::GoAway(go_away));
+            self.shutdown.last = Some(LastFrame::GoAway(go_away));
         }
         self.lost("the transport ended");
     }
@@ -107,12 +106,12 @@ impl Connection {
             channel.send.buffer.clear();
         }
         self.stats.carried += self.channels.remove_released();
-        self.counts.drop_unsent();
+        self.counts.unsent = 0;
         self.pending = Pending::default();
         self.scheduler = Scheduler::default();
-        self.deferred_stops = DeferredStops::default();
+        self.deferred_stops.clear();
         self.events.push(Event::Closed);
-        self.shutdown.end(error);
+        self.shutdown.error = Some(error);
     }
 
     /// Ends the connection for a rule that the peer has broken, and says so.
@@ -129,9 +128,9 @@ impl Connection {
         // not know yet which it may say.
         let knows = self.handshake.role == Role::Server || self.version().is_some();
         if knows && !self.is_v0() {
-            let (last, text) = (self.counts.last_accepted(), text.to_owned());
+            let (last, text) = (self.counts.last_accepted, text.to_owned());
             let go_away = Control::GoAway { last, code, text };
-            self.shutdown.set_last(LastFrame::GoAway(go_away));
+            self.shutdown.last = Some(LastFrame::GoAway(go_away));
         }
         self.fail(error);
         // The peer may try these again, so they are never handed out here.

@@ -1,10 +1,10 @@
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::buffer::FreeList;
 use super::channel::{Channel, Origin};
 use super::config::Config;
 use super::counts::Counts;
-use super::deferred_stop::DeferredStops;
 use super::error::ConnectionError;
 use super::event::{Event, Events};
 use super::flow_control::{RecvBudget, RecvCredit, SendBudget};
@@ -13,7 +13,7 @@ use super::input::Input;
 use super::keepalive::Keepalive;
 use super::key::Key;
 use super::pending::Pending;
-use super::queues::Queue;
+use super::queues::{Queue, sweep};
 use super::rate_limit::RateLimits;
 use super::scheduler::Scheduler;
 use super::shutdown::Shutdown;
@@ -36,7 +36,8 @@ pub struct Connection {
     pub(super) recv_budget: RecvBudget,
     pub(super) scheduler: Scheduler,
     pub(super) pending: Pending,
-    pub(super) deferred_stops: DeferredStops,
+    /// Released channels whose STOP is deferred, the first of them first. Some may be over.
+    pub(super) deferred_stops: VecDeque<Key>,
     pub(super) events: Events,
     pub(super) shutdown: Shutdown,
     pub(super) stats: Stats,
@@ -58,7 +59,7 @@ impl Connection {
             recv_budget: RecvBudget::new(mine.initial_window.into(), mine.receive_budget),
             scheduler: Scheduler::default(),
             pending: Pending::default(),
-            deferred_stops: DeferredStops::default(),
+            deferred_stops: VecDeque::new(),
             events: Events::default(),
             shutdown: Shutdown::default(),
             stats: Stats::new(now),
@@ -73,7 +74,7 @@ impl Connection {
 
     /// Why the connection ended, if it has.
     pub fn error(&self) -> Option<&ConnectionError> {
-        self.shutdown.error()
+        self.shutdown.error.as_ref()
     }
 
     /// Channels that are not over.
@@ -112,18 +113,18 @@ impl Connection {
     pub fn stats(&self) -> Stats {
         let id = match self.handshake.role {
             Role::Client => self.config.settings.connection_id,
-            Role::Server => self.handshake.peer().connection_id,
+            Role::Server => self.handshake.peer.connection_id,
         };
         Stats {
             connection_id: (id != 0 && !self.is_v0()).then_some(id),
-            heard: self.keepalive.heard(),
+            heard: self.keepalive.heard,
             version: self.version(),
-            rtt: self.keepalive.rtt(),
+            rtt: self.keepalive.rtt,
             min_rtt: self.keepalive.min_rtt(),
             suspect: self.keepalive.is_suspect(),
             draining: !self.is_open(),
             channels: self.channels.len(),
-            awaiting_end: self.counts.awaiting_end(),
+            awaiting_end: self.counts.awaiting_end,
             room: self.counts.room(),
             no_op_frames: self.limits.no_ops.taken,
             budget_left: self.recv_budget.left(),
@@ -201,13 +202,13 @@ impl Connection {
         let (living, store) = (self.channels.len(), &self.channels);
         let lives = |key: &Key| store.get(*key).is_some();
         if gone.queues.has(Queue::Budget) {
-            self.send_budget.sweep(living, lives);
+            sweep(&mut self.send_budget.waiting, living, lives);
         }
         if gone.queues.has(Queue::Window) {
-            self.recv_budget.sweep(living, lives);
+            sweep(&mut self.recv_budget.delayed, living, lives);
         }
         if self.handshake.is_v0() {
-            self.pending.sweep(living, lives);
+            sweep(&mut self.pending.control, living, lives);
             self.scheduler.sweep(living, lives);
             self.events.sweep(living, lives);
         }

@@ -29,14 +29,14 @@ pub(super) struct Counts {
     /// at once, or of any once it has fewer left.
     some: u32,
     /// Channels that are [`Channel::is_accepted_unused`].
-    unused: usize,
+    pub unused: usize,
     /// Released channels of this side that are not over. Of the peer's there are no more
     /// than it may open.
-    awaiting_end: usize,
+    pub awaiting_end: usize,
     /// Unsent bytes of released channels.
-    unsent: usize,
+    pub unsent: usize,
     /// The highest of the peer's ids that the application has got.
-    last_accepted: u32,
+    pub last_accepted: u32,
 }
 
 /// The ids that one side opens.
@@ -168,10 +168,6 @@ impl Counts {
         self.last_accepted = channel.id;
     }
 
-    pub fn last_accepted(&self) -> u32 {
-        self.last_accepted
-    }
-
     /// The application uses a channel.
     pub fn on_use(&mut self, channel: &mut Channel) {
         self.unused -= usize::from(channel.is_accepted_unused());
@@ -186,11 +182,6 @@ impl Counts {
         }
     }
 
-    #[cfg(feature = "server")]
-    pub fn unused(&self) -> usize {
-        self.unused
-    }
-
     /// The application is about to release a channel.
     pub fn before_release(&mut self, channel: &Channel) {
         self.unused -= usize::from(channel.is_accepted_unused());
@@ -202,24 +193,10 @@ impl Counts {
         self.awaiting_end += usize::from(channel.is_ours());
     }
 
-    pub fn awaiting_end(&self) -> usize {
-        self.awaiting_end
-    }
-
     /// Whether the peer ends released channels too slowly, where it said that it takes
     /// so many at a time.
     pub fn has_too_many_awaiting_end(&self, taken: u32) -> bool {
         self.awaiting_end > MOST_AWAITING_END + taken.min(MOST_TAKEN) as usize
-    }
-
-    /// A released channel has so many bytes less to send: they left, or were dropped.
-    pub fn on_unsent(&mut self, less: usize) {
-        self.unsent -= less;
-    }
-
-    /// The connection has ended: nothing more is sent.
-    pub fn drop_unsent(&mut self) {
-        self.unsent = 0;
     }
 
     /// A channel is over.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{ConnectionError, code};
 use super::key::Key;
-use super::queues::{Queue, QueueSet, sweep};
+use super::queues::{Queue, QueueSet};
 use crate::wire::MAX_DATA;
 
 /// Bytes that a channel may borrow before a WINDOW says how many: an answer of 2 MiB
@@ -106,7 +106,7 @@ pub(super) struct SendBudget {
     ended: u64,
     returned: u64,
     /// Channels that can send once others have paid back.
-    waiting: VecDeque<Key>,
+    pub waiting: VecDeque<Key>,
 }
 
 impl SendBudget {
@@ -182,19 +182,6 @@ impl SendBudget {
         if self.budget > 0 && helps && queues.insert(Queue::Budget) {
             self.waiting.push_back(key);
         }
-    }
-
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub fn pop_waiting(&mut self) -> Option<Key> {
-        self.waiting.pop_front()
-    }
-
-    /// A channel that waited is over.
-    pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
-        sweep(&mut self.waiting, living, lives);
     }
 
     /// A channel sends so much.
@@ -289,7 +276,7 @@ pub(super) struct RecvBudget {
     returned: u64,
     advertised: u64,
     /// Channels whose WINDOW waits for more to be read, and until when.
-    delayed: VecDeque<Key>,
+    pub delayed: VecDeque<Key>,
     due: Option<Instant>,
 }
 
@@ -320,11 +307,6 @@ impl RecvBudget {
             self.delayed.push_back(key);
             self.due.get_or_insert(now + DELAY);
         }
-    }
-
-    /// A channel whose WINDOW waited is over.
-    pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
-        sweep(&mut self.delayed, living, lives);
     }
 
     /// When the WINDOWs that wait are to be given.

@@ -26,9 +26,9 @@ pub(super) struct Handshake {
     sent: bool,
     received: Received,
     /// What the peer's settings are assumed to be until they come.
-    peer: Settings,
+    pub peer: Settings,
     /// Bytes that may still leave before the peer's version is known.
-    first_flight: usize,
+    pub first_flight: usize,
 }
 
 /// How much of the peer's handshake has come.
@@ -76,10 +76,6 @@ impl Handshake {
         self.version = self.version.or(version);
     }
 
-    pub fn learn_version0(&mut self) {
-        self.version = Some(Version::V0);
-    }
-
     /// Whether the peer has said its hello.
     pub fn is_hello_received(&self) -> bool {
         self.received >= Received::Hello
@@ -91,15 +87,6 @@ impl Handshake {
 
     pub fn complete(&mut self) {
         self.received = Received::Settings;
-    }
-
-    pub fn peer(&self) -> &Settings {
-        &self.peer
-    }
-
-    pub fn on_settings(&mut self, settings: Settings) {
-        self.complete();
-        self.peer = settings;
     }
 
     pub fn is_sent(&self) -> bool {
@@ -114,15 +101,6 @@ impl Handshake {
     /// Whether this side may speak: a server doesn't before the client's hello.
     pub fn may_speak(&self) -> bool {
         self.role == Role::Client || self.is_hello_received()
-    }
-
-    /// Bytes that may leave before the peer's version is known.
-    pub fn first_flight(&self) -> usize {
-        self.first_flight
-    }
-
-    pub fn spend_first_flight(&mut self, bytes: usize) {
-        self.first_flight = self.first_flight.saturating_sub(bytes);
     }
 
     /// The hello and the settings come first, once. `None` is a frame of a channel, or

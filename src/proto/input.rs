@@ -1,12 +1,11 @@
+use super::handshake::Role;
 use super::key::Key;
 use crate::wire::{Decoder, Protocol};
-
-use super::handshake::Role;
 
 /// How far the peer's bytes were understood.
 #[derive(Debug)]
 pub(super) struct Input {
-    decoder: Decoder,
+    pub decoder: Decoder,
     /// The channel whose DATA frame is being received.
     pub receiving: Option<Key>,
     /// See [`Connection::work_received`](super::Connection::work_received).
@@ -25,21 +24,7 @@ impl Input {
         }
     }
 
-    pub fn decoder(&self) -> &Decoder {
-        &self.decoder
-    }
-
-    /// The decoder, apart from the connection, which its frames change.
-    pub fn take_decoder(&mut self) -> Decoder {
-        std::mem::replace(&mut self.decoder, Decoder::new(Protocol::V1))
-    }
-
-    pub fn put_back(&mut self, decoder: Decoder) {
-        self.decoder = decoder;
-    }
-
-    /// Bytes of a DATA frame of the channel, whose header has come, that are still to
-    /// come.
+    /// Bytes of a DATA frame of the channel that are still to come.
     pub fn coming(&self, key: Key) -> usize {
         match self.receiving == Some(key) {
             true => self.decoder.data_left(),

@@ -28,13 +28,14 @@ const LONGER: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Keepalive {
-    heard: Instant,
+    /// When the peer was last heard, or else when the connection began.
+    pub heard: Instant,
     /// Until when the hello may take; none once it has come.
-    handshake: Option<Instant>,
+    pub handshake: Option<Instant>,
     /// Since when the transport is write-blocked.
-    blocked: Option<Instant>,
+    pub blocked: Option<Instant>,
     /// Something was sent since the last ping left.
-    asks: bool,
+    pub asks: bool,
     ping: Ping,
     /// When the last ping was answered.
     answered: Instant,
@@ -43,9 +44,11 @@ pub(super) struct Keepalive {
     answered_token: u64,
     /// Since when it is.
     suspect: Option<Instant>,
-    rtt: Option<Duration>,
+    /// The smoothed round-trip time.
+    pub rtt: Option<Duration>,
     min_rtt: MinRtt,
-    sample: Option<DeliverySample>,
+    /// The last ping that was answered.
+    pub sample: Option<DeliverySample>,
 }
 
 /// The shortest round-trip time, of now and of the time before.
@@ -128,19 +131,11 @@ impl Keepalive {
         }
     }
 
-    pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
-    }
-
     /// The shortest round-trip time of the last ten to twenty seconds, or of the last
     /// two pings if those are longer ago.
     pub fn min_rtt(&self) -> Option<Duration> {
         let rtts = self.min_rtt.now.into_iter().chain(self.min_rtt.before);
         rtts.min()
-    }
-
-    pub fn heard(&self) -> Instant {
-        self.heard
     }
 
     pub fn is_suspect(&self) -> bool {
@@ -151,27 +146,6 @@ impl Keepalive {
     pub fn on_life(&mut self, now: Instant) -> bool {
         self.heard = self.heard.max(now);
         self.suspect.take().is_some()
-    }
-
-    pub fn on_blocked(&mut self, now: Instant) {
-        self.blocked.get_or_insert(now);
-    }
-
-    pub fn on_progress(&mut self) {
-        self.blocked = None;
-    }
-
-    pub fn on_sent(&mut self) {
-        self.asks = true;
-    }
-
-    pub fn on_connected(&mut self) {
-        self.handshake = None;
-    }
-
-    /// The last ping that was answered.
-    pub fn sample(&self) -> Option<DeliverySample> {
-        self.sample
     }
 
     /// Asks for a ping, unless one is under way.

@@ -7,7 +7,6 @@ mod close;
 mod config;
 mod connection;
 mod counts;
-mod deferred_stop;
 mod error;
 mod event;
 mod flow_control;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::channel::{Channel, Origin, Stop};
+use super::channel::{Channel, End, Origin, Stop};
 use super::connection::Connection;
 use super::error::{ConnectionError, REFUSED, code};
 use super::event::Event;
@@ -12,7 +12,7 @@ use super::flow_control::RecvBudget;
 use super::handshake::Role;
 use super::key::Key;
 use super::shutdown::{Drain, LastFrame};
-use crate::wire::{Control, Decoded, Decoder, Settings};
+use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
 /// Work in frames that a channel makes which the peer gives up: a task of the
 /// application's ends with it.
@@ -44,7 +44,7 @@ impl Connection {
 
     /// Whether the rest of a DATA frame is still to come.
     pub fn is_within_data(&self) -> bool {
-        self.input.decoder().data_left() > 0
+        self.input.decoder.data_left() > 0
     }
 
     fn take_input(&mut self, mut input: &[u8], block: Option<&Bytes>, now: Instant) {
@@ -54,9 +54,10 @@ impl Connection {
         self.stats.bytes_received += input.len() as u64;
         self.heard(now);
         self.limits.refill(now);
-        let mut decoder = self.input.take_decoder();
+        // Borrowed apart, since frames change the rest.
+        let mut decoder = std::mem::replace(&mut self.input.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, block, now);
-        self.input.put_back(decoder);
+        self.input.decoder = decoder;
         if let Err(error) = result {
             self.on_error(error);
         }
@@ -65,7 +66,7 @@ impl Connection {
     fn on_error(&mut self, error: ConnectionError) {
         // Also where the first frame is a bad one: what is said now must be said in its
         // version.
-        self.handshake.learn_late(self.input.decoder().version());
+        self.handshake.learn_late(self.input.decoder.version());
         match error {
             ConnectionError::Violation { code, text } => {
                 self.violated(self.handshake.violation_code(code), &text);
@@ -81,7 +82,7 @@ impl Connection {
                 let silent = self.handshake.role == Role::Client || self.handshake.is_sent();
                 self.fail(error);
                 if mismatch && !silent {
-                    self.shutdown.set_last(LastFrame::Hello);
+                    self.shutdown.last = Some(LastFrame::Hello);
                 }
             }
         }
@@ -152,32 +153,28 @@ impl Connection {
             Control::Stop { channel, code } => self.on_stop(channel, code)?,
             Control::Ping { token } => {
                 self.limits.pings.take()?;
-                self.pending.push_pong(token);
+                self.pending.pong = Some(token);
             }
             Control::Pong { token } => {
                 if !self.keepalive.on_pong(token, now) {
                     self.limits.no_ops.take()?;
                 }
-                if self.shutdown.drain() == Drain::Sent(token) {
+                if self.shutdown.drain == Drain::Sent(token) {
                     self.drained();
                 }
             }
             Control::MaxChannels { count } => {
-                if !self
-                    .counts
-                    .is_news(count, self.handshake.peer().max_channels)
-                {
+                if !self.counts.is_news(count, self.handshake.peer.max_channels) {
                     self.limits.no_ops.take()?;
                 }
                 self.make_room(|counts| counts.on_max_channels(count));
             }
-            Control::Drain => match self.shutdown.on_drain() {
-                true => {
-                    self.events.push(Event::Draining);
-                    self.send_deferred_stops();
-                }
-                false => self.limits.no_ops.take()?,
-            },
+            Control::Drain if self.shutdown.peer_drains => self.limits.no_ops.take()?,
+            Control::Drain => {
+                self.shutdown.peer_drains = true;
+                self.events.push(Event::Draining);
+                self.send_deferred_stops();
+            }
             Control::GoAway { last, code, text } => {
                 self.refused_above(last);
                 return Err(ConnectionError::PeerClosed { code, text });
@@ -192,14 +189,14 @@ impl Connection {
 
     fn connected(&mut self) {
         self.handshake.complete();
-        self.keepalive.on_connected();
+        self.keepalive.handshake = None;
         self.events.push(Event::Connected);
     }
 
     /// The peer's limits are at least what was assumed, so they only rise.
     fn on_settings(&mut self, settings: Settings) {
-        self.handshake.on_settings(settings);
         self.connected();
+        self.handshake.peer = settings;
         self.make_room(|counts| counts.on_max_channels(settings.max_channels));
         let window = settings.initial_window.into();
         self.send_budget
@@ -233,12 +230,12 @@ impl Connection {
     pub(super) fn offer(&mut self, id: u32) -> Result<(), ConnectionError> {
         let key = self.channels.insert(self.begin(id, Origin::Peer));
         let most = self.config.max_waiting.unwrap_or(u32::MAX);
-        if self.channels.incoming() >= most as usize {
+        if self.channels.incoming.len() >= most as usize {
             self.release_with(key, REFUSED);
             return self.limits.cancels.take();
         }
-        self.channels.push_incoming(key);
-        if self.channels.incoming() == 1 {
+        self.channels.incoming.push_back(key);
+        if self.channels.incoming.len() == 1 {
             self.events.push(Event::Acceptable);
         }
         Ok(())
@@ -249,7 +246,7 @@ impl Connection {
             return self.limits.take_late();
         };
         channel.confirm("WINDOW after a refusal")?;
-        let (key, ended) = (channel.key, channel.send.ended);
+        let (key, ended) = (channel.key, channel.send.end == End::Sent);
         let credit = &mut channel.send.credit;
         let paid = self.send_budget.on_window(credit, told, ended)?;
         self.queue_data(key);
@@ -285,7 +282,7 @@ impl Connection {
             }
         }
         self.input.receiving = channel.reads().then_some(key);
-        if channel.pending.stop == Stop::Deferred {
+        if channel.recv.stop == Stop::Deferred {
             self.send_deferred_stop(key);
         }
         match len {
@@ -348,7 +345,7 @@ impl Connection {
             };
         }
         if !held {
-            self.make_room(|counts| counts.on_unsent(unsent));
+            self.make_room(|counts| counts.unsent -= unsent);
         }
         self.stats.unanswered += u64::from(refused);
         self.count_given_up(key)?;

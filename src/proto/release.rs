@@ -6,6 +6,11 @@ use super::error::{REFUSED, code};
 use super::key::Key;
 use super::shutdown::Drain;
 
+/// Channels whose STOP is deferred, those included that are over meanwhile; the first gets
+/// its STOP for another. So many are under way at a thousand requests a second over a
+/// second's round trip.
+const MOST_DEFERRED: usize = 1024;
+
 impl Connection {
     /// Gives up the send half: what was not sent yet is dropped, and the peer reads an
     /// error with this code. Under version 0 the channel is closed in both directions,
@@ -65,7 +70,7 @@ impl Connection {
         if let Some(channel) = self.channels.held(key) {
             self.stats.buffered -= channel.recv.buffer.len() as u64;
             channel.stop(code, &mut self.recv_budget);
-            if channel.pending.stop == Stop::Pending {
+            if channel.recv.stop == Stop::Pending {
                 self.stats.on_give_up(channel, code);
             }
             self.close_if_done_v0(key);
@@ -97,11 +102,11 @@ impl Connection {
         }
         let unfinished = channel.send.half == Half::Open;
         channel.release(code, &mut self.recv_budget);
-        if unfinished || channel.pending.stop == Stop::Pending {
+        if unfinished || channel.recv.stop == Stop::Pending {
             self.stats.on_give_up(channel, code);
         }
         self.counts.on_release(channel);
-        if channel.pending.stop == Stop::Deferred && !self.is_v0() {
+        if channel.recv.stop == Stop::Deferred && !self.is_v0() {
             self.defer_stop(key);
         } else {
             self.release_v0(key);
@@ -109,7 +114,7 @@ impl Connection {
             self.queue_data(key);
         }
         self.forget_if_over(key);
-        let taken = self.handshake.peer().max_channels;
+        let taken = self.handshake.peer.max_channels;
         if self.counts.has_too_many_awaiting_end(taken) {
             self.violated(code::LIMIT, "channels that were given up are not ended");
         }
@@ -120,16 +125,22 @@ impl Connection {
         channel.filter(|channel| !self.shutdown.has_ended() && channel.is_held())
     }
 
-    /// Waits for the peer's end of a channel, unless others wait for that: for the
-    /// end of the connection, or for the peer's channels to become fewer.
+    /// Defers the STOP of a channel that was finished and released before the peer's end
+    /// came. The peer gets a FIN, so mostly ends its half by itself, and a STOP would only
+    /// cost a RESET. It follows where the peer sends more, and at the latest with the next
+    /// ping (a second after the last was answered). Not deferred while others wait for the
+    /// end: of the connection, or for the peer's channels to become fewer.
     fn defer_stop(&mut self, key: Key) {
         let ours = self.channels.get(key).is_some_and(Channel::is_ours);
-        let drains = !self.is_open() || self.shutdown.drain() != Drain::No;
+        let drains = !self.is_open() || self.shutdown.drain != Drain::No;
         if drains || !ours && self.counts.is_peer_short() {
             return self.send_deferred_stop(key);
         }
-        self.keepalive.on_sent(); // so that there is a ping
-        if let Some(first) = self.deferred_stops.push(key) {
+        self.keepalive.asks = true; // so that there is a ping
+        self.deferred_stops.push_back(key);
+        if self.deferred_stops.len() > MOST_DEFERRED
+            && let Some(first) = self.deferred_stops.pop_front()
+        {
             self.send_deferred_stop(first);
         }
     }
@@ -137,8 +148,9 @@ impl Connection {
     /// Waits no more for the peer's end of a channel, if that is still to come.
     pub(super) fn send_deferred_stop(&mut self, key: Key) {
         if let Some(channel) = self.channels.get_mut(key)
-            && channel.send_deferred_stop()
+            && channel.recv.stop == Stop::Deferred
         {
+            channel.recv.stop = Stop::Pending;
             self.stats.on_give_up(channel, code::NONE);
             self.pending.push_control(channel);
         }
@@ -147,7 +159,7 @@ impl Connection {
     /// Waits no more for the peer to end the channels that were finished and released,
     /// so that the connection can close.
     pub fn send_deferred_stops(&mut self) {
-        for key in self.deferred_stops.take() {
+        for key in std::mem::take(&mut self.deferred_stops) {
             self.send_deferred_stop(key);
         }
     }

@@ -6,11 +6,12 @@ use crate::wire::Control;
 
 #[derive(Debug, Default)]
 pub(super) struct Shutdown {
-    drain: Drain,
+    pub drain: Drain,
     /// The peer's DRAIN came.
-    peer_drains: bool,
-    last: Option<LastFrame>,
-    error: Option<ConnectionError>,
+    pub peer_drains: bool,
+    pub last: Option<LastFrame>,
+    /// Why the connection ended, if it has.
+    pub error: Option<ConnectionError>,
 }
 
 /// How far this side's drain has come.
@@ -35,46 +36,8 @@ pub(super) enum LastFrame {
 }
 
 impl Shutdown {
-    pub fn drain(&self) -> Drain {
-        self.drain
-    }
-
-    pub fn set_drain(&mut self, drain: Drain) {
-        self.drain = drain;
-    }
-
-    pub fn peer_drains(&self) -> bool {
-        self.peer_drains
-    }
-
-    /// The peer's DRAIN; whether it is the first.
-    pub fn on_drain(&mut self) -> bool {
-        !std::mem::replace(&mut self.peer_drains, true)
-    }
-
-    pub fn has_last(&self) -> bool {
-        self.last.is_some()
-    }
-
-    pub fn set_last(&mut self, last: LastFrame) {
-        self.last = Some(last);
-    }
-
-    pub fn take_last(&mut self) -> Option<LastFrame> {
-        self.last.take()
-    }
-
-    /// Why the connection ended, if it has.
-    pub fn error(&self) -> Option<&ConnectionError> {
-        self.error.as_ref()
-    }
-
     pub fn has_ended(&self) -> bool {
         self.error.is_some()
-    }
-
-    pub fn end(&mut self, error: ConnectionError) {
-        self.error = Some(error);
     }
 
     /// What a channel's application learns of a half that has failed.

@@ -62,7 +62,7 @@ pub(super) struct Store {
     slots: HashMap<u32, u32, SecretFactor>,
     serial: u32,
     /// Those that wait to be accepted, the first of them first.
-    incoming: VecDeque<Key>,
+    pub incoming: VecDeque<Key>,
 }
 
 /// Channels for which an empty store keeps its memory.
@@ -181,19 +181,6 @@ impl Store {
     pub fn keys(&self) -> Vec<Key> {
         let keys = self.channels.iter().map(|(_, channel)| channel.key);
         keys.collect()
-    }
-
-    /// Channels that wait to be accepted.
-    pub fn incoming(&self) -> usize {
-        self.incoming.len()
-    }
-
-    pub fn push_incoming(&mut self, key: Key) {
-        self.incoming.push_back(key);
-    }
-
-    pub fn pop_incoming(&mut self) -> Option<Key> {
-        self.incoming.pop_front()
     }
 }
 

@@ -12,7 +12,7 @@ impl Connection {
     /// The transport took bytes again after it had been write-blocked, so the peer's
     /// side is alive though it may say nothing.
     pub fn handle_progress(&mut self, now: Instant) {
-        self.keepalive.on_progress();
+        self.keepalive.blocked = None;
         self.heard(now);
     }
 
@@ -20,7 +20,7 @@ impl Connection {
     /// it stay so for [`Config::write_stall`](super::Config::write_stall) is given up,
     /// though it may say a lot. Calling it again changes nothing.
     pub fn handle_blocked(&mut self, now: Instant) {
-        self.keepalive.on_blocked(now);
+        self.keepalive.blocked.get_or_insert(now);
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
@@ -86,6 +86,6 @@ impl Connection {
 
     /// The last answer of the peer to a ping, and what was sent before that.
     pub fn delivery_sample(&self) -> Option<DeliverySample> {
-        self.keepalive.sample()
+        self.keepalive.sample
     }
 }

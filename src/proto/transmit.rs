@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::buffer::FreeList;
-use super::channel::{Channel, Half, Origin, Stop};
+use super::channel::{Channel, End, Half, Origin, Stop};
 use super::connection::Connection;
 use super::flow_control::SendBudget;
 use super::handshake::Role;
@@ -43,7 +43,7 @@ impl Connection {
             self.data(out, end);
             // A pong asks for no answer, or two idle peers would keep asking.
             if opened > 0 || out.len() > before {
-                self.keepalive.on_sent();
+                self.keepalive.asks = true;
             }
         }
         let appended = out.len() - start;
@@ -55,18 +55,19 @@ impl Connection {
     /// nothing, if what was pending was for a channel that is over by now.
     pub fn wants_transmit(&self) -> bool {
         if self.shutdown.has_ended() {
-            return self.shutdown.has_last();
+            return self.shutdown.last.is_some();
         }
         if !self.handshake.may_speak() {
             return false;
         }
-        let queued = self.pending.has_opens() || !self.scheduler.is_empty();
+        let queued = !self.pending.opens.is_empty() || !self.scheduler.is_empty();
         let hello = !self.handshake.is_sent();
         match self.version() {
-            None => hello || queued && self.handshake.first_flight() > MAX_FRAME,
+            None => hello || queued && self.handshake.first_flight > MAX_FRAME,
             Some(version) => {
                 let control = || version != Version::V0 && self.is_connection_control_pending();
-                let channel = || self.pending.has_control() || self.pending.has_refusals();
+                let channel =
+                    || !self.pending.control.is_empty() || !self.pending.refusals.is_empty();
                 hello || queued || channel() || control()
             }
         }
@@ -74,10 +75,10 @@ impl Connection {
 
     fn is_connection_control_pending(&self) -> bool {
         self.keepalive.is_ping_pending()
-            || self.pending.has_pong()
+            || self.pending.pong.is_some()
             || self.counts.is_limit_due()
             || self.recv_budget.is_return_due()
-            || self.shutdown.drain() == Drain::Pending
+            || self.shutdown.drain == Drain::Pending
     }
 
     /// Bytes of channels that [`poll_transmit`](Self::poll_transmit) appended.
@@ -95,10 +96,10 @@ impl Connection {
     pub fn is_urgent(&self) -> bool {
         self.shutdown.has_ended()
             || !self.handshake.is_sent()
-            || self.pending.has_opens()
+            || !self.pending.opens.is_empty()
             || !self.scheduler.is_empty()
             || self.keepalive.is_ping_pending()
-            || self.pending.has_pong()
+            || self.pending.pong.is_some()
     }
 
     /// Queues a channel's control frames.
@@ -137,10 +138,10 @@ impl Connection {
         if bytes > 0 && self.send_budget.is_all_free() {
             turns = u64::MAX; // no other payment will come for them
         }
-        let mut left = self.send_budget.waiting();
+        let mut left = self.send_budget.waiting.len();
         while turns > 0
             && left > 0
-            && let Some(key) = self.send_budget.pop_waiting()
+            && let Some(key) = self.send_budget.waiting.pop_front()
         {
             if let Some(channel) = self.channels.get_mut(key) {
                 channel.queues.remove(Queue::Budget);
@@ -152,7 +153,7 @@ impl Connection {
     }
 
     fn last_frame(&mut self, out: &mut Vec<u8>) {
-        match self.shutdown.take_last() {
+        match self.shutdown.last.take() {
             Some(LastFrame::GoAway(go_away)) => {
                 self.hello(out);
                 self.put(out, go_away);
@@ -169,11 +170,11 @@ impl Connection {
         }
         let start = out.len();
         self.hello(out);
-        let left = self.handshake.first_flight();
+        let left = self.handshake.first_flight;
         let end = start + left.saturating_sub(MAX_FRAME).min(budget);
         self.opens(out, end);
         self.data(out, end);
-        self.handshake.spend_first_flight(out.len() - start);
+        self.handshake.first_flight = left.saturating_sub(out.len() - start);
     }
 
     /// W2, W3.
@@ -200,7 +201,10 @@ impl Connection {
         if self.is_v0() {
             return;
         }
-        if let Some(token) = self.pending.take_pong() {
+        // W9: whoever has answered a ping has sent all earlier opens.
+        if self.pending.opens.is_empty()
+            && let Some(token) = self.pending.pong.take()
+        {
             self.put(out, Control::Pong { token });
         }
         if self.counts.is_limit_due() {
@@ -211,14 +215,14 @@ impl Connection {
             let total = self.recv_budget.advertise_returned();
             self.put(out, Control::Return { total });
         }
-        let drains = self.shutdown.drain() == Drain::Pending;
+        let drains = self.shutdown.drain == Drain::Pending;
         if !drains && !self.keepalive.is_ping_pending() {
             return;
         }
         let token = self.keepalive.ping(self.stats.bytes_sent, now);
         if drains {
             self.put(out, Control::Drain);
-            self.shutdown.set_drain(Drain::Sent(token));
+            self.shutdown.drain = Drain::Sent(token);
         }
         self.put(out, Control::Ping { token });
         self.send_deferred_stops();
@@ -226,7 +230,7 @@ impl Connection {
 
     fn opens(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && let Some(key) = self.pending.pop_open()
+            && let Some(key) = self.pending.opens.pop_front()
         {
             if let Some(channel) = self.channels.get_mut(key) {
                 channel.origin = Origin::Opened;
@@ -236,9 +240,11 @@ impl Connection {
         }
     }
 
+    /// Opens come first: a channel's other frames must not overtake its OPEN.
     fn channel_control(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && let Some(key) = self.pending.pop_control()
+            && self.pending.opens.is_empty()
+            && let Some(key) = self.pending.control.pop_front()
         {
             let version = self.handshake.own_version();
             if let Some(channel) = self.channels.get_mut(key) {
@@ -249,7 +255,7 @@ impl Connection {
             self.forget_if_over(key);
         }
         while out.len() < end
-            && let Some(channel) = self.pending.pop_refusal()
+            && let Some(channel) = self.pending.refusals.pop_first()
         {
             self.put(out, Control::Close { channel });
             self.limits.on_over(0);
@@ -258,7 +264,7 @@ impl Connection {
 
     fn data(&mut self, out: &mut Vec<u8>, end: usize) {
         while out.len() < end
-            && !self.pending.has_opens()
+            && self.pending.opens.is_empty()
             && let Some(key) = self.scheduler.next()
         {
             self.channel_data(key, out, end);
@@ -299,7 +305,7 @@ impl Connection {
         }
         let released = !channel.is_held();
         if released {
-            self.make_room(|counts| counts.on_unsent(unsent - left));
+            self.make_room(|counts| counts.unsent -= unsent - left);
         }
         if full && sent > 0 {
             self.notify_writable(key);
@@ -320,7 +326,7 @@ fn put_control(
 ) {
     let id = channel.id;
     let mut put = |control| Frame::Control(control).encode(version, out);
-    if std::mem::take(&mut channel.pending.window) {
+    if std::mem::take(&mut channel.recv.window_pending) {
         let (limit, loan) = channel.recv.credit.advertised();
         put(Control::Window {
             channel: id,
@@ -328,15 +334,15 @@ fn put_control(
             loan,
         });
     }
-    if channel.pending.stop == Stop::Pending {
-        channel.pending.stop = Stop::No;
+    if channel.recv.stop == Stop::Pending {
+        channel.recv.stop = Stop::No;
         let code = channel.recv.half.code();
         put(Control::Stop { channel: id, code });
     }
-    if std::mem::take(&mut channel.pending.reset) {
+    if channel.send.end == End::ResetPending {
         let code = channel.send.half.code();
         let debt = budget.on_end(&channel.send.credit);
-        channel.send.ended = true;
+        channel.send.end = End::Sent;
         put(Control::Reset {
             channel: id,
             code,
@@ -348,8 +354,8 @@ fn put_control(
 
 /// Version 0: only once everything has left.
 fn close(channel: &mut Channel, version: Version, out: &mut Vec<u8>) {
-    if channel.pending.close && !channel.send.half.is_alive() {
-        channel.pending.close = false;
+    if channel.send.end == End::ClosePending && !channel.send.half.is_alive() {
+        channel.send.end = End::Sent;
         let channel = channel.id;
         Frame::Control(Control::Close { channel }).encode(version, out);
     }
@@ -385,7 +391,7 @@ fn end(channel: &mut Channel, budget: &mut SendBudget, version: Version, out: &m
     if version == Version::V0 {
         return close(channel, version, out);
     }
-    channel.send.ended = true;
+    channel.send.end = End::Sent;
     let (channel, debt) = (channel.id, budget.on_end(&channel.send.credit));
     let end = match half {
         Half::ResetAfterFlush(code) => Control::Reset {

@@ -5,16 +5,19 @@
 //! numbers, raises when it gets an OPEN for a number that is in use, and drops
 //! the connection at an op above 5.
 
-use super::channel::{Cause, Channel, Half, Stop};
+use super::channel::{Cause, Channel, End, Half, Stop};
 use super::connection::Connection;
 use super::error::{ConnectionError, code};
 use super::key::Key;
 use super::shutdown::Drain;
 
+/// Refusals that may wait for the peer to take them. An honest one that doesn't read
+/// for a while opens fewer channels meanwhile.
+const MOST_REFUSALS: usize = 1 << 16;
+
 impl Connection {
     /// The peer speaks version 0: nothing is limited but by this side.
     pub(super) fn on_version0(&mut self) {
-        self.handshake.learn_version0();
         let keys = self.channels.keys();
         let ours = |key: &&Key| self.channels.get(**key).is_some_and(Channel::is_ours);
         let opened = keys.iter().filter(ours).count() as u32;
@@ -25,7 +28,7 @@ impl Connection {
         let limit = self.config.settings.max_channels;
         self.make_room(|counts| counts.on_version0(opened, limit));
         self.keepalive.no_ping();
-        if matches!(self.shutdown.drain(), Drain::Pending | Drain::Sent(_)) {
+        if matches!(self.shutdown.drain, Drain::Pending | Drain::Sent(_)) {
             self.drained(); // the peer can't be asked
         }
     }
@@ -37,10 +40,10 @@ impl Connection {
         };
         channel.send.credit.begin_at(u64::MAX);
         channel.recv.credit.has_no_limit();
-        channel.pending.window = false;
+        channel.recv.window_pending = false;
         if !channel.is_held() {
             self.release_v0(key);
-        } else if channel.pending.reset {
+        } else if channel.send.end == End::ResetPending {
             self.reset_v0(key);
         } else {
             self.close_if_done_v0(key);
@@ -54,7 +57,7 @@ impl Connection {
             .as_ref()
             .is_some_and(|channel| channel.is_open_sent());
         let key = channel.map(|channel| channel.key);
-        if of_open || self.pending.refuses(id) {
+        if of_open || self.pending.refusals.contains(&id) {
             let text = format!("channel {id} was opened twice");
             return Err(ConnectionError::violation(code::PROTOCOL, text));
         }
@@ -73,20 +76,19 @@ impl Connection {
     /// many channels it may open, so an honest one may get many.
     fn refuse_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
         self.stats.refused_by_self += 1;
-        match self.pending.push_refusal(id) {
-            true => self.limits.cancels.take(),
-            false => {
-                let text = "refusals are not taken";
-                Err(ConnectionError::violation(code::LIMIT, text))
-            }
+        self.pending.refusals.insert(id);
+        if self.pending.refusals.len() > MOST_REFUSALS {
+            let text = "refusals are not taken";
+            return Err(ConnectionError::violation(code::LIMIT, text));
         }
+        self.limits.cancels.take()
     }
 
     /// Both directions have ended, the peer's cleanly.
     pub(super) fn on_close_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
         let channel = self.channels.by_id(id);
         let Some(channel) = channel.filter(|channel| channel.is_open_sent()) else {
-            return match self.pending.drop_refusal(id) {
+            return match self.pending.refusals.remove(&id) {
                 true => Ok(()),
                 false => self.limits.take_late(), // both sides closed it at once
             };
@@ -100,12 +102,11 @@ impl Connection {
         }
         if channel.send.half.is_alive() {
             channel.fail_send(Cause::Stopped(code::NONE));
-            channel.pending.reset = false;
         }
-        channel.pending.close = false;
+        channel.send.end = End::Sent;
         if !channel.is_held() {
             let left = unsent - channel.send.buffer.len();
-            self.make_room(|counts| counts.on_unsent(left));
+            self.make_room(|counts| counts.unsent -= left);
         }
         self.notify_writable(key);
         self.free_number_v0(key);
@@ -122,7 +123,7 @@ impl Connection {
         if self.is_v0()
             && let Some(channel) = self.channels.get(key)
             && channel.recv.ended
-            && !channel.pending.close
+            && channel.send.end != End::ClosePending
         {
             self.channels.free_number(channel.id, key);
         }
@@ -147,7 +148,7 @@ impl Connection {
         if self.is_v0()
             && let Some(channel) = self.channels.get_mut(key)
         {
-            channel.pending.stop = Stop::No;
+            channel.recv.stop = Stop::No;
             if channel.send.half != Half::Open && matches!(channel.recv.half, Half::Failed(_)) {
                 channel.close_v0();
                 self.pending.push_control(channel);
@@ -169,8 +170,12 @@ impl Connection {
 impl Channel {
     /// A CLOSE ends both directions, unless the peer has closed the channel.
     fn close_v0(&mut self) {
-        (self.pending.stop, self.pending.reset) = (Stop::No, false);
-        self.pending.close |= !self.recv.ended;
+        self.recv.stop = Stop::No;
+        if !self.recv.ended {
+            self.send.end = End::ClosePending;
+        } else if self.send.end == End::ResetPending {
+            self.send.end = End::Sent;
+        }
         self.recv.ended = true;
     }
 }
