@@ -13,7 +13,7 @@ use super::clock::now;
 #[cfg(feature = "client")]
 use super::connected::{Describe, Source};
 use super::handle::Handle;
-use super::pacer::Pacer;
+use super::send::pacer::Pacer;
 use super::shared::Shared;
 use super::sync::Notified;
 use super::task::Task;

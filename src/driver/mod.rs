@@ -3,28 +3,27 @@
 
 mod channel;
 mod clock;
+mod close;
 #[cfg(feature = "client")]
 mod connected;
 mod connection;
 #[cfg(feature = "hyper")]
 mod deferred_error;
 mod error;
-mod farewell;
-mod gather;
 mod handle;
 #[cfg(feature = "hyper")]
 mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]
 mod models;
-mod pacer;
+mod send;
 mod shared;
 mod split;
 mod sync;
 mod task;
 mod throughput;
 mod transport;
-mod turn;
 mod unused;
+mod work_budget;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::farewell::Farewell;
+use super::close::LingeringClose;
 use super::shared::{Inner, Shared, Wake};
-use super::turn::{Turn, yields};
+use super::work_budget::{WorkBudget, yields};
 use crate::proto::DeliverySample;
 
 /// How often others are let run before a write, so that theirs goes with it:
@@ -65,16 +65,16 @@ pub(super) struct Task {
     /// The transport takes no more; until when it is still read, and why.
     broken: Option<(Instant, io::Error)>,
     wake: Wake,
-    turn: Turn,
+    work: WorkBudget,
     /// How often others were let run since the last write.
     yields: u8,
     /// Until when what is owed waits for more.
-    gathers: Option<std::time::Instant>,
+    coalesces: Option<std::time::Instant>,
     /// Until when it waits so that the link is not overfilled.
-    spaced: Option<std::time::Instant>,
+    paced: Option<std::time::Instant>,
     /// The last round trip that the transport was told of.
     round: Option<DeliverySample>,
-    farewell: Farewell,
+    close: LingeringClose,
 }
 
 impl Task {
@@ -86,12 +86,12 @@ impl Task {
             waits: false,
             broken: None,
             wake: Wake::default(),
-            turn: Turn::new(),
+            work: WorkBudget::new(),
             yields: 0,
-            gathers: None,
-            spaced: None,
+            coalesces: None,
+            paced: None,
             round: None,
-            farewell: Farewell::new(patience),
+            close: LingeringClose::new(patience),
         }
     }
 
@@ -99,7 +99,7 @@ impl Task {
     /// should follow at once.
     fn round(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
         let now = Instant::now();
-        if self.gathers.is_some_and(|until| until <= now.into()) {
+        if self.coalesces.is_some_and(|until| until <= now.into()) {
             self.write(cx, now); // it has waited enough
         }
         let read = match wants_input {
@@ -108,7 +108,7 @@ impl Task {
         };
         let sent = match self.what_follows(read.at_rest) {
             Next::OthersRun => {
-                if !self.turn.ends(cx) {
+                if !self.work.is_spent(cx) {
                     cx.waker().wake_by_ref();
                 }
                 return false;
@@ -138,7 +138,7 @@ impl Task {
             return Next::OthersRun;
         }
         self.yields = 0;
-        let waits = self.gathers.is_some() || self.spaced.is_some() || self.broken.is_some();
+        let waits = self.coalesces.is_some() || self.paced.is_some() || self.broken.is_some();
         let measured = std::mem::replace(&mut self.round, round) != round;
         match at_rest && !owes && !waits && !measured {
             true => Next::Nothing,
@@ -148,23 +148,23 @@ impl Task {
 
     /// Reads, and wakes whom that is for.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> AfterRead {
-        let (shared, wake, turn) = (&self.shared, &mut self.wake, &mut self.turn);
+        let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
         let mut transport = shared.transport();
-        let piece = turn.piece();
+        let piece = budget.read_size();
         let read = transport.poll_read(cx, piece, |read| {
             let (bytes, woken) = (read.as_ref().map_or(0, |read| read.len()), wake.count());
             let work = shared.input(read, now.into(), wake);
-            turn.on_read(bytes, work, wake.count() - woken);
+            budget.on_read(bytes, work, wake.count() - woken);
         });
         // What waits already is not held up by what keeps coming.
-        if wake.is_for_many() && self.gathers.is_none() {
-            transport.gather.begin(now.into());
+        if wake.is_for_many() && self.coalesces.is_none() {
+            transport.coalescer.begin(now.into());
         }
         let at_rest = transport.is_at_rest();
         drop(transport);
         let more = matches!(read, Poll::Ready(true));
         if !more {
-            self.turn.on_idle();
+            self.work.on_idle();
         }
         if read.is_ready() {
             self.shared.wake(&mut self.wake);
@@ -175,7 +175,7 @@ impl Task {
     /// Sends until nothing is owed, the transport is full, or a piece has made room
     /// for writers: what they write next goes with the rest, which may be small.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Sent {
-        (self.gathers, self.spaced) = (None, None);
+        (self.coalesces, self.paced) = (None, None);
         if self.broken.is_some() {
             return Sent::Part;
         }
@@ -188,19 +188,19 @@ impl Task {
             }
             inner.throughput.pace = transport.pace(&mut inner.core, now.into());
             transport.fill(&mut inner.core, now.into());
-            transport.gather.measure(inner.core.min_rtt());
+            transport.coalescer.measure(inner.core.min_rtt());
             inner.dispatch(&mut self.wake);
             let more = inner.core.wants_transmit();
             drop(inner);
             if transport.is_idle() {
-                self.spaced = transport.spaced_until(more, now.into());
-                break match self.spaced {
+                self.paced = transport.paced_until(more, now.into());
+                break match self.paced {
                     None => Sent::All,
                     Some(_) => Sent::Part,
                 };
             }
-            self.gathers = transport.gathers_until(now.into());
-            if self.gathers.is_some() {
+            self.coalesces = transport.coalesces_until(now.into());
+            if self.coalesces.is_some() {
                 break Sent::Part;
             }
             let makes_room = transport.is_whole() && self.wake.count() > 0;
@@ -221,7 +221,7 @@ impl Task {
                 break Sent::Piece;
             }
         };
-        transport.note_waiting(self.spaced.is_some(), now.into());
+        transport.note_waiting(self.paced.is_some(), now.into());
         drop(transport);
         self.shared.wake(&mut self.wake);
         sent
@@ -238,9 +238,9 @@ impl Task {
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
-        let gathers = self.gathers.map(Instant::from_std);
-        let spaced = self.spaced.map(Instant::from_std);
-        let deadlines = [deadline, broken, report, gathers, spaced];
+        let coalesces = self.coalesces.map(Instant::from_std);
+        let paced = self.paced.map(Instant::from_std);
+        let deadlines = [deadline, broken, report, coalesces, paced];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             inner.arm(now.into_std() + REST);
             return false;
@@ -287,14 +287,14 @@ impl Task {
         inner.core.error().is_some()
     }
 
-    /// Says farewell, and tells the channels of the end, some in each turn.
+    /// Closes the transport, and tells the channels of the end, some in each poll.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let more = inner.dispatch_ends(&mut self.wake);
         drop(inner);
         self.shared.wake(&mut self.wake);
-        let over = self.farewell.poll(cx, &self.shared, self.sleep.as_mut());
+        let over = self.close.poll(cx, &self.shared, self.sleep.as_mut());
         if more {
             yields(cx);
             return Poll::Pending;
@@ -318,7 +318,7 @@ impl Future for Task {
             if ended {
                 return this.poll_end(cx);
             }
-            if !this.round(cx, wants_input) || this.turn.ends(cx) {
+            if !this.round(cx, wants_input) || this.work.is_spent(cx) {
                 return Poll::Pending;
             }
         }

@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 #[cfg(feature = "net")]
 use super::clock::now;
-use super::gather::Gather;
-use super::pacer::Pacer;
+use super::send::coalesce::Coalescer;
+use super::send::pacer::Pacer;
 use crate::observability::Tap;
 use crate::proto;
 #[cfg(feature = "net")]
-use crate::{SocketProfile, socket::Late};
+use crate::{SocketProfile, socket::DeferredCongestion};
 
 /// What carries a connection.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Any {}
@@ -96,14 +96,14 @@ pub(super) struct Transport {
     full: Full,
     /// It took bytes after that.
     resumed: bool,
-    pub gather: Gather,
+    pub coalescer: Coalescer,
     pub pacer: Pacer,
     /// What waits has data of channels.
     has_data: bool,
     tap: Tap,
     /// Its socket is to get another congestion control.
     #[cfg(feature = "net")]
-    late: Option<Late>,
+    deferred: Option<DeferredCongestion>,
 }
 
 impl fmt::Debug for Transport {
@@ -125,12 +125,12 @@ impl Transport {
             unflushed: false,
             full: Full::No,
             resumed: false,
-            gather: Gather::new(),
+            coalescer: Coalescer::new(),
             pacer,
             has_data: false,
             tap,
             #[cfg(feature = "net")]
-            late: None,
+            deferred: None,
         }
     }
 
@@ -138,7 +138,7 @@ impl Transport {
     #[cfg(feature = "net")]
     pub fn for_socket(mut self, profile: &SocketProfile, now: Instant) -> Self {
         let io = self.io.as_ref();
-        self.late = io.and_then(|io| profile.for_connection(io.as_ref().get_ref(), now));
+        self.deferred = io.and_then(|io| profile.for_connection(io.as_ref().get_ref(), now));
         self
     }
 
@@ -170,10 +170,10 @@ impl Transport {
     }
 
     /// Until when what waits to be written waits for more, if it does.
-    pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
+    pub fn coalesces_until(&self, now: Instant) -> Option<Instant> {
         let waiting = self.output.len();
         let whole = waiting > 0 && self.written == 0;
-        whole.then(|| self.gather.until(waiting, now)).flatten()
+        whole.then(|| self.coalescer.until(waiting, now)).flatten()
     }
 
     /// Whether a whole piece waits.
@@ -184,7 +184,7 @@ impl Transport {
     /// What waited was written.
     pub fn note_written(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_data) {
-            self.gather.begin(now);
+            self.coalescer.begin(now);
         }
     }
 
@@ -212,13 +212,13 @@ impl Transport {
     }
 
     /// Until when what is left in the core waits, if it does.
-    pub fn spaced_until(&mut self, more: bool, now: Instant) -> Option<Instant> {
+    pub fn paced_until(&mut self, more: bool, now: Instant) -> Option<Instant> {
         more.then(|| self.pacer.until(now)).flatten()
     }
 
     /// Notes whether something waits for the link.
-    pub fn note_waiting(&mut self, spaced: bool, now: Instant) {
-        self.pacer.note(spaced || self.full != Full::No, now);
+    pub fn note_waiting(&mut self, paced: bool, now: Instant) {
+        self.pacer.note(paced || self.full != Full::No, now);
     }
 
     /// Bytes that may be taken from the core, where so many channels have some. A writer
@@ -296,8 +296,8 @@ impl Transport {
                     self.written += n;
                     self.pacer.spend(n);
                     #[cfg(feature = "net")]
-                    if let Some(late) = &mut self.late {
-                        late.on_written(n);
+                    if let Some(deferred) = &mut self.deferred {
+                        deferred.on_written(n);
                     }
                     self.unflushed = true;
                     if self.full == Full::Write {
@@ -332,11 +332,11 @@ impl Transport {
     #[cfg(feature = "net")]
     fn choose_congestion(&mut self) {
         let waiting = self.output.len() - self.written;
-        if let (Some(late), Some(io)) = (&mut self.late, &self.io)
-            && late.is_due(waiting, self.full != Full::No, self.pacer.rtt(), now())
-            && late.choose(io.as_ref().get_ref())
+        if let (Some(deferred), Some(io)) = (&mut self.deferred, &self.io)
+            && deferred.is_due(waiting, self.full != Full::No, self.pacer.rtt(), now())
+            && deferred.choose(io.as_ref().get_ref())
         {
-            self.late = None;
+            self.deferred = None;
         }
     }
 

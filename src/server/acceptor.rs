@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::accept_loop::{AcceptLoop, Accepted};
 use super::drain::DrainHandle;
 use super::incoming::Incoming;
-use super::listen::{Accepted, Listener};
 use super::peer::{Peer, PeerInfo};
 use crate::config::Config;
 use crate::driver::Channel;
@@ -65,10 +65,10 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn new(listener: TcpListener, mut config: Config) -> Self {
-        config.socket = config.socket.late(find);
+        config.socket = config.socket.defer_congestion(find);
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &mut config);
-        Acceptor::start(config, local_addr, |listener| listener.patient(incoming))
+        Acceptor::start(config, local_addr, |listener| listener.retrying(incoming))
     }
 
     /// An acceptor of the connections that a stream yields, each with its
@@ -85,13 +85,13 @@ impl Acceptor {
         S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Acceptor::start(config, None, |listener| listener.patient(incoming))
+        Acceptor::start(config, None, |listener| listener.retrying(incoming))
     }
 
     pub(super) fn start<S, T, P>(
         config: Config,
         local_addr: Option<SocketAddr>,
-        incoming: impl FnOnce(&Listener) -> S,
+        incoming: impl FnOnce(&AcceptLoop) -> S,
     ) -> Self
     where
         S: Stream<Item = io::Result<(T, P)>> + Send + 'static,
@@ -107,14 +107,14 @@ impl Acceptor {
     pub(super) fn with<R>(
         config: Config,
         local_addr: Option<SocketAddr>,
-        run: impl FnOnce(Listener) -> R,
+        run: impl FnOnce(AcceptLoop) -> R,
     ) -> Self
     where
         R: Future<Output = ()> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let (drain, member) = DrainHandle::new();
-        tokio::spawn(run(Listener::new(config, sender.clone(), member)));
+        tokio::spawn(run(AcceptLoop::new(config, sender.clone(), member)));
         Acceptor {
             local_addr,
             _sender: sender,

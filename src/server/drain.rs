@@ -18,7 +18,7 @@ use crate::driver::{Channel, Connection};
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// How long the last words to the peers may take after the deadline of a drain.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_FRAMES: Duration = Duration::from_secs(1);
 
 /// Drains the connections of an [`Acceptor`](super::Acceptor), which may be
 /// elsewhere or gone. [`serve_until`](Self::serve_until) has all of a graceful shutdown:
@@ -40,13 +40,13 @@ struct Control {
     /// The deadline, once a drain was asked for.
     deadline: watch::Sender<Option<Instant>>,
     /// Something was cut off at the deadline.
-    cut: AtomicBool,
+    cut_off: AtomicBool,
     /// For each peer that may open channels, and each channel that waits to be
     /// accepted.
     open: Tokens,
     /// For each connection with a channel that the application has yet to begin with, and
     /// each of HTTP.
-    unseen: Tokens,
+    unused: Tokens,
     /// For each connection that is not over.
     live: Tokens,
 }
@@ -57,22 +57,22 @@ pub(super) type Token = watch::Receiver<()>;
 
 /// What the listener and each connection hold.
 #[derive(Clone, Debug)]
-pub(super) struct Membership {
-    pub call: Call,
+pub(super) struct Member {
+    pub signal: DrainSignal,
     /// Until no more channels can come of it.
     pub open: Token,
     /// Until it is over.
     pub live: Token,
-    pub mark: Mark,
+    pub guard: DrainGuard,
 }
 
 /// Makes a drain wait for the first read of a channel.
 #[derive(Clone, Debug)]
-pub(super) struct Mark(Weak<Control>);
+pub(super) struct DrainGuard(Weak<Control>);
 
 /// Knows when to drain.
 #[derive(Clone, Debug)]
-pub(super) struct Call(watch::Receiver<Option<Instant>>);
+pub(super) struct DrainSignal(watch::Receiver<Option<Instant>>);
 
 /// When the server of [`DrainHandle::serve_until`] is to stop: a future, for axum's
 /// `with_graceful_shutdown` or the like.
@@ -89,22 +89,22 @@ impl Future for Stop {
 }
 
 impl DrainHandle {
-    pub(super) fn new() -> (Self, Membership) {
+    pub(super) fn new() -> (Self, Member) {
         let (deadline, asked) = watch::channel(None);
         let (open, is_open) = watch::channel(());
         let (live, is_live) = watch::channel(());
         let handle = DrainHandle(Arc::new(Control {
             deadline,
-            cut: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             open,
-            unseen: watch::channel(()).0,
+            unused: watch::channel(()).0,
             live,
         }));
-        let member = Membership {
-            call: Call(asked),
+        let member = Member {
+            signal: DrainSignal(asked),
             open: is_open,
             live: is_live,
-            mark: Mark(Arc::downgrade(&handle.0)),
+            guard: DrainGuard(Arc::downgrade(&handle.0)),
         };
         (handle, member)
     }
@@ -154,9 +154,9 @@ impl DrainHandle {
             () = signal => None,
         };
         self.drain(within);
-        let mut late = pin!(async {
-            self.late().await;
-            tokio::time::sleep(LAST_WORDS).await;
+        let mut too_late = pin!(async {
+            self.deadline().await;
+            tokio::time::sleep(LAST_FRAMES).await;
         });
         let shut_down = async {
             if let Some(served) = early {
@@ -172,13 +172,13 @@ impl DrainHandle {
         };
         let served = tokio::select! {
             served = shut_down => served.map_err(io::Error::other)?,
-            () = &mut late => return Err(cut_off()),
+            () = &mut too_late => return Err(cut_off()),
         };
         tokio::select! {
             () = self.closed() => {}
-            () = late => {} // a peer that is silent
+            () = too_late => {} // a peer that is silent
         }
-        match self.0.cut.load(Relaxed) {
+        match self.0.cut_off.load(Relaxed) {
             true => Err(cut_off()),
             false => Ok(served),
         }
@@ -210,17 +210,17 @@ impl DrainHandle {
     pub async fn drained(&self) {
         let quiet = async {
             self.0.open.closed().await;
-            let _ = tokio::time::timeout(FIRST_BYTE, self.0.unseen.closed()).await;
+            let _ = tokio::time::timeout(FIRST_BYTE, self.0.unused.closed()).await;
         };
         tokio::select! {
             () = quiet => {}
-            () = self.late() => {}
+            () = self.deadline() => {}
         }
     }
 
     /// Waits for the deadline of the drain.
-    async fn late(&self) {
-        Call(self.0.deadline.subscribe()).late().await;
+    async fn deadline(&self) {
+        DrainSignal(self.0.deadline.subscribe()).deadline().await;
     }
 
     /// Waits until every connection is over, after [`drain`](Self::drain) or
@@ -238,29 +238,29 @@ fn cut_off() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-impl Mark {
-    pub fn unseen(&self, channel: &Channel) {
+impl DrainGuard {
+    pub fn hold(&self, channel: &Channel) {
         if let Some(control) = self.0.upgrade() {
-            channel.hold_unused(|| control.unseen.subscribe());
+            channel.hold_unused(|| control.unused.subscribe());
         }
     }
 
     /// The same for another connection: a token until then.
     pub fn token(&self) -> Option<Token> {
-        Some(self.0.upgrade()?.unseen.subscribe())
+        Some(self.0.upgrade()?.unused.subscribe())
     }
 
     /// The deadline cuts the connection off.
-    fn cut(&self) {
+    fn set_cut_off(&self) {
         if let Some(control) = self.0.upgrade() {
-            control.cut.store(true, Relaxed);
+            control.cut_off.store(true, Relaxed);
         }
     }
 }
 
-impl Call {
+impl DrainSignal {
     /// Waits for the call to drain, for ever if none can come.
-    pub async fn asked(&mut self) -> Instant {
+    pub async fn requested(&mut self) -> Instant {
         let asked = self.0.wait_for(Option::is_some).await;
         let deadline = asked.ok().and_then(|deadline| *deadline);
         match deadline {
@@ -270,9 +270,9 @@ impl Call {
     }
 
     /// Waits for the deadline, for ever if there is none.
-    async fn late(&mut self) {
+    async fn deadline(&mut self) {
         loop {
-            let deadline = self.asked().await;
+            let deadline = self.requested().await;
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return,
                 Ok(()) = self.0.changed() => {} // it is sooner
@@ -282,12 +282,12 @@ impl Call {
 
     /// Drains the connection when that is asked for, and closes it at the
     /// deadline.
-    pub async fn obey(mut self, connection: &Connection, mark: &Mark) {
-        self.asked().await;
+    pub async fn obey(mut self, connection: &Connection, guard: &DrainGuard) {
+        self.requested().await;
         connection.drain();
-        self.late().await;
+        self.deadline().await;
         if connection.is_cut_by_its_end() {
-            mark.cut();
+            guard.set_cut_off();
         }
         connection.close("the deadline of the drain is over");
     }

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::accept_retry::{AcceptRetry, Freed};
+use super::half_open::{HalfOpenLimit, Permit};
 use super::incoming::Incoming;
-use super::newcomers::{Newcomers, Place};
-use super::patience::{Freed, Patient};
 use crate::observability::Handshake;
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Limits {
 }
 
 /// What a handshake has ended with.
-pub(super) enum Shaken<T> {
+pub(super) enum Outcome<T> {
     /// A connection of this protocol.
     Ours(T),
     /// Another, which this hands on; that may take any time.
@@ -35,22 +35,22 @@ pub(super) enum Shaken<T> {
 /// The connections of a listener whose handshake has ended well.
 pub(super) struct Handshakes<F, T> {
     /// None once no more are taken.
-    incoming: Option<Patient<Incoming>>,
+    incoming: Option<AcceptRetry<Incoming>>,
     shake: F,
     within: Duration,
-    newcomers: Newcomers,
+    half_open: HalfOpenLimit,
     tasks: JoinSet<Option<T>>,
     freed: Freed,
 }
 
 impl<F, T: 'static> Handshakes<F, T> {
-    pub fn new(incoming: Patient<Incoming>, limits: Limits, shake: F) -> Self {
+    pub fn new(incoming: AcceptRetry<Incoming>, limits: Limits, shake: F) -> Self {
         Handshakes {
             freed: incoming.freed(),
             incoming: Some(incoming),
             shake,
             within: limits.within,
-            newcomers: Newcomers::new(limits.at_once),
+            half_open: HalfOpenLimit::new(limits.at_once),
             tasks: JoinSet::new(),
         }
     }
@@ -61,7 +61,7 @@ impl<F, T: 'static> Unpin for Handshakes<F, T> {}
 impl<F, S, T> Stream for Handshakes<F, T>
 where
     F: Fn(TcpStream, SocketAddr) -> S,
-    S: Future<Output = io::Result<Shaken<T>>> + Send + 'static,
+    S: Future<Output = io::Result<Outcome<T>>> + Send + 'static,
     T: Send + 'static,
 {
     type Item = io::Result<T>;
@@ -71,17 +71,17 @@ where
         let this = &mut *self;
         loop {
             if let Some(incoming) = &mut this.incoming
-                && this.newcomers.poll_place(cx).is_ready()
+                && this.half_open.poll_permit(cx).is_ready()
                 && let Poll::Ready(next) = Pin::new(incoming).poll_next(cx)
             {
                 match next {
                     Some(Ok((tcp, addr))) => {
-                        let place = this.newcomers.enter(addr.ip());
+                        let permit = this.half_open.acquire(addr.ip());
                         let shake = timeout(this.within, (this.shake)(tcp, addr));
-                        this.tasks.spawn(run(shake, addr, place));
+                        this.tasks.spawn(run(shake, addr, permit));
                     }
                     Some(Err(error)) => {
-                        this.newcomers.thin();
+                        this.half_open.evict_silent();
                         return Poll::Ready(Some(Err(error)));
                     }
                     None => this.incoming = None,
@@ -99,29 +99,29 @@ where
     }
 }
 
-/// One handshake. Its time and its place are over where it has told whose the
+/// One handshake. Its time and its permit are over where it has told whose the
 /// connection is.
 async fn run<T>(
-    shake: impl Future<Output = Result<io::Result<Shaken<T>>, tokio::time::error::Elapsed>>,
+    shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
     addr: SocketAddr,
-    mut place: Place,
+    mut permit: Permit,
 ) -> Option<T> {
     let handshake = Handshake::begin(addr);
-    let shaken = tokio::select! {
-        shaken = shake => shaken.unwrap_or_else(|late| Err(late.into())),
-        () = place.taken() => {
+    let outcome = tokio::select! {
+        outcome = shake => outcome.unwrap_or_else(|late| Err(late.into())),
+        () = permit.evicted() => {
             handshake.evicted();
             return None;
         }
     };
-    match shaken {
-        Ok(Shaken::Ours(io)) => {
+    match outcome {
+        Ok(Outcome::Ours(io)) => {
             handshake.succeeds();
             Some(io)
         }
-        Ok(Shaken::Other(hand_on)) => {
+        Ok(Outcome::Other(hand_on)) => {
             handshake.succeeds();
-            place.keep();
+            permit.exempt();
             hand_on.await;
             None
         }

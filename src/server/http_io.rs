@@ -23,7 +23,7 @@ pub struct HttpIo {
     /// What was read to see whose the connection is, until it is read again.
     head: BytesMut,
     /// Until something was read: a server that is told to stop would close it.
-    unseen: Option<Token>,
+    unread: Option<Token>,
     /// Counted, once it is known to be one of HTTP's.
     counted: Option<HttpConnection>,
 }
@@ -40,7 +40,7 @@ impl HttpIo {
         HttpIo {
             stream,
             head: BytesMut::new(),
-            unseen: None,
+            unread: None,
             counted: None,
         }
     }
@@ -76,7 +76,7 @@ impl HttpIo {
     /// The same, known to be one of HTTP's, which holds a token until something was read
     /// from it.
     pub(super) fn until_read(mut self, token: Option<Token>) -> Self {
-        self.unseen = token;
+        self.unread = token;
         self.counted = Some(HttpConnection::new());
         self
     }
@@ -133,11 +133,11 @@ impl AsyncRead for HttpIo {
         if !self.head.is_empty() {
             let count = self.head.len().min(buf.remaining());
             buf.put_slice(&self.head.split_to(count));
-            self.unseen = None;
+            self.unread = None;
             return Poll::Ready(Ok(()));
         }
         let read = ready!(delegate!(&mut self.stream, poll_read(cx, buf)));
-        self.unseen = None;
+        self.unread = None;
         Poll::Ready(read)
     }
 }

@@ -1,19 +1,19 @@
 //! The server side: a listener of channels.
 
+mod accept_loop;
+mod accept_retry;
 mod acceptor;
 #[cfg(feature = "axum")]
 mod axum;
-mod dialling;
 mod drain;
+mod half_open;
 mod handshake;
 mod http_io;
 #[cfg(feature = "tls")]
 mod identity;
 mod incoming;
-mod listen;
-mod newcomers;
-mod patience;
 mod peer;
+mod reverse;
 mod shared_port;
 #[cfg(feature = "tls")]
 mod tls;

@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::accept_loop::AcceptLoop;
 use super::acceptor::Acceptor;
 use super::drain::{DrainHandle, Token};
-use super::handshake::{Handshakes, Limits, Shaken};
+use super::handshake::{Handshakes, Limits, Outcome};
 use super::http_io::HttpIo;
 use super::incoming::Incoming;
-use super::listen::Listener;
 use super::peer::{Peer, PeerInfo};
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
@@ -134,27 +134,27 @@ impl SharedPort {
         let local_addr = listener.local_addr().ok();
         config.socket = config
             .socket
-            .late(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
+            .defer_congestion(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
         let incoming = Incoming::new(listener, &mut config);
         let profile = config.socket.clone();
-        let take = move |listener: &Listener| {
-            let patient = listener.patient(incoming);
-            let (open, mark) = (listener.member.open.clone(), listener.member.mark.clone());
-            Handshakes::new(patient, limits, move |tcp, addr| {
+        let take = move |listener: &AcceptLoop| {
+            let incoming = listener.retrying(incoming);
+            let (open, guard) = (listener.member.open.clone(), listener.member.guard.clone());
+            Handshakes::new(incoming, limits, move |tcp, addr| {
                 let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
-                let (open, mark) = (open.clone(), mark.clone());
+                let (open, guard) = (open.clone(), guard.clone());
                 async move {
                     let (is_tcpchan, io, peer) = sorted.await?;
                     if is_tcpchan {
-                        return Ok(Shaken::Ours((io, peer)));
+                        return Ok(Outcome::Ours((io, peer)));
                     }
                     profile.give_back(io.get_ref());
                     let waiting = Waiting {
-                        io: io.until_read(mark.token()),
+                        io: io.until_read(guard.token()),
                         info: peer.info(0, 0),
                         _open: open,
                     };
-                    Ok(Shaken::Other(Box::pin(async move {
+                    Ok(Outcome::Other(Box::pin(async move {
                         // If it fails, nobody serves HTTP any more.
                         let _ = sender.send(waiting).await;
                     })))

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
 use tokio_rustls::server::TlsStream;
 
 use super::acceptor::Acceptor;
-use super::handshake::{Handshakes, Limits, Shaken};
+use super::handshake::{Handshakes, Limits, Outcome};
 use super::incoming::Incoming;
 use super::peer::Peer;
 use crate::check::{ConfigError, HOUR, MOST, check, check_time};
@@ -131,17 +131,17 @@ impl Acceptor {
     ///
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
-        config.socket = config.socket.late(find);
+        config.socket = config.socket.defer_congestion(find);
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &mut config);
         let limits = tls.limits;
         let acceptor = tls.acceptor(vec![ALPN.to_vec()], &config);
         let shake = move |tcp, addr| {
             let shake = shake(acceptor.clone(), tcp, addr);
-            async { shake.await.map(Shaken::Ours) }
+            async { shake.await.map(Outcome::Ours) }
         };
         Acceptor::start(config, local_addr, |listener| {
-            Handshakes::new(listener.patient(incoming), limits, shake)
+            Handshakes::new(listener.retrying(incoming), limits, shake)
         })
     }
 }

@@ -1,8 +1,8 @@
 //! TCP sockets set up for long links.
 
 mod congestion;
+mod deferred;
 mod find;
-mod late;
 
 use std::any::Any;
 use std::io;
@@ -13,9 +13,9 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use self::congestion::{Offer, choose, is_choosable, offer};
+use self::deferred::Deferral;
+pub(crate) use self::deferred::{DeferredCongestion, FindSocket};
 pub(crate) use self::find::find;
-use self::late::Begin;
-pub(crate) use self::late::{FindSocket, Late};
 use crate::check::{ConfigError, DAY, MOST, check, check_time};
 use crate::observability;
 
@@ -53,7 +53,7 @@ enum Congestion {
     /// BBR, where the socket has a loss-based one and may choose.
     Preferred,
     /// The same, once it pays.
-    Late(Begin),
+    Deferred(Deferral),
     System,
     Named(String),
 }
@@ -230,9 +230,9 @@ impl SocketProfile {
 
 impl SocketProfile {
     /// The same for connections that choose BBR themselves, once it pays.
-    pub(crate) fn late(mut self, find: FindSocket) -> Self {
+    pub(crate) fn defer_congestion(mut self, find: FindSocket) -> Self {
         if self.congestion == Congestion::Preferred {
-            self.congestion = Congestion::Late(Begin {
+            self.congestion = Congestion::Deferred(Deferral {
                 find,
                 gives_back: false,
             });
@@ -243,20 +243,20 @@ impl SocketProfile {
     /// Sets the options of a connection's socket, if it can be found and whoever made it
     /// has not set them.
     pub(crate) fn set_up(&mut self, io: &dyn Any) {
-        if matches!(self.congestion, Congestion::Late(_)) {
+        if matches!(self.congestion, Congestion::Deferred(_)) {
             return;
         }
         if let Some(stream) = find(io) {
-            *self = self.clone().late(find);
+            *self = self.clone().defer_congestion(find);
             // A socket that is gone already says so again when it is read.
             let _ = self.apply(stream);
         }
     }
 
     /// What chooses BBR for a connection, if its socket is one that is to get it.
-    pub(crate) fn for_connection(&self, io: &dyn Any, now: Instant) -> Option<Late> {
+    pub(crate) fn for_connection(&self, io: &dyn Any, now: Instant) -> Option<DeferredCongestion> {
         match self.congestion {
-            Congestion::Late(begin) => Late::new(begin, io, now),
+            Congestion::Deferred(how) => DeferredCongestion::new(how, io, now),
             _ => None,
         }
     }
@@ -264,16 +264,16 @@ impl SocketProfile {
     /// Sets what a listener's sockets begin with.
     #[cfg(feature = "server")]
     pub(crate) fn prepare(&mut self, listener: &tokio::net::TcpListener) {
-        if let Congestion::Late(begin) = &mut self.congestion {
-            begin.prepare(&SockRef::from(listener));
+        if let Congestion::Deferred(how) = &mut self.congestion {
+            how.prepare(&SockRef::from(listener));
         }
     }
 
     /// Gives a socket of such a listener that is no connection's what the system has.
     #[cfg(feature = "server")]
     pub(crate) fn give_back(&self, stream: &TcpStream) {
-        if let Congestion::Late(begin) = &self.congestion {
-            begin.give_back(stream);
+        if let Congestion::Deferred(how) = &self.congestion {
+            how.give_back(stream);
         }
     }
 }

@@ -49,7 +49,7 @@ where
         // Nobody accepts channels of the server's here, so none may wait.
         let config = self.config.clone().max_waiting(0);
         let (mut config, describe) = (config.expect("in range"), self.describe);
-        config.socket = config.socket.late(find);
+        config.socket = config.socket.defer_congestion(find);
         Box::pin(async move {
             let dial = observability::Dial::begin(target);
             match timeout(within, connect(&mut connector, uri, &config)).await {

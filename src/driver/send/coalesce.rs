@@ -25,15 +25,15 @@ const UNKNOWN: Duration = Duration::from_micros(500);
 const ENOUGH: usize = 16 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Gather {
+pub struct Coalescer {
     /// When data was written, or many channels came to be answered.
     since: Option<Instant>,
     time: Duration,
 }
 
-impl Gather {
+impl Coalescer {
     pub fn new() -> Self {
-        Gather {
+        Coalescer {
             since: None,
             time: UNKNOWN,
         }
@@ -71,46 +71,46 @@ mod tests {
 
     const RTT: Duration = Duration::from_millis(80);
 
-    fn gather(rtt: Duration) -> (Gather, Instant) {
+    fn coalescer(rtt: Duration) -> (Coalescer, Instant) {
         let now = Instant::now();
-        let mut gather = Gather::new();
-        gather.measure(Some(rtt));
-        (gather, now)
+        let mut coalescer = Coalescer::new();
+        coalescer.measure(Some(rtt));
+        (coalescer, now)
     }
 
     #[test]
     fn a_message_that_is_alone_does_not_wait() {
-        let (gather, now) = gather(RTT);
-        assert_eq!(gather.until(100, now), None);
+        let (coalescer, now) = coalescer(RTT);
+        assert_eq!(coalescer.until(100, now), None);
     }
 
     #[test]
     fn what_follows_another_message_waits_a_small_part_of_a_round_trip() {
-        let (mut gather, now) = gather(RTT);
-        gather.begin(now);
-        let until = gather.until(100, now).unwrap();
+        let (mut coalescer, now) = coalescer(RTT);
+        coalescer.begin(now);
+        let until = coalescer.until(100, now).unwrap();
         assert_eq!(until, now + RTT / PART);
-        assert_eq!(gather.until(100, until), None);
+        assert_eq!(coalescer.until(100, until), None);
     }
 
     #[test]
     fn what_fills_many_packets_does_not_wait() {
-        let (mut gather, now) = gather(RTT);
-        gather.begin(now);
-        assert_eq!(gather.until(ENOUGH, now), None);
+        let (mut coalescer, now) = coalescer(RTT);
+        coalescer.begin(now);
+        assert_eq!(coalescer.until(ENOUGH, now), None);
     }
 
     #[test]
     fn nothing_waits_more_than_three_milliseconds() {
-        let (mut gather, now) = gather(Duration::from_secs(2));
-        gather.begin(now);
-        assert_eq!(gather.until(100, now), Some(now + MOST));
+        let (mut coalescer, now) = coalescer(Duration::from_secs(2));
+        coalescer.begin(now);
+        assert_eq!(coalescer.until(100, now), Some(now + MOST));
     }
 
     #[test]
     fn on_a_short_link_nothing_waits() {
-        let (mut gather, now) = gather(Duration::from_millis(30));
-        gather.begin(now);
-        assert_eq!(gather.until(100, now), None);
+        let (mut coalescer, now) = coalescer(Duration::from_millis(30));
+        coalescer.begin(now);
+        assert_eq!(coalescer.until(100, now), None);
     }
 }

@@ -36,7 +36,7 @@ type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A listener's connections. After an error that is not about one of them it is left
 /// alone for a while. After the call to stop, those that have come already are the last.
-pub(super) struct Patient<S> {
+pub(super) struct AcceptRetry<S> {
     incoming: Pin<Box<S>>,
     freed: Freed,
     pause: Option<Wait>,
@@ -47,9 +47,9 @@ pub(super) struct Patient<S> {
     asks: Option<Wait>,
 }
 
-impl<S> Patient<S> {
+impl<S> AcceptRetry<S> {
     pub fn new(incoming: S, freed: Freed, stop: impl Future<Output = ()> + Send + 'static) -> Self {
-        Patient {
+        AcceptRetry {
             incoming: Box::pin(incoming),
             freed,
             pause: None,
@@ -71,7 +71,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S, T> Patient<S>
+impl<S, T> AcceptRetry<S>
 where
     S: Stream<Item = io::Result<T>>,
 {
@@ -93,7 +93,7 @@ where
     }
 }
 
-impl<S, T> Stream for Patient<S>
+impl<S, T> Stream for AcceptRetry<S>
 where
     S: Stream<Item = io::Result<T>>,
 {

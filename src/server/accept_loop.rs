@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::time::Instant;
 
-use super::drain::{Mark, Membership, Token};
-use super::newcomers::{Newcomers, Place};
-use super::patience::{Freed, Patient, is_of_one_connection};
+use super::accept_retry::{AcceptRetry, Freed, is_of_one_connection};
+use super::drain::{DrainGuard, Member, Token};
+use super::half_open::{HalfOpenLimit, Permit};
 use super::peer::{Peer, PeerInfo};
 use crate::config::Config;
 use crate::driver::{Channel, Connection};
@@ -22,11 +22,11 @@ use crate::proto::Role;
 
 /// Channels of a connection that are handed on before others have their turn, since
 /// each becomes a task of the application's with a request to serve.
-const TURN: u32 = 4;
+const BATCH: u32 = 4;
 
 /// How many where a turn of the others takes so long: a burst is not to wait for
 /// many of those.
-const TURN_AMONG_MANY: u32 = 16;
+const LONG_BATCH: u32 = 16;
 const LONG: Duration = Duration::from_micros(500);
 
 /// A channel that waits for [`Acceptor::accept`].
@@ -46,19 +46,19 @@ impl From<Accepted> for (Channel, PeerInfo) {
 
 type Sender = mpsc::Sender<Accepted>;
 
-pub(super) struct Listener {
+pub(super) struct AcceptLoop {
     pub config: Config,
     pub to: Sender,
-    pub member: Membership,
+    pub member: Member,
     pub freed: Freed,
-    newcomers: Newcomers,
+    half_open: HalfOpenLimit,
     connections: u64,
 }
 
-impl Listener {
-    pub fn new(config: Config, to: Sender, member: Membership) -> Self {
-        Listener {
-            newcomers: Newcomers::new(config.get_max_handshakes() as usize),
+impl AcceptLoop {
+    pub fn new(config: Config, to: Sender, member: Member) -> Self {
+        AcceptLoop {
+            half_open: HalfOpenLimit::new(config.get_max_handshakes() as usize),
             config,
             to,
             member,
@@ -68,12 +68,12 @@ impl Listener {
     }
 
     /// The connections of a stream, until the acceptor is gone or drains.
-    pub fn patient<S>(&self, incoming: S) -> Patient<S> {
-        let (to, mut call) = (self.to.clone(), self.member.call.clone());
-        Patient::new(incoming, self.freed.clone(), async move {
+    pub fn retrying<S>(&self, incoming: S) -> AcceptRetry<S> {
+        let (to, mut signal) = (self.to.clone(), self.member.signal.clone());
+        AcceptRetry::new(incoming, self.freed.clone(), async move {
             tokio::select! {
                 () = to.closed() => {}
-                _ = call.asked() => {}
+                _ = signal.requested() => {}
             }
         })
     }
@@ -89,34 +89,34 @@ impl Listener {
         let mut incoming = pin!(incoming);
         loop {
             let next = poll_fn(|cx| {
-                ready!(self.newcomers.poll_place(cx));
+                ready!(self.half_open.poll_permit(cx));
                 incoming.as_mut().poll_next(cx)
             });
             match next.await {
                 Some(Ok((io, peer))) => {
                     let (mut peer, config): (Peer, _) = (peer.into(), self.config.clone());
                     peer.look_at(&io);
-                    let place = self.newcomers.enter(peer.addr.ip());
-                    self.serve(peer, Some(place), |origin| {
+                    let permit = self.half_open.acquire(peer.addr.ip());
+                    self.serve(peer, Some(permit), |origin| {
                         Connection::spawn(Role::Server, io, config, origin)
                     });
                 }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(error)) => {
                     observability::accept_failed(&error);
-                    self.newcomers.thin();
+                    self.half_open.evict_silent();
                 }
                 None => return,
             }
         }
     }
 
-    /// Takes the connection's channels until its end. It gives up its place
+    /// Takes the connection's channels until its end. It gives up its permit
     /// among those that have said nothing once it has said its hello.
     pub fn serve(
         &mut self,
         peer: Peer,
-        place: Option<Place>,
+        permit: Option<Permit>,
         make: impl FnOnce(Origin) -> Connection,
     ) -> Connection {
         self.connections += 1;
@@ -124,28 +124,28 @@ impl Listener {
         let connection = make(Origin::accepted(peer.addr, number));
         let served = connection.clone();
         let (member, freed) = (self.member.clone(), self.freed.clone());
-        let (call, live, mark) = (member.call, member.live, member.mark);
+        let (signal, live, guard) = (member.signal, member.live, member.guard);
         let age = self.config.get_max_connection_age();
         tokio::spawn(async move {
-            let feed = Feed {
+            let forwarder = Forwarder {
                 from: &connection,
                 number,
                 peer,
                 to,
-                mark: mark.clone(),
+                guard: guard.clone(),
             };
             let run = async {
                 tokio::select! {
-                    () = feed.run(member.open) => {}
-                    () = give_up_silent(&connection, place) => {}
-                    () = grow_old(&connection, age) => {}
+                    () = forwarder.run(member.open) => {}
+                    () = end_if_evicted(&connection, permit) => {}
+                    () = close_at_age(&connection, age) => {}
                 }
                 connection.closed().await;
             };
             tokio::select! {
                 biased;
                 () = run => {}
-                () = call.obey(&connection, &mark) => connection.closed().await,
+                () = signal.obey(&connection, &guard) => connection.closed().await,
             }
             freed.tell();
             drop(live);
@@ -154,21 +154,21 @@ impl Listener {
     }
 }
 
-/// Ends the connection if its place is taken before its peer has said its
+/// Ends the connection if its permit is taken before its peer has said its
 /// hello.
-async fn give_up_silent(connection: &Connection, place: Option<Place>) {
-    if let Some(mut place) = place {
+async fn end_if_evicted(connection: &Connection, permit: Option<Permit>) {
+    if let Some(mut permit) = permit {
         tokio::select! {
             biased;
             () = connection.greeted() => {}
-            () = place.taken() => return connection.give_up_hello(),
+            () = permit.evicted() => return connection.give_up_hello(),
         }
     }
     std::future::pending().await
 }
 
 /// Drains the connection at its age, and closes it later.
-async fn grow_old(connection: &Connection, age: Option<(Duration, Duration)>) {
+async fn close_at_age(connection: &Connection, age: Option<(Duration, Duration)>) {
     let Some((age, grace)) = age else {
         return std::future::pending().await;
     };
@@ -180,23 +180,23 @@ async fn grow_old(connection: &Connection, age: Option<(Duration, Duration)>) {
 }
 
 /// Hands a connection's channels on.
-struct Feed<'a> {
+struct Forwarder<'a> {
     from: &'a Connection,
     number: u64,
     peer: Peer,
     to: Sender,
-    mark: Mark,
+    guard: DrainGuard,
 }
 
-impl Feed<'_> {
+impl Forwarder<'_> {
     /// Until the connection ends or the acceptor is gone. `open` is held as
     /// long as a channel can come, and goes along with each.
     async fn run(self, open: Token) {
         let mut open = Some(open);
-        let mut left = TURN;
+        let mut left = BATCH;
         loop {
             if left == 0 {
-                left = turn_of_others().await;
+                left = yield_to_others().await;
             }
             left -= 1;
             let channel = tokio::select! {
@@ -215,11 +215,11 @@ impl Feed<'_> {
             }
         }
         drop((self.to, open)); // what still waits there goes with the last sender
-        retire(self.from).await;
+        drain_and_refuse(self.from).await;
     }
 
     fn accepted(&self, channel: Channel, open: &Option<Token>) -> Accepted {
-        self.mark.unseen(&channel);
+        self.guard.hold(&channel);
         Accepted {
             info: self.peer.info(self.number, channel.id()),
             channel,
@@ -229,17 +229,17 @@ impl Feed<'_> {
 }
 
 /// Lets others run; how many channels are handed on then.
-async fn turn_of_others() -> u32 {
+async fn yield_to_others() -> u32 {
     let start = Instant::now();
     tokio::task::yield_now().await;
     match start.elapsed() < LONG {
-        true => TURN,
-        false => TURN_AMONG_MANY,
+        true => BATCH,
+        false => LONG_BATCH,
     }
 }
 
 /// Lets a connection's channels come to their end, and takes no more.
-async fn retire(connection: &Connection) {
+async fn drain_and_refuse(connection: &Connection) {
     connection.drain();
     connection.refuse().await;
 }

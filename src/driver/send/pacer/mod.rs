@@ -28,7 +28,7 @@ const LONGEST_RTT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(super) struct Pacer {
+pub struct Pacer {
     on: bool,
     link: Link,
     rtt: Duration,

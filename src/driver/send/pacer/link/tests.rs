@@ -14,7 +14,7 @@ struct Model {
     queue: f64,
     /// Of those, what others cause.
     others: f64,
-    /// As TCP sends, if nothing is spaced.
+    /// As TCP sends, if nothing is paced.
     unpaced: f64,
     pace: Option<f64>,
     /// The answer is late by a round trip.

@@ -3,10 +3,10 @@
 //! While more is to be sent than leaves, a ping goes along in each round trip. Its
 //! answer tells what the link delivered, and how long things wait on it. Once they
 //! wait for an eighth of a round trip, and no more than a quarter more arrives than
-//! in the round before, bytes are spaced: at what was delivered, a little faster
+//! in the round before, bytes are paced: at what was delivered, a little faster
 //! while they wait for less than a sixteenth, and slower while they wait for more.
 //! Where that is in vain, others fill the link, or it got longer, or it loses
-//! packets, and nothing is spaced for a while: things wait as long though less is
+//! packets, and nothing is paced for a while: things wait as long though less is
 //! sent, or they wait suddenly, as they do behind a packet that is sent again.
 
 use std::collections::VecDeque;
@@ -52,12 +52,12 @@ const SUDDEN: u32 = 4;
 const STILL: u32 = 2;
 const PATIENCE: u32 = 8;
 
-/// How long nothing is spaced after that: at first, and at most.
+/// How long nothing is paced after that: at first, and at most.
 const OFF: Duration = Duration::from_secs(5);
 const LONGEST_OFF: Duration = Duration::from_secs(320);
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     /// Bytes a second in the last rounds.
     delivered: VecDeque<f64>,
     /// What of it leaves, and what left in the round before: an answer tells of
@@ -77,14 +77,14 @@ pub(super) struct Link {
     since: Instant,
     /// When the queue was last left empty.
     slowed: Instant,
-    /// Until when nothing is spaced, and how long the next time.
+    /// Until when nothing is paced, and how long the next time.
     off: Instant,
     off_for: Duration,
 }
 
 /// What one round showed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub struct Seen {
     /// Bytes a second that were delivered.
     pub rate: f64,
     /// What the round trip was longer than the shortest.

@@ -10,8 +10,8 @@ use std::task::Context;
 use super::transport::READ;
 
 /// The work of a turn, in frames: some tens of microseconds.
-const TURN: usize = 1024;
-const HALF_TURN: usize = TURN / 2;
+const BUDGET: usize = 1024;
+const HALF_BUDGET: usize = BUDGET / 2;
 
 /// Bytes that cost as much to copy as a frame to look at.
 const BYTES: usize = 256;
@@ -23,35 +23,35 @@ const WOKEN: usize = 4;
 const FIRST_READ: usize = 2 * 1024;
 const LEAST_READ: usize = 512;
 
-pub(super) struct Turn {
+pub(super) struct WorkBudget {
     /// Work since others had theirs.
     done: usize,
     /// Bytes to read at once.
-    piece: usize,
+    read_size: usize,
 }
 
-impl Turn {
+impl WorkBudget {
     pub fn new() -> Self {
-        Turn {
+        WorkBudget {
             done: 0,
-            piece: FIRST_READ,
+            read_size: FIRST_READ,
         }
     }
 
-    pub fn piece(&self) -> usize {
-        self.piece
+    pub fn read_size(&self) -> usize {
+        self.read_size
     }
 
     /// Notes what was read and what it came to.
     pub fn on_read(&mut self, bytes: usize, work: usize, woken: usize) {
         let work = bytes / BYTES + work + woken * WOKEN;
         self.done += work;
-        let piece = match work {
-            ..HALF_TURN => self.piece * 2,
-            HALF_TURN..=TURN => self.piece,
-            _ => bytes * TURN / work,
+        let read_size = match work {
+            ..HALF_BUDGET => self.read_size * 2,
+            HALF_BUDGET..=BUDGET => self.read_size,
+            _ => bytes * BUDGET / work,
         };
-        self.piece = piece.clamp(LEAST_READ, READ);
+        self.read_size = read_size.clamp(LEAST_READ, READ);
     }
 
     /// There was nothing more to do.
@@ -61,8 +61,8 @@ impl Turn {
 
     /// Whether others should run now. If so the task is woken, behind those
     /// whose sockets are ready.
-    pub fn ends(&mut self, cx: &mut Context<'_>) -> bool {
-        let over = self.done >= TURN;
+    pub fn is_spent(&mut self, cx: &mut Context<'_>) -> bool {
+        let over = self.done >= BUDGET;
         if over {
             self.done = 0;
             yields(cx);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::shared::Shared;
 use super::transport::Transport;
-use super::turn::yields;
+use super::work_budget::yields;
 use crate::proto::ConnectionError;
 
 /// Bytes to read at once of those that nobody wants any more.
@@ -29,7 +29,7 @@ const CURT: Duration = Duration::from_secs(1);
 /// and then: the bytes that are left on a very slow link take minutes.
 const LONGEST: Duration = Duration::from_secs(600);
 
-pub(super) struct Farewell {
+pub(super) struct LingeringClose {
     stage: Stage,
     /// How long a peer may be silent at an orderly end.
     patience: Duration,
@@ -52,9 +52,9 @@ enum Stage {
     Over,
 }
 
-impl Farewell {
+impl LingeringClose {
     pub fn new(patience: Duration) -> Self {
-        Farewell {
+        LingeringClose {
             stage: Stage::Start,
             patience,
             orderly: false,

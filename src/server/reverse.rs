@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::accept_loop::AcceptLoop;
 use super::acceptor::Acceptor;
-use super::listen::Listener;
 use super::peer::Peer;
 use crate::backoff::{Backoff, SHORT};
 use crate::config::Config;
@@ -68,13 +68,13 @@ impl Acceptor {
 }
 
 /// Keeps a connection until the acceptor is gone or drains.
-async fn run<F, D, T>(mut listener: Listener, dial: F)
+async fn run<F, D, T>(mut listener: AcceptLoop, dial: F)
 where
     F: FnMut() -> D + Send + 'static,
     D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (to, mut call) = (listener.to.clone(), listener.member.call.clone());
+    let (to, mut signal) = (listener.to.clone(), listener.member.signal.clone());
     let keep = async {
         let (mut backoff, dial) = (Backoff::default(), Arc::new(Mutex::new(dial)));
         let target = Target::unnamed();
@@ -91,13 +91,13 @@ where
     tokio::select! {
         () = keep => {}
         () = to.closed() => {}
-        _ = call.asked() => {}
+        _ = signal.requested() => {}
     }
 }
 
 /// Dials and serves; returns when another connection is needed, and whether
 /// this one was worth its dial.
-async fn serve_one<F, D, T>(listener: &mut Listener, target: &Target, dial: Arc<Mutex<F>>) -> bool
+async fn serve_one<F, D, T>(listener: &mut AcceptLoop, target: &Target, dial: Arc<Mutex<F>>) -> bool
 where
     F: FnMut() -> D + Send + 'static,
     D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,

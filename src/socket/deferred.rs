@@ -18,14 +18,14 @@ pub(crate) type FindSocket = fn(&dyn Any) -> Option<&TcpStream>;
 
 /// With what a connection begins that gets [`PREFERRED`] later.
 #[derive(Clone, Copy, Debug, Eq)]
-pub(super) struct Begin {
+pub(super) struct Deferral {
     pub find: FindSocket,
     /// The system's default is [`PREFERRED`], and was taken from it.
     pub gives_back: bool,
 }
 
 /// Users have no such profile to compare.
-impl PartialEq for Begin {
+impl PartialEq for Deferral {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::fn_addr_eq(self.find, other.find) && self.gives_back == other.gives_back
     }
@@ -36,8 +36,8 @@ impl PartialEq for Begin {
 /// slow start sends at once what its window allows. So bursts of small messages
 /// are sooner if BBR begins with a window that has grown. A transfer needs it from
 /// its start: what would be more than this without a gap, or so much at once.
-const FIRST: usize = 128 << 10;
-const AT_ONCE: usize = 64 << 10;
+const LEAST_SENT: usize = 128 << 10;
+const TRANSFER: usize = 64 << 10;
 
 /// A time without a write that ends a burst. In the midst of one the kernel would
 /// begin to space it.
@@ -49,71 +49,71 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a new connection may send at once, ten packets (RFC 6928). Its window grows
 /// with bursts of more only, and until then BBR would begin with nothing better.
-const WINDOW: usize = 10 * 1460;
+const INITIAL_WINDOW: usize = 10 * 1460;
 
 /// The least round trip of links on which it is chosen. Those of one region are
 /// shorter, and of a host with its containers much shorter.
-const LEAST_RTT: Duration = Duration::from_millis(5);
+const MIN_RTT: Duration = Duration::from_millis(5);
 
 /// Gives the socket of a connection [`PREFERRED`] once it pays.
 #[derive(Debug)]
-pub(crate) struct Late {
-    begin: Begin,
+pub(crate) struct DeferredCongestion {
+    how: Deferral,
     sent: usize,
     /// What of it was written since the last gap, and the most between two.
-    run: usize,
+    burst: usize,
     largest: usize,
     last: Instant,
 }
 
-impl Late {
+impl DeferredCongestion {
     /// If the I/O object has a socket that may get it.
-    pub(super) fn new(begin: Begin, io: &dyn Any, now: Instant) -> Option<Late> {
-        let late = Late {
-            begin,
+    pub(super) fn new(how: Deferral, io: &dyn Any, now: Instant) -> Option<DeferredCongestion> {
+        let deferred = DeferredCongestion {
+            how,
             sent: 0,
-            run: 0,
+            burst: 0,
             largest: 0,
             last: now,
         };
-        let stream = (begin.find)(io)?;
-        if !begin.gives_back {
+        let stream = (how.find)(io)?;
+        if !how.gives_back {
             offer(); // known when it is needed
         }
-        is_choosable(stream).then_some(late)
+        is_choosable(stream).then_some(deferred)
     }
 
     /// Whether it is time, before so many bytes are written. If they waited for the
     /// transport, which was `full`, the time since the last write is no gap. `rtt` is
     /// the shortest round trip, or zero until it is known.
-    pub fn is_due(&mut self, bytes: usize, full: bool, rtt: Duration, now: Instant) -> bool {
-        let idle = match full {
+    pub fn is_due(&mut self, bytes: usize, blocked: bool, rtt: Duration, now: Instant) -> bool {
+        let idle = match blocked {
             true => Duration::ZERO,
             false => now.saturating_duration_since(self.last),
         };
         self.last = now;
         if idle >= GAP {
-            self.run = 0;
+            self.burst = 0;
         }
-        let between = idle >= GAP && self.sent > FIRST || idle >= PAUSE + rtt;
-        let has_grown = self.largest > WINDOW;
-        let pays = between && has_grown || bytes >= AT_ONCE || self.run + bytes > FIRST;
-        pays && (rtt >= LEAST_RTT || self.begin.gives_back)
+        let between = idle >= GAP && self.sent > LEAST_SENT || idle >= PAUSE + rtt;
+        let has_grown = self.largest > INITIAL_WINDOW;
+        let pays = between && has_grown || bytes >= TRANSFER || self.burst + bytes > LEAST_SENT;
+        pays && (rtt >= MIN_RTT || self.how.gives_back)
     }
 
     /// So many were written.
     pub fn on_written(&mut self, bytes: usize) {
         self.sent = self.sent.saturating_add(bytes);
-        self.run = self.run.saturating_add(bytes);
-        self.largest = self.largest.max(self.run);
+        self.burst = self.burst.saturating_add(bytes);
+        self.largest = self.largest.max(self.burst);
     }
 
     /// Chooses it; whether that is done with.
     pub fn choose(&self, io: &dyn Any) -> bool {
-        let Some(stream) = (self.begin.find)(io) else {
+        let Some(stream) = (self.how.find)(io) else {
             return true;
         };
-        if !self.begin.gives_back && offer() == Offer::Missing {
+        if !self.how.gives_back && offer() == Offer::Missing {
             return false;
         }
         choose(&SockRef::from(stream));
@@ -122,7 +122,7 @@ impl Late {
 }
 
 #[cfg(feature = "server")]
-impl Begin {
+impl Deferral {
     /// Has the sockets that a listener accepts not begin with the system's
     /// [`PREFERRED`].
     pub fn prepare(&mut self, listener: &Socket) {
@@ -152,14 +152,14 @@ mod tests {
     const RTT: Duration = Duration::from_millis(80);
     const KIB: usize = 1 << 10;
 
-    fn late(now: Instant) -> Late {
-        Late {
-            begin: Begin {
+    fn deferred(now: Instant) -> DeferredCongestion {
+        DeferredCongestion {
+            how: Deferral {
                 find: |_| None,
                 gives_back: false,
             },
             sent: 0,
-            run: 0,
+            burst: 0,
             largest: 0,
             last: now,
         }
@@ -168,11 +168,11 @@ mod tests {
     /// When it is time, if so many bytes are written after each of these waits.
     fn due_at(writes: impl IntoIterator<Item = (Duration, usize)>) -> Option<usize> {
         let mut now = Instant::now();
-        let mut late = late(now);
+        let mut deferred = deferred(now);
         writes.into_iter().position(|(wait, bytes)| {
             now += wait;
-            let due = late.is_due(bytes, false, RTT, now);
-            late.on_written(bytes);
+            let due = deferred.is_due(bytes, false, RTT, now);
+            deferred.on_written(bytes);
             due
         })
     }
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn so_much_at_once_is_a_transfer() {
         let write = |bytes| (Duration::ZERO, bytes);
-        assert_eq!(due_at([write(AT_ONCE - 1)]), None);
-        assert_eq!(due_at([write(AT_ONCE)]), Some(0));
+        assert_eq!(due_at([write(TRANSFER - 1)]), None);
+        assert_eq!(due_at([write(TRANSFER)]), Some(0));
     }
 
     #[test]
@@ -192,11 +192,11 @@ mod tests {
     #[test]
     fn what_waited_for_the_socket_follows_no_gap() {
         let mut now = Instant::now();
-        let mut late = late(now);
+        let mut deferred = deferred(now);
         let due = (0..).position(|_| {
             now += RTT;
-            let due = late.is_due(60 * KIB, true, RTT, now);
-            late.on_written(4 * KIB);
+            let due = deferred.is_due(60 * KIB, true, RTT, now);
+            deferred.on_written(4 * KIB);
             due
         });
         assert_eq!(due, Some(18));
@@ -212,30 +212,30 @@ mod tests {
     #[test]
     fn a_pause_after_which_others_would_start_over_calls_for_it() {
         let pause = PAUSE + RTT;
-        assert_eq!(due_at([(pause, WINDOW + 1), (pause, 1)]), Some(1));
+        assert_eq!(due_at([(pause, INITIAL_WINDOW + 1), (pause, 1)]), Some(1));
         let less = pause - Duration::from_millis(1);
-        assert_eq!(due_at([(pause, WINDOW + 1), (less, 1)]), None);
+        assert_eq!(due_at([(pause, INITIAL_WINDOW + 1), (less, 1)]), None);
     }
 
     #[test]
     fn on_a_short_link_it_does_not_pay() {
         let now = Instant::now();
-        for short in [Duration::ZERO, LEAST_RTT - Duration::from_micros(1)] {
-            assert!(!late(now).is_due(FIRST + 1, false, short, now));
+        for short in [Duration::ZERO, MIN_RTT - Duration::from_micros(1)] {
+            assert!(!deferred(now).is_due(LEAST_SENT + 1, false, short, now));
         }
-        assert!(late(now).is_due(FIRST + 1, false, LEAST_RTT, now));
+        assert!(deferred(now).is_due(LEAST_SENT + 1, false, MIN_RTT, now));
     }
 
     #[test]
     fn what_was_taken_from_the_systems_default_is_given_back_on_any_link() {
         let now = Instant::now();
-        let mut late = late(now);
-        late.begin.gives_back = true;
-        assert!(late.is_due(FIRST + 1, false, Duration::ZERO, now));
+        let mut deferred = deferred(now);
+        deferred.how.gives_back = true;
+        assert!(deferred.is_due(LEAST_SENT + 1, false, Duration::ZERO, now));
     }
 
     #[test]
     fn bursts_of_up_to_ten_packets_do_not_call_for_it() {
-        assert_eq!(due_at([(PAUSE + RTT, WINDOW); 100]), None);
+        assert_eq!(due_at([(PAUSE + RTT, INITIAL_WINDOW); 100]), None);
     }
 }

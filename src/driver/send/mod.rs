@@ -1,0 +1,4 @@
+//! When bytes leave.
+
+pub mod coalesce;
+pub mod pacer;
