@@ -3,7 +3,8 @@
 # are not there yet.
 set -euo pipefail
 missing=()
-for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client valgrind:valgrind; do
+for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client prometheus:prometheus \
+    valgrind:valgrind; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
 ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing+=(postgresql)

@@ -4,6 +4,9 @@
 mod certs;
 #[path = "../support/guard.rs"]
 mod guard;
+#[cfg(all(feature = "cli", unix))]
+#[path = "../support/programs.rs"]
+mod programs;
 
 mod accepting;
 mod counts;
@@ -14,5 +17,6 @@ mod log;
 mod metrics;
 mod names;
 mod openings;
+mod prometheus;
 mod scrape;
 mod targets;
