@@ -345,6 +345,11 @@ impl<'a> Replay<'a> {
             }
             "finished" => self.read(step) == Ok(Read::Finished),
             "reset" => self.read(step) == Err(ChannelError::Reset(code)),
+            "nothing_more" => self.core.accept().is_none(),
+            "refused_writer" => {
+                let error = self.core.write(self.key(step), b"x");
+                matches!(error, Err(ChannelError::Refused(_)))
+            }
             "refused" => matches!(self.read(step), Err(ChannelError::Refused(_))),
             "lost_channel" => matches!(self.read(step), Err(ChannelError::Connection(_))),
             "stopped" => self.core.write(self.key(step), b"x") == Err(ChannelError::Stopped(code)),
