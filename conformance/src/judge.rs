@@ -198,6 +198,9 @@ impl Seen {
             Frame::Fin(channel, debt) => self.ended(channel, debt, None),
             Frame::Reset(channel, code, debt) => self.ended(channel, debt, Some(code)),
             Frame::Stop(channel, code) => self.stopped(channel, code),
+            Frame::Ping(token) if self.pings.contains(&token) => {
+                Err(broken("W9.1", format!("PING {token} twice")))
+            }
             Frame::Ping(token) => {
                 self.pings.push(token);
                 Ok(())

@@ -15,6 +15,7 @@ tcpchan-conformance --listen HOST:PORT [options]  tests a client that connects h
   --only RULE     runs the cases of this rule (W3, W3.2), or whose name begins so;
                   may be given several times
   --timeout MS    how long an answer may take (2000)
+  --both-versions what is under test speaks versions 0 and 1
   --strict        a SHOULD that is not kept is a failure
   --junit FILE    writes a JUnit report
   --json FILE     writes a JSON report
@@ -48,6 +49,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
                 let number = value()?.parse().map_err(|_| "--timeout needs a number")?;
                 found.options.patience = Duration::from_millis(number);
             }
+            "--both-versions" => found.options.both_versions = true,
             "--strict" => found.options.strict = true,
             "--junit" => found.junit = Some(value()?),
             "--json" => found.json = Some(value()?),

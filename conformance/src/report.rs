@@ -43,6 +43,8 @@ pub struct Options {
     pub patience: Duration,
     /// A SHOULD that is not kept is a failure.
     pub strict: bool,
+    /// The endpoint under test speaks versions 0 and 1.
+    pub both_versions: bool,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
             only: Vec::new(),
             patience: Duration::from_secs(2),
             strict: false,
+            both_versions: false,
         }
     }
 }
@@ -59,7 +62,7 @@ impl Default for Options {
 pub fn run(target: &Target, options: &Options, mut tell: impl FnMut(&Row)) -> Vec<Row> {
     let mut rows = Vec::new();
     for case in crate::cases::all() {
-        if case.fits(target.role()) && case.is_chosen(&options.only) {
+        if case.fits(target.role(), options.both_versions) && case.is_chosen(&options.only) {
             let row = run_case(&case, target, options);
             tell(&row);
             rows.push(row);

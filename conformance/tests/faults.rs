@@ -24,6 +24,7 @@ fn run(role: Role, faults: &[&'static str], only: &[&str], patience: u64) -> Vec
         only: only.iter().map(|rule| rule.to_string()).collect(),
         patience: Duration::from_millis(patience),
         strict: true,
+        ..Options::default()
     };
     report::run(&target, &options, |_| {})
 }
@@ -57,7 +58,7 @@ const OVERLOOKED: [&str; 21] = [
 ];
 
 /// What the endpoint does wrong itself, and the rules whose cases show it.
-const WRONG: [(Role, &str, &[&str]); 60] = [
+const WRONG: [(Role, &str, &[&str]); 61] = [
     (Server, "W2.2", &["W2.6"]),
     (Client, "W2.2", &["W2.7"]),
     (Server, "speaks first", &["W2.3"]),
@@ -94,6 +95,7 @@ const WRONG: [(Role, &str, &[&str]); 60] = [
     (Server, "ignores RESET", &["W14.2"]),
     (Server, "ignores STOP", &["W14.3"]),
     (Server, "another code in a RESET", &["W14.3"]),
+    (Server, "answers as a refusal", &["W14.3"]),
     (Server, "ends twice", &["W14.1"]),
     (Server, "DATA behind the FIN", &["W14.1"]),
     (Server, "stops twice", &["W18.4"]),

@@ -325,6 +325,20 @@ pub fn add_refusals(list: &mut List) {
             peer.wait("its end", |seen| seen.channel(channel).is_ended())
         },
     );
+    list.both(
+        "W14.3",
+        "a refusal by the opener is not answered as one",
+        |peer| {
+            peer.greet()?;
+            let channel = peer.open();
+            peer.say(&Frame::Stop(channel, REFUSED));
+            peer.wait("RESET", |seen| seen.channel(channel).reset.is_some())?;
+            match peer.seen.channel(channel).reset {
+                Some((REFUSED, _)) => fail(peer, "it says that it refuses"),
+                _ => Ok(()),
+            }
+        },
+    );
     list.client("W15.1", "a refusal of its own channel", |peer| {
         refuse(peer)?;
         peer.say(&Frame::Reset(1, REFUSED, 0));

@@ -175,6 +175,7 @@ pub fn add_versions(list: &mut List) {
         "a HELLO of version 0, to a server of version 1 alone",
         move |peer| answers(peer, 0, &hello),
     );
+    list.versions(false);
     list.server("W8.2", "a HELLO of version 2", move |peer| {
         answers(peer, 2, &hello)
     });
@@ -196,5 +197,8 @@ pub fn add_versions(list: &mut List) {
                 (other, _) => fail(peer, format!("it says {other:?}")),
             }
         });
+        if byte == 0 {
+            list.versions(false);
+        }
     }
 }

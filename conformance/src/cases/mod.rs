@@ -6,6 +6,7 @@ mod credit;
 mod frames;
 mod hello;
 mod settings;
+mod version0;
 
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub struct Case {
     pub only: Option<Role>,
     /// The rule is a SHOULD.
     pub should: bool,
+    /// Whether it needs an endpoint of both versions, or one of version 1 alone.
+    pub both_versions: Option<bool>,
     /// Tries it.
     pub run: Run,
 }
@@ -37,9 +40,10 @@ impl fmt::Debug for Case {
 }
 
 impl Case {
-    /// Whether it can test this side.
-    pub fn fits(&self, role: Role) -> bool {
-        self.only.is_none_or(|only| only == role)
+    /// Whether it can test this side, which speaks version 1 alone or both versions.
+    pub fn fits(&self, role: Role, both_versions: bool) -> bool {
+        let version = self.both_versions.is_none_or(|both| both == both_versions);
+        version && self.only.is_none_or(|only| only == role)
     }
 
     /// Whether its rule or its name is one of these, or begins with one.
@@ -74,6 +78,7 @@ impl List {
             name,
             only,
             should,
+            both_versions: None,
             run,
         });
     }
@@ -103,6 +108,13 @@ impl List {
     fn should(&mut self) {
         if let Some(last) = self.cases.last_mut() {
             last.should = true;
+        }
+    }
+
+    /// The last one is for endpoints of both versions, or for those of version 1 alone.
+    fn versions(&mut self, both: bool) {
+        if let Some(last) = self.cases.last_mut() {
+            last.both_versions = Some(both);
         }
     }
 
@@ -142,11 +154,12 @@ type Add = fn(&mut List);
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    let groups: [(&'static str, Add); 12] = [
+    let groups: [(&'static str, Add); 13] = [
         ("W1, W4 to W7: frames", frames::add),
         ("W2: hello", hello::add),
         ("W3: settings", settings::add),
         ("W8, W20: versions", hello::add_versions),
+        ("W8, W19: version 0", version0::add),
         ("W9: ping and drain", connection::add_ping),
         ("W10: what may be sent", credit::add_sending),
         ("W11: WINDOW", credit::add_windows),

@@ -479,10 +479,11 @@ impl Endpoint {
         of.refused |= code == REFUSED && of.ours && !of.used;
         if !of.over && !silent {
             of.stopped = true;
-            let code = if self.has("another code in a RESET") {
-                77
-            } else {
-                code
+            let ours = of.ours;
+            let code = match code {
+                _ if self.has("another code in a RESET") => 77,
+                REFUSED if !ours && !self.has("answers as a refusal") => 0,
+                code => code,
             };
             self.reset(channel, code);
         }
