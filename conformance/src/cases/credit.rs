@@ -243,7 +243,7 @@ pub fn add_windows(list: &mut List) {
         }
         let since = Instant::now();
         peer.wait("a WINDOW", |seen| seen.channel(channel).windows > 0)?;
-        match since.elapsed() <= Duration::from_millis(100 + 200) {
+        match since.elapsed() <= Duration::from_millis(100 + 400) {
             true => Ok(()),
             false => fail(peer, format!("it comes after {:?}", since.elapsed())),
         }

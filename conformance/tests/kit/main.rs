@@ -1,0 +1,5 @@
+//! The kit against this crate, and against its own endpoint with each of its faults. In one
+//! binary, since most of it waits: run it with many threads.
+
+mod faults;
+mod this_crate;
