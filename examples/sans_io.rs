@@ -25,6 +25,8 @@ impl Link {
     fn start(role: Role, stream: TcpStream) -> io::Result<(Arc<Link>, JoinHandle<()>)> {
         // Small frames must not wait for acknowledgements.
         stream.set_nodelay(true)?;
+        // A write that takes long returns, so that the core learns of it.
+        stream.set_write_timeout(Some(Duration::from_secs(1)))?;
         let link = Arc::new(Link {
             core: Mutex::new(Connection::new(role, Config::default(), Instant::now())),
             changed: Condvar::new(),
@@ -85,7 +87,7 @@ impl Link {
             if !output.is_empty() {
                 drop(core);
                 self.changed.notify_all();
-                let written = stream.write_all(&output);
+                let written = self.write(&mut stream, &output);
                 core = self.lock();
                 if let Err(error) = written {
                     core.handle_error(&error);
@@ -107,6 +109,34 @@ impl Link {
         self.changed.notify_all();
     }
 
+    /// Writes all of it. While the socket takes nothing the core keeps its time, and gives
+    /// up a peer that reads nothing.
+    fn write(&self, stream: &mut TcpStream, mut output: &[u8]) -> io::Result<()> {
+        let mut blocked = false;
+        while !output.is_empty() {
+            let written = stream.write(output);
+            let (mut core, now) = (self.lock(), Instant::now());
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => output = &output[n..],
+                Err(error) if is_temporary(&error) => {
+                    blocked = true;
+                    core.handle_blocked(now);
+                    core.handle_timeout(now);
+                    if let Some(error) = core.error() {
+                        return Err(io::Error::other(error.clone()));
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            if std::mem::take(&mut blocked) {
+                core.handle_progress(now);
+            }
+        }
+        Ok(())
+    }
+
     /// Opens a channel; waits while the peer takes no more.
     fn open(self: &Arc<Self>) -> io::Result<Channel> {
         let opened = self.wait_for(|core| match core.open() {
@@ -126,6 +156,12 @@ impl Link {
         let link = self.clone();
         key.map(|key| Channel { link, key })
     }
+}
+
+/// Whether a write may go on after it.
+fn is_temporary(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 /// A channel with the traits of a `TcpStream`.

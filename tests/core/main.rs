@@ -27,6 +27,7 @@ mod properties;
 mod round_trips;
 mod scheduling;
 mod shortest_round_trip;
+mod table;
 mod two_cores;
 mod vectors;
 mod version0;
