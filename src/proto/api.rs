@@ -29,6 +29,13 @@ impl Connection {
     /// [`OpenError::Blocked`] when the peer takes no more for now, or has yet to
     /// take 16 MiB of channels that were released; the others when it never
     /// will.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let key = client.open()?;
+    /// assert_eq!(client.write(key, b"hello")?, 5); // leaves with the open
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(&mut self) -> Result<Key, OpenError> {
         if let Some(error) = self.error() {
             return Err(OpenError::Connection(error.clone()));
@@ -65,6 +72,15 @@ impl Connection {
     }
 
     /// The next channel that the peer opened.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert!(server.accept().is_none());
+    /// client.open()?;
+    /// carry(&mut client, &mut server, now);
+    /// assert!(server.accept().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "every channel must be released at last"]
     pub fn accept(&mut self) -> Option<Key> {
         while let Some(key) = self.channels.incoming.pop_front() {
@@ -85,6 +101,17 @@ impl Connection {
 
     /// Refuses the channels that wait to be accepted: the peer may try again
     /// elsewhere what they were for.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let key = client.open()?;
+    /// carry(&mut client, &mut server, now);
+    /// server.refuse_waiting();
+    /// carry(&mut client, &mut server, now);
+    /// let error = client.write(key, b"hello").unwrap_err();
+    /// assert!(error.is_retryable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refuse_waiting(&mut self) {
         while let Some(key) = self.channels.incoming.pop_front() {
             self.release_with(key, REFUSED);
@@ -143,6 +170,15 @@ impl Connection {
     /// # Errors
     ///
     /// The reason for which no more will come, where that isn't the peer's FIN.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let mut buf = [0; 16];
+    /// assert_eq!(server.read(there, &mut buf)?, Read::Bytes(5));
+    /// assert_eq!(&buf[..5], b"hello");
+    /// assert_eq!(server.read(there, &mut buf)?, Read::Blocked);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read(&mut self, key: Key, out: &mut [u8]) -> Result<Read, ChannelError> {
         let mut at = 0;
         self.read_with(key, out.len(), |bytes| {
@@ -156,6 +192,14 @@ impl Connection {
     /// # Errors
     ///
     /// As [`read`](Self::read).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let mut got = Vec::new();
+    /// server.read_with(there, 1024, |bytes| got.extend_from_slice(bytes))?;
+    /// assert_eq!(got, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_with(
         &mut self,
         key: Key,
@@ -228,6 +272,16 @@ impl Connection {
     /// # Errors
     ///
     /// The reason for which the channel takes no more.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let n = client.write(here, &[7; 1 << 20])?;
+    /// assert_eq!(n, 64 << 10); // Config::send_buffer
+    /// assert_eq!(client.write(here, b"more")?, 0);
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(client.write(here, b"more")?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write(&mut self, key: Key, bytes: &[u8]) -> Result<usize, ChannelError> {
         let channel = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         self.counts.on_try(channel);
@@ -251,6 +305,15 @@ impl Connection {
     /// # Errors
     ///
     /// The reason for which the half has failed.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.finish(here)?;
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(server.read(there, &mut [0; 16])?, Read::Bytes(5));
+    /// assert_eq!(server.read(there, &mut [0; 16])?, Read::Finished);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finish(&mut self, key: Key) -> Result<(), ChannelError> {
         let channel = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         self.counts.on_try(channel);

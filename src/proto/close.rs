@@ -16,6 +16,15 @@ use crate::wire::{Control, MAX_TEXT};
 impl Connection {
     /// Asks the peer to open no more channels. What it opened before it knew
     /// still arrives; [`Event::Drained`] tells when nothing more can.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// server.drain();
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(client.open(), Err(OpenError::Draining));
+    /// assert!(server.is_drained());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain(&mut self) {
         if self.shutdown.has_ended() || self.shutdown.drain != Drain::No {
             return;
@@ -41,6 +50,15 @@ impl Connection {
 
     /// Ends the connection and every channel on it, now. The peer is told the first
     /// 254 characters of the text.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// server.close("done");
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(server.error(), Some(&ConnectionError::Closed));
+    /// assert!(matches!(client.error(), Some(ConnectionError::PeerClosed { code: 0, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&mut self, text: &str) {
         let text: String = text.chars().take(MAX_TEXT / 4).collect();
         self.go_away(code::NONE, &text, ConnectionError::Closed);
@@ -57,6 +75,13 @@ impl Connection {
 
     /// The transport ended. Without a GOAWAY before it, the connection was lost;
     /// within a frame, the peer is told so, in case that it still reads.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// server.handle_eof();
+    /// assert!(matches!(server.error(), Some(ConnectionError::Lost(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle_eof(&mut self) {
         let within = self.is_connected() && self.input.decoder.is_within_frame();
         if !self.shutdown.has_ended() && within && !self.is_v0() {

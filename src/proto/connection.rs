@@ -94,6 +94,13 @@ impl Connection {
     }
 
     /// The next event.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let events: Vec<_> = std::iter::from_fn(|| server.poll_event()).collect();
+    /// assert!(events.contains(&Event::Connected) && events.contains(&Event::Readable(there)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop();
         let polled = match event {
@@ -110,6 +117,14 @@ impl Connection {
     }
 
     /// What the connection has done and how it is.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let stats = client.stats();
+    /// assert_eq!((stats.opened, stats.channels), (1, 1));
+    /// assert_eq!(stats.bytes_sent, server.stats().bytes_received);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> Stats {
         let id = match self.handshake.role {
             Role::Client => self.config.settings.connection_id,

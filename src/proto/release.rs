@@ -21,6 +21,16 @@ impl Connection {
     /// written to or finished can be refused: for any other the code is 0.
     ///
     /// Behind [`finish`](Self::finish) the peer reads an error only if not all had left.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.reset(here, 7);
+    /// carry(&mut client, &mut server, now);
+    /// server.read(there, &mut [0; 16])?; // what came before
+    /// let error = server.read(there, &mut [0; 16]).unwrap_err();
+    /// assert_eq!(error, ChannelError::Reset(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset(&mut self, key: Key, code: u32) {
         let Some(code) = self.living(key).map(|channel| channel.code(code)) else {
             return;
@@ -59,6 +69,15 @@ impl Connection {
     /// Gives up the receive half: the peer is asked to stop, with this code, or 0 where
     /// that is [`REFUSED`], which [`reset`](Self::reset) says.
     /// Under version 0 it is not; what it sends is dropped.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// server.stop(there, 7);
+    /// carry(&mut client, &mut server, now);
+    /// let error = client.write(here, b"more").unwrap_err();
+    /// assert_eq!(error, ChannelError::Stopped(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop(&mut self, key: Key, code: u32) {
         self.stop_with(key, if code == REFUSED { code::NONE } else { code });
     }
@@ -82,6 +101,17 @@ impl Connection {
     /// what was written, as far as the peer's window has room for that. A receive half
     /// that has not ended is stopped; behind a FIN only if the peer sends more, or has
     /// not ended it by the next ping. The key is void after that.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.finish(here)?;
+    /// client.release(here);
+    /// server.finish(there)?;
+    /// server.release(there);
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!((client.channels(), server.channels()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(&mut self, key: Key) {
         self.release_with(key, code::NONE);
     }

@@ -19,6 +19,22 @@ impl Connection {
     /// The transport is write-blocked: it takes no more bytes for now. A peer that makes
     /// it stay so for [`Config::write_stall`](super::Config::write_stall) is given up,
     /// though it may say a lot. Calling it again changes nothing.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.handle_blocked(now);
+    /// let mut later = now;
+    /// while client.error().is_none() {
+    ///     later = client.poll_timeout().ok_or("it lives")?;
+    ///     server.write(there, b"hello")?; // it still sends, and reads nothing
+    ///     let mut bytes = Vec::new();
+    ///     server.poll_transmit(&mut bytes, 64 << 10, later);
+    ///     client.handle_input(&bytes, later);
+    ///     client.handle_timeout(later);
+    /// }
+    /// assert_eq!(later, now + Duration::from_secs(30)); // Config::write_stall
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle_blocked(&mut self, now: Instant) {
         self.keepalive.blocked.get_or_insert(now);
     }
@@ -30,6 +46,14 @@ impl Connection {
     }
 
     /// Does what is due at `now`; too early is harmless.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let at = client.poll_timeout().ok_or("it lives")?;
+    /// client.handle_timeout(at);
+    /// assert!(client.wants_transmit()); // a ping
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none() {
             return;
@@ -85,6 +109,15 @@ impl Connection {
     }
 
     /// The last answer of the peer to a ping, and what was sent before that.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.probe(now);
+    /// carry(&mut client, &mut server, now);
+    /// let sample = client.delivery_sample().ok_or("it was answered")?;
+    /// assert_eq!(sample.answered, now);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delivery_sample(&self) -> Option<DeliverySample> {
         self.keepalive.sample
     }

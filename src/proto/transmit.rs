@@ -26,6 +26,16 @@ impl Connection {
     /// by a frame's size.
     ///
     /// Once it has appended bytes they must reach the peer, in this order.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.write(here, b"more")?;
+    /// let mut bytes = Vec::new();
+    /// client.poll_transmit(&mut bytes, 64 << 10, now);
+    /// server.handle_input(&bytes, now);
+    /// assert_eq!(server.read(there, &mut [0; 16])?, Read::Bytes(9));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>, budget: usize, now: Instant) -> usize {
         let start = out.len();
         if self.shutdown.has_ended() {
@@ -93,6 +103,14 @@ impl Connection {
 
     /// Whether somebody waits for what is to be sent. What only gives things
     /// back (ends, windows, limits) may leave with the next that isn't.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert!(!client.is_urgent());
+    /// client.write(here, b"more")?;
+    /// assert!(client.is_urgent() && client.sending() == 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_urgent(&self) -> bool {
         self.shutdown.has_ended()
             || !self.handshake.is_sent()
