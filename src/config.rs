@@ -297,13 +297,13 @@ impl Config {
     }
 
     /// Frames without effect that the peer may send a second; with more the connection ends.
-    /// Default 10,000. [What counts](proto::Config::idle_frames_per_second).
+    /// Default 10,000. [What counts](proto::Config::no_op_frames_per_second).
     ///
     /// # Errors
     ///
     /// Below 1,000 or above 2^31 - 1.
-    pub fn idle_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
-        self.core = self.core.idle_frames_per_second(count)?;
+    pub fn no_op_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
+        self.core = self.core.no_op_frames_per_second(count)?;
         Ok(self)
     }
 }

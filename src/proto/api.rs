@@ -187,7 +187,7 @@ impl Connection {
         })
     }
 
-    /// Reads up to `most` bytes, which go to `sink` in pieces.
+    /// Reads up to `most` bytes, which go to `sink` in parts.
     ///
     /// # Errors
     ///

@@ -13,42 +13,42 @@ use bytes::{Buf, Bytes};
 #[derive(Debug, Default)]
 pub(super) struct Buffer(Option<Box<Queue>>);
 
-/// What waits, in order: whole pieces, then what was copied since.
+/// What waits, in order: whole slices, then what was copied since.
 #[derive(Debug, Default)]
 struct Queue {
-    pieces: VecDeque<Piece>,
-    /// Bytes in the pieces, and of their memory.
+    slices: VecDeque<Slice>,
+    /// Bytes in the slices, and of their memory.
     len: usize,
     kept: usize,
     copied: VecDeque<u8>,
 }
 
-/// Bytes of a block of memory, which may be the transport's and have other pieces.
+/// Bytes of a block of memory, which may be the transport's and have other slices.
 #[derive(Debug)]
-struct Piece {
+struct Slice {
     bytes: Bytes,
     /// Memory that goes with it: of a block that was copied for it its bytes, of the
-    /// transport's its [`WORDS`], and the block if it is the block's last piece here.
+    /// transport's its [`WORDS`], and the block if it is the block's last slice here.
     memory: usize,
 }
 
-/// Bytes of memory for the words of a piece; the queue may have four times as many as
+/// Bytes of memory for the words of a slice; the queue may have four times as many as
 /// it needs.
-const WORDS: usize = 4 * size_of::<Piece>();
+const WORDS: usize = 4 * size_of::<Slice>();
 
 /// Bytes of memory that a buffer begins with.
-const LEAST: usize = 64;
+const FIRST_CAPACITY: usize = 64;
 
-/// Bytes of a piece that was copied. Its memory goes once it was read, so that much
+/// Bytes of a slice that was copied. Its memory goes once it was read, so that much
 /// that waits is never copied again to give back the memory of what was read of it.
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes of memory that a buffer keeps of the transport's blocks at most, a few turns'
-/// reads: they may have to be copied at once, and more would hold others up.
-const KEPT: usize = 8 * 64 * 1024;
+/// Bytes of memory that a buffer keeps of the transport's blocks at most: a few reads of
+/// the driver. They may have to be copied at once, and more would delay others.
+const MOST_KEPT: usize = 8 * 64 * 1024;
 
 /// Bytes that are dearer to copy than to keep where they are.
-const PIECE: usize = 1024;
+const LEAST_KEPT: usize = 1024;
 
 impl Buffer {
     pub fn len(&self) -> usize {
@@ -79,7 +79,8 @@ impl Buffer {
     /// Appends bytes of a block as [`extend`](Self::extend) does, but keeps the
     /// block instead of copying them where that is no more memory than `most`.
     pub fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize, free: &mut FreeList) {
-        if bytes.len() >= PIECE && self.0.as_ref().is_none_or(|queue| queue.copied.is_empty()) {
+        if bytes.len() >= LEAST_KEPT && self.0.as_ref().is_none_or(|queue| queue.copied.is_empty())
+        {
             let queue = self.0.get_or_insert_with(|| free.take(most));
             if queue.keep(bytes, block, most) {
                 return;
@@ -88,14 +89,14 @@ impl Buffer {
         self.extend(bytes, most, free);
     }
 
-    /// Moves up to `most` bytes from the front to `sink`, in pieces; how many.
+    /// Moves up to `most` bytes from the front to `sink`, in slices; how many.
     pub fn take(&mut self, most: usize, free: &mut FreeList, mut sink: impl FnMut(&[u8])) -> usize {
         let Some(queue) = &mut self.0 else {
             return 0;
         };
         let mut taken = match queue.len {
             0 => 0,
-            _ => queue.take_pieces(most, &mut sink),
+            _ => queue.take_slices(most, &mut sink),
         };
         taken += take_copied(&mut queue.copied, most - taken, &mut sink);
         if queue.len() == 0
@@ -124,7 +125,7 @@ impl Buffer {
     /// Gives back memory for more than four times what it holds, where nothing
     /// says how much that will be.
     pub fn fit_content(&mut self) {
-        let most = 4 * self.len().max(LEAST);
+        let most = 4 * self.len().max(FIRST_CAPACITY);
         if let Some(queue) = self.0.as_mut().filter(|queue| queue.memory() > most) {
             queue.compact();
             queue.copied.shrink_to(most / 2);
@@ -159,7 +160,7 @@ impl Queue {
         let needed = self.copied.len() + bytes.len();
         if needed > self.copied.capacity() {
             let doubled = match self.len < CHUNK {
-                true => (2 * self.copied.capacity()).clamp(LEAST, CHUNK),
+                true => (2 * self.copied.capacity()).clamp(FIRST_CAPACITY, CHUNK),
                 false => CHUNK, // much comes
             };
             let capacity = doubled.min(most.saturating_sub(self.kept)).max(needed);
@@ -168,22 +169,22 @@ impl Queue {
         self.copied.extend(bytes);
     }
 
-    /// Appends a piece that was copied.
+    /// Appends a slice that was copied.
     fn push(&mut self, bytes: Bytes) {
         let memory = bytes.len();
         self.len += memory;
         self.kept += memory;
-        self.pieces.push_back(Piece { bytes, memory });
+        self.slices.push_back(Slice { bytes, memory });
     }
 
     /// Keeps bytes of a block if its memory fits, where nothing was copied since.
     fn keep(&mut self, bytes: &[u8], block: &Bytes, most: usize) -> bool {
-        let last = self.pieces.back_mut();
+        let last = self.slices.back_mut();
         let last = last.filter(|last| block.as_ptr_range().contains(&last.bytes.as_ptr()));
         let again = last.as_ref().map_or(0, |last| last.memory - WORDS);
         let memory = block.len() + WORDS;
         let kept = self.kept - again + memory;
-        if kept > most.min(KEPT) {
+        if kept > most.min(MOST_KEPT) {
             return false;
         }
         if kept + self.copied.capacity() > most {
@@ -195,27 +196,27 @@ impl Queue {
         let bytes = block.slice_ref(bytes);
         self.len += bytes.len();
         self.kept = kept;
-        self.pieces.push_back(Piece { bytes, memory });
+        self.slices.push_back(Slice { bytes, memory });
         true
     }
 
-    fn take_pieces(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+    fn take_slices(&mut self, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
         let mut taken = 0;
         while taken < most
-            && let Some(piece) = self.pieces.front_mut()
+            && let Some(slice) = self.slices.front_mut()
         {
-            let n = piece.bytes.len().min(most - taken);
-            sink(&piece.bytes[..n]);
-            piece.bytes.advance(n);
+            let n = slice.bytes.len().min(most - taken);
+            sink(&slice.bytes[..n]);
+            slice.bytes.advance(n);
             taken += n;
-            if piece.bytes.is_empty() {
-                self.kept -= piece.memory;
-                self.pieces.pop_front();
+            if slice.bytes.is_empty() {
+                self.kept -= slice.memory;
+                self.slices.pop_front();
             }
         }
-        let most = PIECES.max(2 * self.pieces.len());
-        if self.pieces.capacity() > 2 * most {
-            self.pieces.shrink_to(most);
+        let most = SLICES.max(2 * self.slices.len());
+        if self.slices.capacity() > 2 * most {
+            self.slices.shrink_to(most);
         }
         self.len -= taken;
         taken
@@ -224,23 +225,23 @@ impl Queue {
     fn truncate(&mut self, most: usize) {
         self.copied.truncate(most.saturating_sub(self.len));
         while self.len > most
-            && let Some(piece) = self.pieces.back_mut()
+            && let Some(slice) = self.slices.back_mut()
         {
-            let n = (self.len - most).min(piece.bytes.len());
-            piece.bytes.truncate(piece.bytes.len() - n);
+            let n = (self.len - most).min(slice.bytes.len());
+            slice.bytes.truncate(slice.bytes.len() - n);
             self.len -= n;
-            if piece.bytes.is_empty() {
-                self.kept -= piece.memory;
-                self.pieces.pop_back();
+            if slice.bytes.is_empty() {
+                self.kept -= slice.memory;
+                self.slices.pop_back();
             }
         }
     }
 
-    /// Copies the pieces that have more memory than bytes, and small ones.
+    /// Copies the slices that have more memory than bytes, and small ones.
     fn compact(&mut self) {
         (self.len, self.kept) = (0, 0);
         let mut copied = Vec::new();
-        for Piece { bytes, memory } in std::mem::take(&mut self.pieces) {
+        for Slice { bytes, memory } in std::mem::take(&mut self.slices) {
             if memory != bytes.len() || memory < CHUNK / 2 {
                 copied.extend_from_slice(&bytes);
                 continue;
@@ -262,9 +263,9 @@ fn take_copied(buffer: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u
     let (a, b) = buffer.as_slices();
     let first = a.len().min(most);
     let second = b.len().min(most - first);
-    for piece in [&a[..first], &b[..second]] {
-        if !piece.is_empty() {
-            sink(piece);
+    for slice in [&a[..first], &b[..second]] {
+        if !slice.is_empty() {
+            sink(slice);
         }
     }
     if first + second == buffer.len() {
@@ -284,11 +285,11 @@ pub(super) struct FreeList {
     held: usize,
 }
 
-/// Bytes of memory that the free buffers of one connection hold at most.
-const MOST: usize = 1 << 20;
+/// Bytes of memory that the buffers of a free list of one connection hold at most.
+const MOST_FREE: usize = 1 << 20;
 
 /// Pieces that a free buffer has room for.
-const PIECES: usize = 8;
+const SLICES: usize = 8;
 
 /// Bytes of an empty buffer, with its own words and what an allocator adds.
 fn memory(buffer: &Queue) -> usize {
@@ -310,10 +311,10 @@ impl FreeList {
     }
 
     fn keep(&mut self, mut buffer: Box<Queue>) {
-        if buffer.pieces.capacity() > PIECES {
-            buffer.pieces.shrink_to(PIECES);
+        if buffer.slices.capacity() > SLICES {
+            buffer.slices.shrink_to(SLICES);
         }
-        if self.held + memory(&buffer) <= MOST {
+        if self.held + memory(&buffer) <= MOST_FREE {
             self.held += memory(&buffer);
             self.buffers.push(buffer);
         }
@@ -398,6 +399,6 @@ mod tests {
             buffer.keep(block, block, 16 << 20, &mut free);
         }
         assert_eq!(buffer.len(), 20 * (64 << 10));
-        assert!(blocks.iter().filter(|block| !block.is_unique()).count() <= KEPT >> 16);
+        assert!(blocks.iter().filter(|block| !block.is_unique()).count() <= MOST_KEPT >> 16);
     }
 }

@@ -189,7 +189,7 @@ impl Channel {
     }
 
     /// Nothing more can happen on it, so it can be forgotten.
-    pub fn is_over(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         let ended = self.recv.ended && !self.send.half.is_alive();
         !self.is_held() && ended && !self.is_end_pending()
     }
@@ -283,8 +283,8 @@ impl Channel {
             Half::Ending => self.send.buffer.is_empty(),
             half => half == Half::Done,
         };
-        let (recv, told) = (&self.recv, self.recv.credit.advertised().0);
-        let credit = recv.credit.received < told && !self.recv.window_pending;
+        let (recv, limit) = (&self.recv, self.recv.credit.advertised().0);
+        let credit = recv.credit.received < limit && !self.recv.window_pending;
         finished && credit && !recv.ended && recv.half.is_alive()
     }
 }
@@ -384,7 +384,7 @@ impl Channel {
         self.send.end = End::ResetPending;
     }
 
-    /// Reads no more; the peer is told to stop, and what it has borrowed is paid
+    /// Reads no more; the peer is asked to stop, and what it has borrowed is paid
     /// back with its end.
     pub fn stop(&mut self, code: u32, budget: &mut RecvBudget) {
         if !matches!(self.recv.half, Half::Failed(_)) {

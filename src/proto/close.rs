@@ -85,7 +85,7 @@ impl Connection {
     pub fn handle_eof(&mut self) {
         let within = self.is_connected() && self.input.decoder.is_within_frame();
         if !self.shutdown.has_ended() && within && !self.is_v0() {
-            let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be handed out
+            let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be accepted
             let text = "the transport ended within a frame".to_owned();
             let go_away = Control::GoAway { last, code, text };
             self.shutdown.last = Some(LastFrame::GoAway(go_away));
@@ -158,7 +158,7 @@ impl Connection {
             self.shutdown.last = Some(LastFrame::GoAway(go_away));
         }
         self.fail(error);
-        // The peer may try these again, so they are never handed out here.
+        // The peer may try these again, so they are never accepted here.
         self.refuse_waiting();
     }
 }

@@ -36,7 +36,7 @@ pub struct Config {
     pub(super) max_waiting: Option<u32>,
     pub(super) cancels_per_second: u32,
     pub(super) pings_per_second: u32,
-    pub(super) idle_frames_per_second: u32,
+    pub(super) no_op_frames_per_second: u32,
 }
 
 impl Default for Config {
@@ -59,7 +59,7 @@ impl Default for Config {
             max_waiting: None,
             cancels_per_second: 10_000,
             pings_per_second: 1_000,
-            idle_frames_per_second: 10_000,
+            no_op_frames_per_second: 10_000,
         }
     }
 }
@@ -258,9 +258,9 @@ impl Config {
     /// # Errors
     ///
     /// Below 1,000 or above 2^31 - 1.
-    pub fn idle_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
-        check("idle_frames_per_second", count.into(), 1_000..=MOST)?;
-        self.idle_frames_per_second = count;
+    pub fn no_op_frames_per_second(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("no_op_frames_per_second", count.into(), 1_000..=MOST)?;
+        self.no_op_frames_per_second = count;
         Ok(self)
     }
 
@@ -400,9 +400,9 @@ impl Config {
         self.pings_per_second
     }
 
-    /// See [`idle_frames_per_second`](Self::idle_frames_per_second).
+    /// See [`no_op_frames_per_second`](Self::no_op_frames_per_second).
     #[must_use]
-    pub fn get_idle_frames_per_second(&self) -> u32 {
-        self.idle_frames_per_second
+    pub fn get_no_op_frames_per_second(&self) -> u32 {
+        self.no_op_frames_per_second
     }
 }

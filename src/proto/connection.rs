@@ -36,7 +36,7 @@ pub struct Connection {
     pub(super) recv_budget: RecvBudget,
     pub(super) scheduler: Scheduler,
     pub(super) pending: Pending,
-    /// Released channels whose STOP is deferred, the first of them first. Some may be over.
+    /// Released channels whose STOP is deferred, the first of them first. Some may be closed.
     pub(super) deferred_stops: VecDeque<Key>,
     pub(super) events: Events,
     pub(super) shutdown: Shutdown,
@@ -77,7 +77,7 @@ impl Connection {
         self.shutdown.error.as_ref()
     }
 
-    /// Channels that are not over.
+    /// Channels that are not closed.
     pub fn channels(&self) -> usize {
         self.channels.len()
     }
@@ -194,9 +194,9 @@ impl Connection {
         Channel::new(id, origin, send, recv)
     }
 
-    /// Forgets a channel that is over, and lets the peer open another for it.
-    pub(super) fn forget_if_over(&mut self, key: Key) {
-        if !self.channels.get(key).is_some_and(Channel::is_over) {
+    /// Forgets a channel that is closed, and lets the peer open another for it.
+    pub(super) fn forget_if_closed(&mut self, key: Key) {
+        if !self.channels.get(key).is_some_and(Channel::is_closed) {
             return;
         }
         let Some(channel) = self.channels.remove(key) else {
@@ -204,15 +204,15 @@ impl Connection {
         };
         self.sweep(&channel);
         self.stats.carried += channel.carried();
-        let late_windows = self.send_budget.late_windows(&channel.send.credit);
-        self.limits.on_over(late_windows);
-        self.make_room(|counts| counts.on_over(&channel));
+        let crossing_windows = self.send_budget.crossing_windows(&channel.send.credit);
+        self.limits.on_closed(crossing_windows);
+        self.make_room(|counts| counts.on_closed(&channel));
     }
 
-    /// A channel is over. It may be in any queue but two: one whose OPEN has not left,
-    /// or that was not accepted, can't be over. The deferred stops have a bound of their
+    /// A channel is closed. It may be in any queue but two: one whose OPEN has not left,
+    /// or that was not accepted, can't be closed. The deferred stops have a bound of their
     /// own. From the others nothing else may ever be taken, if the peer reads nothing.
-    /// In version 1 a channel is over only once its end has left.
+    /// In version 1 a channel is closed only once its end has left.
     fn sweep(&mut self, gone: &Channel) {
         let (living, store) = (self.channels.len(), &self.channels);
         let lives = |key: &Key| store.get(*key).is_some();

@@ -30,7 +30,7 @@ pub(super) struct Counts {
     some: u32,
     /// Channels that are [`Channel::is_accepted_unused`].
     pub unused: usize,
-    /// Released channels of this side that are not over. Of the peer's there are no more
+    /// Released channels of this side that are not closed. Of the peer's there are no more
     /// than it may open.
     pub awaiting_end: usize,
     /// Unsent bytes of released channels.
@@ -44,7 +44,7 @@ pub(super) struct Counts {
 struct Ids {
     /// Above [`LAST_ID`] once they have run out.
     next: u32,
-    /// In version 0 those that are not over, else all.
+    /// In version 0 those that are not closed, else all.
     opened: u32,
     limit: u32,
     /// The limit that was last advertised to the peer.
@@ -81,7 +81,7 @@ impl Counts {
         }
     }
 
-    /// The peer speaks version 0, and so many channels of this side are not over:
+    /// The peer speaks version 0, and so many channels of this side are not closed:
     /// nothing but this side's own configuration limits them.
     pub fn on_version0(&mut self, opened: u32, limit: u32) {
         self.reuses_ids = true;
@@ -187,7 +187,7 @@ impl Counts {
         self.unused -= usize::from(channel.is_accepted_unused());
     }
 
-    /// A channel was released, and is not over.
+    /// A channel was released, and is not closed.
     pub fn on_release(&mut self, channel: &Channel) {
         self.unsent += channel.send.buffer.len();
         self.awaiting_end += usize::from(channel.is_ours());
@@ -199,8 +199,8 @@ impl Counts {
         self.awaiting_end > MOST_AWAITING_END + taken.min(MOST_TAKEN) as usize
     }
 
-    /// A channel is over.
-    pub fn on_over(&mut self, channel: &Channel) {
+    /// A channel is closed.
+    pub fn on_closed(&mut self, channel: &Channel) {
         let ours = channel.is_ours();
         self.awaiting_end -= usize::from(ours);
         match (ours, self.reuses_ids) {
@@ -238,7 +238,7 @@ impl Counts {
         self.remote.limit
     }
 
-    /// As if each side had opened channels, and all were over, until so many numbers
+    /// As if each side had opened channels, and all were closed, until so many numbers
     /// are left to it.
     #[cfg(test)]
     pub fn skip_to_last(&mut self, left: u32) {

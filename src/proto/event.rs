@@ -59,7 +59,7 @@ impl Events {
         Some(event)
     }
 
-    /// A channel is over. A living one has two entries at most.
+    /// A channel is closed. A living one has two entries at most.
     pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
         queues::sweep(&mut self.queue, 2 * living, |event| match event {
             Event::Readable(key) | Event::Writable(key) => lives(key),

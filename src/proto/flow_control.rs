@@ -191,7 +191,7 @@ impl SendBudget {
     }
 
     /// A WINDOW (W11): how many bytes it pays back. One that crossed the channel's
-    /// end pays nothing, since its debt was told with that.
+    /// end pays nothing, since that said its debt.
     pub fn on_window(
         &mut self,
         credit: &mut SendCredit,
@@ -220,8 +220,8 @@ impl SendBudget {
         credit.borrowed()
     }
 
-    /// How many WINDOWs may be on their way for a channel that is over.
-    pub fn late_windows(&self, credit: &SendCredit) -> u64 {
+    /// How many WINDOWs may be on their way for a channel that is closed.
+    pub fn crossing_windows(&self, credit: &SendCredit) -> u64 {
         let most = credit.sent + self.window;
         most.saturating_sub(credit.limit) / self.window.div_ceil(2)
     }

@@ -1,4 +1,4 @@
-//! The queues that name channels. One that is over leaves them by and by.
+//! The queues that name channels. One that is closed leaves them by and by.
 
 use std::collections::VecDeque;
 
@@ -45,7 +45,7 @@ impl QueueSet {
     }
 }
 
-/// Throws out the entries of channels that are over, once they are half of the queue. So
+/// Throws out the entries of channels that are closed, once they are half of the queue. So
 /// the `living` entries bound it, and each is looked at a few times at most.
 pub(super) fn sweep<E>(queue: &mut VecDeque<E>, living: usize, lives: impl Fn(&E) -> bool) {
     let most = 2 * living + SPARE;

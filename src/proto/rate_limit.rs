@@ -19,8 +19,8 @@ pub(super) struct RateLimits {
     pub pings: Bucket,
     /// Frames that change nothing, which no honest peer of version 1 sends.
     pub no_ops: Bucket,
-    /// Frames for channels that are over which may have crossed their end.
-    late: u64,
+    /// Frames for channels that are closed which may have crossed their end.
+    crossing: u64,
     /// When more comes in: a tick after the last did.
     due: Instant,
 }
@@ -50,12 +50,8 @@ impl RateLimits {
             // cancels piled up.
             cancels: Bucket::new("cancels", config.cancels_per_second, waiting),
             pings: Bucket::new("pings", config.pings_per_second, 0),
-            no_ops: Bucket::new(
-                "frames that change nothing",
-                config.idle_frames_per_second,
-                0,
-            ),
-            late: 0,
+            no_ops: Bucket::new("no-op frames", config.no_op_frames_per_second, 0),
+            crossing: 0,
             due: now + TICK,
         }
     }
@@ -72,16 +68,19 @@ impl RateLimits {
         }
     }
 
-    /// A channel is over, and frames for it may still come that have crossed its
+    /// A channel is closed, and frames for it may still come that have crossed its
     /// end: a STOP, and so many WINDOWs.
-    pub fn on_over(&mut self, late_windows: u64) {
-        self.late = self.late.saturating_add(late_windows).saturating_add(1);
+    pub fn on_closed(&mut self, crossing_windows: u64) {
+        self.crossing = self
+            .crossing
+            .saturating_add(crossing_windows)
+            .saturating_add(1);
     }
 
     /// One of those, or else one that changes nothing.
-    pub fn take_late(&mut self) -> Result<(), ConnectionError> {
-        match self.late.checked_sub(1) {
-            Some(left) => self.late = left,
+    pub fn take_crossing(&mut self) -> Result<(), ConnectionError> {
+        match self.crossing.checked_sub(1) {
+            Some(left) => self.crossing = left,
             None => self.no_ops.take()?,
         }
         Ok(())

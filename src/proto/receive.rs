@@ -23,7 +23,7 @@ const OPENED: u64 = 4;
 
 impl Connection {
     /// Takes bytes that the transport received at `now`: all of them, in any
-    /// pieces. After the end of the connection they are dropped.
+    /// parts. After the end of the connection they are dropped.
     pub fn handle_input(&mut self, input: &[u8], now: Instant) {
         self.take_input(input, None, now);
     }
@@ -35,7 +35,7 @@ impl Connection {
         self.take_input(block, Some(block), now);
     }
 
-    /// The work that what was received came to, in frames: each frame or piece of
+    /// The work that what was received came to, in frames: each frame or part of
     /// a body is one, a DATA one more, an OPEN four more, and a RESET 64 more. So
     /// a driver knows when others should have their turn.
     pub fn work_received(&self) -> u64 {
@@ -241,14 +241,14 @@ impl Connection {
         Ok(())
     }
 
-    fn on_window(&mut self, id: u32, told: (u64, u32)) -> Result<(), ConnectionError> {
+    fn on_window(&mut self, id: u32, advertised: (u64, u32)) -> Result<(), ConnectionError> {
         let Some(channel) = self.channels.known(id, &self.counts)? else {
-            return self.limits.take_late();
+            return self.limits.take_crossing();
         };
         channel.confirm("WINDOW after a refusal")?;
         let (key, ended) = (channel.key, channel.send.end == End::Sent);
         let credit = &mut channel.send.credit;
-        let paid = self.send_budget.on_window(credit, told, ended)?;
+        let paid = self.send_budget.on_window(credit, advertised, ended)?;
         self.queue_data(key);
         self.lend(paid);
         Ok(())
@@ -331,7 +331,7 @@ impl Connection {
 
     fn on_stop(&mut self, id: u32, code: u32) -> Result<(), ConnectionError> {
         let Some(channel) = self.channels.known(id, &self.counts)? else {
-            return self.limits.take_late();
+            return self.limits.take_crossing();
         };
         let (key, unsent) = (channel.key, channel.send.buffer.len());
         let (held, again) = (channel.is_held(), channel.send.stopped);
@@ -368,7 +368,7 @@ impl Connection {
     /// The peer sends nothing more on a channel.
     pub(super) fn ended(&mut self, key: Key) {
         self.notify_readable(key);
-        self.forget_if_over(key);
+        self.forget_if_closed(key);
     }
 
     /// The peer ends the connection and never gave these to its application.

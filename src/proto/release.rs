@@ -6,7 +6,7 @@ use super::error::{REFUSED, code};
 use super::key::Key;
 use super::shutdown::Drain;
 
-/// Channels whose STOP is deferred, those included that are over meanwhile; the first gets
+/// Channels whose STOP is deferred, those included that are closed meanwhile; the first gets
 /// its STOP for another. So many are under way at a thousand requests a second over a
 /// second's round trip.
 const MOST_DEFERRED: usize = 1024;
@@ -143,7 +143,7 @@ impl Connection {
             self.queue_control(key);
             self.queue_data(key);
         }
-        self.forget_if_over(key);
+        self.forget_if_closed(key);
         let taken = self.handshake.peer.max_channels;
         if self.counts.has_too_many_awaiting_end(taken) {
             self.violated(code::LIMIT, "channels that were given up are not ended");

@@ -1,7 +1,7 @@
 //! Which channel sends next.
 //!
 //! What counts is how much a channel has sent since it rested. A little goes
-//! ahead of all, as fq_codel treats sparse flows. What follows, up to [`BEGIN`],
+//! ahead of all, as fq_codel treats sparse flows. What follows, up to [`STREAMS_FROM`],
 //! leaves one channel after the other, so that answers of a middling size end
 //! one by one and not all at the end. Beyond that a channel streams, and those
 //! share by round robin. Whoever is behind others gets a third of what leaves
@@ -16,14 +16,14 @@ use super::queues;
 const QUANTUM: u32 = crate::wire::MAX_DATA as u32;
 
 /// Bytes that a channel sends ahead of all: a small answer with its headers.
-/// More would let the first pieces of many large answers pass whole ones.
-const FIRST: u32 = QUANTUM / 4;
+/// More would let the beginnings of many large answers overtake whole ones.
+const SPARSE: u32 = QUANTUM / 4;
 
 /// Bytes from which a channel streams.
-const BEGIN: u32 = 8 * QUANTUM;
+const STREAMS_FROM: u32 = 8 * QUANTUM;
 
 /// Bytes that may go ahead of a frame of those behind.
-const AHEAD: u32 = 2 * QUANTUM;
+const HEAD_START: u32 = 2 * QUANTUM;
 
 /// What a channel may send before others have their turn.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Default for Share {
     /// That of a new channel, which is quiet.
     fn default() -> Self {
         Share {
-            left: BEGIN,
+            left: STREAMS_FROM,
             rested_at: 0,
         }
     }
@@ -46,7 +46,7 @@ impl Default for Share {
 impl Share {
     /// Bytes that it may send in its turn.
     pub fn turn(&self) -> usize {
-        let first = self.left.saturating_sub(BEGIN - FIRST);
+        let first = self.left.saturating_sub(STREAMS_FROM - SPARSE);
         let turn = if first > 0 { first } else { self.left };
         turn as usize
     }
@@ -57,12 +57,12 @@ pub(super) struct Scheduler {
     /// Channels that have nothing left to send but their end.
     ends: VecDeque<Key>,
     quiet: VecDeque<Key>,
-    begun: VecDeque<Key>,
+    started: VecDeque<Key>,
     streaming: VecDeque<Key>,
     /// Turns that channels which are not quiet have had.
     turns: u64,
     /// Bytes of quiet channels since another had its turn, and of those that
-    /// have begun since one that streams had.
+    /// have started since one that streams had.
     ahead: [u32; 2],
     /// Where the last turn counts.
     class: usize,
@@ -74,7 +74,7 @@ impl Scheduler {
     /// Adds a channel that has something to send and is in no queue.
     pub fn add(&mut self, key: Key, share: &mut Share) {
         if self.turns >= share.rested_at {
-            self.renew(share, BEGIN);
+            self.renew(share, STREAMS_FROM);
         }
         match share.left {
             0 => self.streaming.push_back(key),
@@ -102,13 +102,18 @@ impl Scheduler {
     }
 
     fn others(&self) -> usize {
-        self.begun.len() + self.streaming.len()
+        self.started.len() + self.streaming.len()
     }
 
-    /// A channel is over.
+    /// A channel is closed.
     pub fn sweep(&mut self, living: usize, lives: impl Fn(&Key) -> bool) {
         let streaming = &mut self.streaming;
-        for queue in [&mut self.ends, &mut self.quiet, &mut self.begun, streaming] {
+        for queue in [
+            &mut self.ends,
+            &mut self.quiet,
+            &mut self.started,
+            streaming,
+        ] {
             queues::sweep(queue, living, &lives);
         }
     }
@@ -119,7 +124,7 @@ impl Scheduler {
             self.class = 0;
             return Some(key);
         }
-        if self.ahead[0] < AHEAD || self.others() == 0 {
+        if self.ahead[0] < HEAD_START || self.others() == 0 {
             self.class = 0;
             if let Some(key) = self.quiet.pop_front() {
                 return Some(key);
@@ -130,9 +135,9 @@ impl Scheduler {
         }
         self.ahead[0] = 0;
         self.turns += 1;
-        if self.ahead[1] < AHEAD || self.streaming.is_empty() {
+        if self.ahead[1] < HEAD_START || self.streaming.is_empty() {
             self.class = 1;
-            if let Some(key) = self.begun.pop_front() {
+            if let Some(key) = self.started.pop_front() {
                 return Some(key);
             }
         }
@@ -161,8 +166,8 @@ impl Scheduler {
     pub fn requeue(&mut self, key: Key, share: &Share) {
         match share.left {
             0 => self.streaming.push_back(key),
-            left if left == BEGIN - FIRST => self.begun.push_back(key),
-            _ => self.begun.push_front(key), // it goes on
+            left if left == STREAMS_FROM - SPARSE => self.started.push_back(key),
+            _ => self.started.push_front(key), // it goes on
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Stats {
     pub suspect: bool,
     /// Whether no more channels can be opened.
     pub draining: bool,
-    /// Channels that are not over.
+    /// Channels that are not closed.
     pub channels: usize,
     /// Those of them that this side opened and released: the peer has yet to end them.
     pub awaiting_end: usize,
@@ -52,14 +52,14 @@ pub struct Stats {
     /// Channels of this side that the peer refused, reset or finished before it had sent
     /// anything, while this side still waited for that.
     pub unanswered: u64,
-    /// Bytes of the channels that are over, both ways.
+    /// Bytes of the channels that are closed, both ways.
     pub carried: u64,
     /// Bytes that were received, with the protocol's own.
     pub bytes_received: u64,
     /// Bytes that were sent, with the protocol's own.
     pub bytes_sent: u64,
     /// Frames of the peer that changed nothing
-    /// ([`Config::idle_frames_per_second`](super::Config::idle_frames_per_second)); an
+    /// ([`Config::no_op_frames_per_second`](super::Config::no_op_frames_per_second)); an
     /// honest peer of version 1 sends none.
     pub no_op_frames: u64,
     /// Received bytes that wait to be read.

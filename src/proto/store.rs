@@ -66,7 +66,7 @@ pub(super) struct Store {
 }
 
 /// Channels for which an empty store keeps its memory.
-const KEEP: usize = 1024;
+const KEEP_CAPACITY: usize = 1024;
 
 impl Store {
     pub fn len(&self) -> usize {
@@ -93,7 +93,7 @@ impl Store {
 
     /// Gives back the memory of many channels once there are none.
     fn fit(&mut self) {
-        if self.channels.is_empty() && self.channels.capacity() > KEEP {
+        if self.channels.is_empty() && self.channels.capacity() > KEEP_CAPACITY {
             self.channels = Slab::new();
             self.slots = HashMap::default();
         }
@@ -139,7 +139,7 @@ impl Store {
         self.channels.get_mut(slot as usize)
     }
 
-    /// A channel that is there, `None` for one that is over, an error for one that never
+    /// A channel that is there, `None` for one that is closed, an error for one that never
     /// was.
     #[inline]
     pub fn known(

@@ -62,7 +62,7 @@ impl Connection {
     }
 
     /// Whether to call [`poll_transmit`](Self::poll_transmit). It may append
-    /// nothing, if what was pending was for a channel that is over by now.
+    /// nothing, if what was pending was for a channel that is closed by now.
     pub fn wants_transmit(&self) -> bool {
         if self.shutdown.has_ended() {
             return self.shutdown.last.is_some();
@@ -270,13 +270,13 @@ impl Connection {
                 put_control(channel, &mut self.send_budget, version, out);
             }
             self.free_number_v0(key);
-            self.forget_if_over(key);
+            self.forget_if_closed(key);
         }
         while out.len() < end
             && let Some(channel) = self.pending.refusals.pop_first()
         {
             self.put(out, Control::Close { channel });
-            self.limits.on_over(0);
+            self.limits.on_closed(0);
         }
     }
 
@@ -330,7 +330,7 @@ impl Connection {
         }
         self.free_number_v0(key);
         if released {
-            self.forget_if_over(key);
+            self.forget_if_closed(key);
         }
     }
 }
@@ -403,7 +403,7 @@ fn next_frame(
 }
 
 /// The end of the send half behind its bytes; version 0 says it by a CLOSE,
-/// once the receive half is over too.
+/// once the receive half is closed too.
 fn end(channel: &mut Channel, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
     let half = std::mem::replace(&mut channel.send.half, Half::Done);
     if version == Version::V0 {

@@ -90,7 +90,7 @@ impl Connection {
         let Some(channel) = channel.filter(|channel| channel.is_open_sent()) else {
             return match self.pending.refusals.remove(&id) {
                 true => Ok(()),
-                false => self.limits.take_late(), // both sides closed it at once
+                false => self.limits.take_crossing(), // both sides closed it at once
             };
         };
         let (key, unsent) = (channel.key, channel.send.buffer.len());

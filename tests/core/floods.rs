@@ -17,7 +17,7 @@ fn limits() -> Config {
     let config = Config::default()
         .pings_per_second(RATE)
         .and_then(|config| config.cancels_per_second(RATE))
-        .and_then(|config| config.idle_frames_per_second(RATE))
+        .and_then(|config| config.no_op_frames_per_second(RATE))
         .and_then(|config| config.max_channels(256));
     config.unwrap()
 }

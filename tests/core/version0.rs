@@ -583,7 +583,7 @@ fn the_peers_channels_beyond_the_limit_are_closed_however_many_come() {
 /// A side whose peer has as many channels as it may, under even numbers.
 fn full(role: Role) -> (Side, Vec<Key>) {
     let config = config(Protocol::V0).max_channels(256).unwrap();
-    let config = config.idle_frames_per_second(1_000).unwrap();
+    let config = config.no_op_frames_per_second(1_000).unwrap();
     let mut side = Side::up(role, config);
     let keys = (0..256).map(|nth| side.accepted(2 * nth)).collect();
     (side, keys)

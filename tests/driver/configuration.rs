@@ -80,8 +80,8 @@ fn zero_is_no_limit_of_a_connection() {
         ("cancels_per_second", error(config().cancels_per_second(0))),
         ("pings_per_second", error(config().pings_per_second(0))),
         (
-            "idle_frames_per_second",
-            error(config().idle_frames_per_second(0)),
+            "no_op_frames_per_second",
+            error(config().no_op_frames_per_second(0)),
         ),
     ]);
 }
@@ -120,8 +120,8 @@ fn what_overflows_is_no_limit_of_a_connection() {
         ),
         ("pings_per_second", error(config().pings_per_second(most))),
         (
-            "idle_frames_per_second",
-            error(config().idle_frames_per_second(most)),
+            "no_op_frames_per_second",
+            error(config().no_op_frames_per_second(most)),
         ),
     ]);
 }
@@ -181,12 +181,12 @@ fn the_frames_of_a_second_have_a_least_value() {
     are_refused([
         ("pings_per_second", error(config().pings_per_second(63))),
         (
-            "idle_frames_per_second",
-            error(config().idle_frames_per_second(999)),
+            "no_op_frames_per_second",
+            error(config().no_op_frames_per_second(999)),
         ),
     ]);
     let config = config().pings_per_second(64);
-    assert!(config.unwrap().idle_frames_per_second(1_000).is_ok());
+    assert!(config.unwrap().no_op_frames_per_second(1_000).is_ok());
 }
 
 #[test]

@@ -14,7 +14,7 @@ async fn server() -> Server {
     let config = Config::default()
         .cancels_per_second(RATE)
         .and_then(|config| config.pings_per_second(RATE))
-        .and_then(|config| config.idle_frames_per_second(RATE))
+        .and_then(|config| config.no_op_frames_per_second(RATE))
         .and_then(|config| config.write_stall(Duration::from_millis(500)));
     Server::start(config.unwrap()).await
 }

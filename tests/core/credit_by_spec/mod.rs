@@ -499,7 +499,7 @@ fn a_window_that_crosses_an_end_changes_nothing() {
 }
 
 #[test]
-fn windows_that_cross_the_end_of_a_channel_are_not_idle_frames() {
+fn windows_that_cross_the_end_of_a_channel_are_not_no_op_frames() {
     let raw = send(sender(WINDOW as u32, 1 << 20), 100_000);
     let key = raw.key();
     let mut raw = raw.say(fin(1, 0));
