@@ -84,8 +84,8 @@ impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Version 0 has no ping, so nothing is due once the hello has come.
-        let waits = !self.shutdown.has_ended() && !(self.is_v0() && self.is_connected());
-        let due = waits.then(|| self.keepalive.deadline(&self.config))?;
+        let done = self.shutdown.has_ended() || self.is_v0() && self.is_connected();
+        let due = (!done).then(|| self.keepalive.deadline(&self.config))?;
         let windows = self.recv_budget.due();
         Some(windows.map_or(due, |windows| windows.min(due)))
     }

@@ -140,7 +140,7 @@ fn a_channel_that_got_an_answer_is_no_cancel() {
 
 #[test]
 fn unknown_ops() {
-    limited(peer, RATE, "change nothing", unknown_op);
+    limited(peer, RATE, "no-op frames", unknown_op);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn an_unknown_op_before_the_hello_is_a_violation() {
 
 #[test]
 fn pongs_that_nobody_asked_for() {
-    limited(peer, RATE, "change nothing", |raw, _| {
+    limited(peer, RATE, "no-op frames", |raw, _| {
         raw.say(Control::Pong { token: 99_999 })
     });
 }
@@ -159,24 +159,24 @@ fn pongs_that_nobody_asked_for() {
 #[test]
 fn drains() {
     let start = || peer().say(Control::Drain);
-    limited(start, RATE, "change nothing", |raw, _| {
+    limited(start, RATE, "no-op frames", |raw, _| {
         raw.say(Control::Drain)
     });
 }
 
 #[test]
 fn counts_of_channels_that_do_not_rise_or_that_nobody_needs() {
-    limited(peer, RATE, "change nothing", |raw, _| {
+    limited(peer, RATE, "no-op frames", |raw, _| {
         raw.say(Control::MaxChannels { count: 0 })
     });
-    limited(peer, RATE, "change nothing", |raw, i| {
+    limited(peer, RATE, "no-op frames", |raw, i| {
         raw.say(Control::MaxChannels { count: 1000 + i })
     });
     let busy = || {
         let raw = Raw::client_of(limits()).times(44, |raw, _| raw.opened());
         raw.say(Control::MaxChannels { count: 300 })
     };
-    limited(busy, RATE, "change nothing", |raw, _| {
+    limited(busy, RATE, "no-op frames", |raw, _| {
         raw.say(Control::MaxChannels { count: 300 })
     });
 }
@@ -209,15 +209,15 @@ fn frames_for_a_channel_that_is_over() {
         })
     };
     let stop = |raw: Raw, _| raw.say(Control::Stop { channel, code: 1 });
-    limited(over, RATE + late, "change nothing", window);
-    limited(over, RATE + late, "change nothing", stop);
+    limited(over, RATE + late, "no-op frames", window);
+    limited(over, RATE + late, "no-op frames", stop);
 }
 
 #[test]
 fn stops_of_one_channel() {
     let channel = 1;
     let start = || peer().open(channel).say(Control::Stop { channel, code: 1 });
-    limited(start, RATE, "change nothing", |raw, _| {
+    limited(start, RATE, "no-op frames", |raw, _| {
         raw.say(Control::Stop { channel, code: 1 })
     });
 }
@@ -297,7 +297,7 @@ fn frames_of_no_bytes() {
         let empty = |raw: Raw, _| raw.frame(channel, &[]); // there is no channel 9
         start().times(RATE, empty).lives();
         let flood = start().times(RATE + 1, empty);
-        flood.fails(LIMIT, "change nothing");
+        flood.fails(LIMIT, "no-op frames");
     }
 }
 
@@ -365,7 +365,7 @@ fn closes_of_version_0_for_a_channel_that_is_over() {
     start().times(RATE, close).lives();
     start()
         .times(RATE + 1, close)
-        .fails(LIMIT, "change nothing");
+        .fails(LIMIT, "no-op frames");
 }
 
 #[test]

@@ -67,31 +67,31 @@ async fn pings() {
 #[tokio::test]
 async fn pongs() {
     let pong = |peer: Peer, _| peer.say(Control::Pong { token: 1 << 40 });
-    floods(pong, LIMIT, "change nothing").await;
+    floods(pong, LIMIT, "no-op frames").await;
 }
 
 #[tokio::test]
 async fn counts_of_channels() {
     let count = |peer: Peer, nth| peer.say(Control::MaxChannels { count: 1000 + nth });
-    floods(count, LIMIT, "change nothing").await;
+    floods(count, LIMIT, "no-op frames").await;
 }
 
 #[tokio::test]
 async fn drains() {
-    floods(|peer, _| peer.say(Control::Drain), LIMIT, "change nothing").await;
+    floods(|peer, _| peer.say(Control::Drain), LIMIT, "no-op frames").await;
 }
 
 #[tokio::test]
 async fn stops() {
     let (channel, code) = (1, 0);
     let stop = |peer: Peer, _| peer.say(Control::Stop { channel, code });
-    floods(stop, LIMIT, "change nothing").await;
+    floods(stop, LIMIT, "no-op frames").await;
 }
 
 #[tokio::test]
 async fn ops_that_nobody_knows() {
     let op = |peer: Peer, _| peer.bytes(&[1, 0xFF, 0, 0, 0, 0, 0, 1, 9]);
-    floods(op, LIMIT, "change nothing").await;
+    floods(op, LIMIT, "no-op frames").await;
 }
 
 #[tokio::test]
