@@ -10,15 +10,11 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::close::LingeringClose;
+use super::send::decision::{Decision, Known, Reason, decide};
 use super::shared::{Inner, Shared, Wake};
+use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
 use crate::proto::DeliverySample;
-
-/// How often others are let run before a write, so that theirs goes with it:
-/// once if somebody waits for it, and otherwise until a channel that has just
-/// come was accepted and answered.
-const YIELDS: u8 = 1;
-const LAZY_YIELDS: u8 = 4;
 
 /// Rounds of reading and writing before the task lets others run.
 const ROUNDS: usize = 16;
@@ -44,17 +40,8 @@ enum Sent {
     All,
     /// The rest waits, and something wakes the task for it.
     Part,
-    /// The rest goes on once others have run.
-    Piece,
-}
-
-/// What follows a read.
-enum Next {
-    /// Others, before what is owed is written.
-    OthersRun,
-    Write,
-    /// Nothing is owed, and nothing waits to be written.
-    Nothing,
+    /// A write quantum left. The rest follows once other tasks have run.
+    Quantum,
 }
 
 pub(super) struct Task {
@@ -66,14 +53,12 @@ pub(super) struct Task {
     broken: Option<(Instant, io::Error)>,
     wake: Wake,
     work: WorkBudget,
-    /// How often others were let run since the last write.
+    /// Yields since the last write.
     yields: u8,
-    /// Until when what is owed waits for more.
-    coalesces: Option<std::time::Instant>,
-    /// Until when it waits so that the link is not overfilled.
-    paced: Option<std::time::Instant>,
-    /// The last round trip that the transport was told of.
-    round: Option<DeliverySample>,
+    /// Until when bytes wait, and what for.
+    wait: Option<(std::time::Instant, Reason)>,
+    /// The last that the pacer has seen.
+    sample: Option<DeliverySample>,
     close: LingeringClose,
 }
 
@@ -88,9 +73,8 @@ impl Task {
             wake: Wake::default(),
             work: WorkBudget::new(),
             yields: 0,
-            coalesces: None,
-            paced: None,
-            round: None,
+            wait: None,
+            sample: None,
             close: LingeringClose::new(patience),
         }
     }
@@ -99,66 +83,68 @@ impl Task {
     /// should follow at once.
     fn round(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
         let now = Instant::now();
-        if self.coalesces.is_some_and(|until| until <= now.into()) {
-            self.write(cx, now); // it has waited enough
+        if let Some((until, Reason::Coalescing)) = self.wait
+            && until <= now.into()
+        {
+            // What keeps coming in does not hold up what has waited enough.
+            self.write(cx, now);
         }
         let read = match wants_input {
             true => self.read(cx, now),
             false => AfterRead::default(),
         };
-        let sent = match self.what_follows(read.at_rest) {
-            Next::OthersRun => {
+        let sent = match self.decide_to_write(read.at_rest) {
+            Decision::Yield => {
                 if !self.work.is_spent(cx) {
                     cx.waker().wake_by_ref();
                 }
                 return false;
             }
-            Next::Write => self.write(cx, now),
-            Next::Nothing => Sent::All,
+            Decision::Write => self.write(cx, now),
+            _ if self.broken.is_some() => Sent::Part,
+            _ => Sent::All,
         };
         let acted = self.poll_time(cx, now, matches!(sent, Sent::All));
-        read.more || acted || matches!(sent, Sent::Piece)
+        read.more || acted || matches!(sent, Sent::Quantum)
     }
 
     /// What follows a read, or nothing to read: whether that left the transport at
     /// rest. Wakes whom anything has happened to.
-    fn what_follows(&mut self, at_rest: bool) -> Next {
+    fn decide_to_write(&mut self, at_rest: bool) -> Decision {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
-        let owes = inner.core.wants_transmit();
-        let most = match owes && inner.core.is_urgent() {
-            true => YIELDS,
-            false => LAZY_YIELDS,
-        };
-        let round = inner.core.delivery_sample();
+        let frames = inner.core.wants_transmit();
+        let urgent = frames && inner.core.is_urgent();
+        let sample = inner.core.delivery_sample();
         drop(inner);
         self.shared.wake(&mut self.wake);
-        if owes && self.yields < most {
+        let decision = decide(Known::Pending {
+            broken: self.broken.is_some(),
+            frames,
+            urgent,
+            yields: self.yields,
+            idle: at_rest && self.wait.is_none() && sample == self.sample,
+        });
+        if decision == Decision::Yield {
             self.yields += 1;
-            return Next::OthersRun;
+        } else {
+            (self.yields, self.sample) = (0, sample);
         }
-        self.yields = 0;
-        let waits = self.coalesces.is_some() || self.paced.is_some() || self.broken.is_some();
-        let measured = std::mem::replace(&mut self.round, round) != round;
-        match at_rest && !owes && !waits && !measured {
-            true => Next::Nothing,
-            false => Next::Write,
-        }
+        decision
     }
 
     /// Reads, and wakes whom that is for.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> AfterRead {
         let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
         let mut transport = shared.transport();
-        let piece = budget.read_size();
-        let read = transport.poll_read(cx, piece, |read| {
+        let read = transport.poll_read(cx, budget.read_size(), |read| {
             let (bytes, woken) = (read.as_ref().map_or(0, |read| read.len()), wake.count());
             let work = shared.input(read, now.into(), wake);
             budget.on_read(bytes, work, wake.count() - woken);
         });
         // What waits already is not held up by what keeps coming.
-        if wake.is_for_many() && self.coalesces.is_none() {
-            transport.coalescer.begin(now.into());
+        if wake.is_for_many() && !matches!(self.wait, Some((_, Reason::Coalescing))) {
+            transport.coalescer.open(now.into());
         }
         let at_rest = transport.is_at_rest();
         drop(transport);
@@ -172,56 +158,55 @@ impl Task {
         AfterRead { more, at_rest }
     }
 
-    /// Sends until nothing is owed, the transport is full, or a piece has made room
-    /// for writers: what they write next goes with the rest, which may be small.
+    /// Writes until the [decision](decide) is another.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Sent {
-        (self.coalesces, self.paced) = (None, None);
+        self.wait = None;
         if self.broken.is_some() {
             return Sent::Part;
         }
         let mut transport = self.shared.transport();
         let sent = loop {
-            let mut inner = self.shared.lock();
-            if transport.resumed() {
-                let found = inner.on_blocked(false, now.into());
-                self.wake.note_changed(found);
-            }
-            inner.throughput.pace = transport.pace(&mut inner.core, now.into());
-            transport.fill(&mut inner.core, now.into());
-            transport.coalescer.measure(inner.core.min_rtt());
-            inner.dispatch(&mut self.wake);
-            let more = inner.core.wants_transmit();
-            drop(inner);
-            if transport.is_idle() {
-                self.paced = transport.paced_until(more, now.into());
-                break match self.paced {
-                    None => Sent::All,
-                    Some(_) => Sent::Part,
-                };
-            }
-            self.coalesces = transport.coalesces_until(now.into());
-            if self.coalesces.is_some() {
-                break Sent::Part;
-            }
-            let makes_room = transport.is_whole() && self.wake.count() > 0;
-            match transport.poll_write(cx) {
-                Ok(Poll::Ready(())) => transport.note_written(now.into()),
-                Ok(Poll::Pending) => {
-                    let found = self.shared.lock().on_blocked(true, now.into());
-                    self.wake.note_changed(found);
+            match decide(encode(
+                &self.shared,
+                &mut transport,
+                &mut self.wake,
+                now.into(),
+            )) {
+                Decision::Write => {}
+                Decision::WaitUntil(until, reason) => {
+                    self.wait = Some((until, reason));
                     break Sent::Part;
                 }
+                Decision::Leave | Decision::Yield => break Sent::All,
+            }
+            let (quantum, woke_writers) = (transport.has_quantum(), self.wake.count() > 0);
+            let written = match transport.poll_write(cx) {
+                Ok(written) => written,
                 Err(error) => {
                     // What was received before may still be read.
                     self.broken = Some((now + LAST_READ, error));
                     break Sent::Part;
                 }
+            };
+            match written {
+                Poll::Ready(()) => transport.note_written(now.into()),
+                Poll::Pending => {
+                    let found = self.shared.lock().on_blocked(true, now.into());
+                    self.wake.note_changed(found);
+                }
             }
-            if makes_room {
-                break Sent::Piece;
+            match decide(Known::Written {
+                blocked: written.is_pending(),
+                quantum,
+                woke_writers,
+            }) {
+                Decision::Write => {}
+                Decision::Yield => break Sent::Quantum,
+                Decision::Leave | Decision::WaitUntil(..) => break Sent::Part,
             }
         };
-        transport.note_waiting(self.paced.is_some(), now.into());
+        let paced = matches!(self.wait, Some((_, Reason::Pacing)));
+        transport.note_waiting(paced, now.into());
         drop(transport);
         self.shared.wake(&mut self.wake);
         sent
@@ -238,9 +223,8 @@ impl Task {
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
-        let coalesces = self.coalesces.map(Instant::from_std);
-        let paced = self.paced.map(Instant::from_std);
-        let deadlines = [deadline, broken, report, coalesces, paced];
+        let wait = self.wait.map(|(until, _)| until.into());
+        let deadlines = [deadline, broken, report, wait];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             inner.arm(now.into_std() + REST);
             return false;
@@ -301,6 +285,27 @@ impl Task {
         }
         over
     }
+}
+
+/// Encodes what may leave now.
+fn encode(
+    shared: &Shared,
+    transport: &mut Transport,
+    wake: &mut Wake,
+    now: std::time::Instant,
+) -> Known {
+    let mut inner = shared.lock();
+    if transport.resumed() {
+        let found = inner.on_blocked(false, now);
+        wake.note_changed(found);
+    }
+    inner.throughput.pace = transport.pace(&mut inner.core, now);
+    transport.fill(&mut inner.core, now);
+    transport.coalescer.measure(inner.core.min_rtt());
+    inner.dispatch(wake);
+    let more = inner.core.wants_transmit();
+    drop(inner);
+    transport.encoded(more, now)
 }
 
 impl Future for Task {

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 #[cfg(feature = "net")]
 use super::clock::now;
 use super::send::coalesce::Coalescer;
+use super::send::decision::Known;
 use super::send::pacer::Pacer;
 use crate::observability::Tap;
 use crate::proto;
@@ -50,12 +51,14 @@ const BLOCKS: usize = 6;
 /// records, is read so often before what came goes on.
 const READS: usize = 8;
 
-/// Encoded bytes that wait for the transport. They can't be reordered any
-/// more, so few are kept while it is slow, and more while it takes all at once.
-/// Both are what rustls takes at once or a multiple of that: the rest of a piece
-/// that is a little longer would be a record and a packet of its own.
-const LEAST_WRITE: usize = 64 * 1024;
-const MOST_WRITE: usize = 256 * 1024;
+/// A write quantum: bytes that are encoded for one write. They can't be reordered any
+/// more, so a quantum is small while the transport is slow. It doubles up to the maximum
+/// while the transport takes all at once, which saves system calls.
+///
+/// Both are multiples of a TLS record (16 KiB) and what rustls buffers at once (64 KiB).
+/// With a little more, the rest would be a record and a packet of its own.
+const QUANTUM: usize = 64 * 1024;
+const MAX_QUANTUM: usize = 256 * 1024;
 
 /// What was read.
 pub(super) enum Input<'a> {
@@ -91,7 +94,7 @@ pub(super) struct Transport {
     output: Vec<u8>,
     written: usize,
     /// Bytes to take from the core at once.
-    piece: usize,
+    quantum: usize,
     unflushed: bool,
     full: Full,
     /// It took bytes after that.
@@ -121,7 +124,7 @@ impl Transport {
             io: Some(Box::pin(io)),
             output: Vec::new(),
             written: 0,
-            piece: LEAST_WRITE,
+            quantum: QUANTUM,
             unflushed: false,
             full: Full::No,
             resumed: false,
@@ -169,26 +172,32 @@ impl Transport {
         self.is_idle() && !self.resumed
     }
 
-    /// Until when what waits to be written waits for more, if it does.
-    pub fn coalesces_until(&self, now: Instant) -> Option<Instant> {
-        let waiting = self.output.len();
-        let whole = waiting > 0 && self.written == 0;
-        whole.then(|| self.coalescer.until(waiting, now)).flatten()
+    /// Whether a whole write quantum was encoded.
+    pub fn has_quantum(&self) -> bool {
+        self.output.len() >= QUANTUM
     }
 
-    /// Whether a whole piece waits.
-    pub fn is_whole(&self) -> bool {
-        self.output.len() >= LEAST_WRITE
+    /// What is known after [`fill`](Self::fill); the core has `more` to send.
+    pub fn encoded(&mut self, more: bool, now: Instant) -> Known {
+        let idle = self.is_idle();
+        Known::Encoded {
+            bytes: self.output.len() - self.written,
+            started: self.written > 0,
+            unflushed: !idle && self.output.is_empty(),
+            window_ends: self.coalescer.ends(),
+            paced_until: (idle && more).then(|| self.pacer.until(now)).flatten(),
+            now,
+        }
     }
 
     /// What waited was written.
     pub fn note_written(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_data) {
-            self.coalescer.begin(now);
+            self.coalescer.open(now);
         }
     }
 
-    /// Takes from the core what it owes, up to a piece for one system call.
+    /// Encodes what the core has pending, up to a quantum.
     pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
         let room = self.room(core.sending(), now);
         // Of what waits for its time a ping, its answer and the like need not.
@@ -211,11 +220,6 @@ impl Transport {
         self.pacer.pace()
     }
 
-    /// Until when what is left in the core waits, if it does.
-    pub fn paced_until(&mut self, more: bool, now: Instant) -> Option<Instant> {
-        more.then(|| self.pacer.until(now)).flatten()
-    }
-
     /// Notes whether something waits for the link.
     pub fn note_waiting(&mut self, paced: bool, now: Instant) {
         self.pacer.note(paced || self.full != Full::No, now);
@@ -224,11 +228,11 @@ impl Transport {
     /// Bytes that may be taken from the core, where so many channels have some. A writer
     /// that is alone fills up what was taken, so with more a small rest would remain.
     fn room(&mut self, sending: usize, now: Instant) -> usize {
-        let piece = match sending {
-            ..2 => LEAST_WRITE,
-            _ => self.piece,
+        let quantum = match sending {
+            ..2 => QUANTUM,
+            _ => self.quantum,
         };
-        let most = piece.min(self.pacer.room(now));
+        let most = quantum.min(self.pacer.room(now));
         most.saturating_sub(self.output.len())
     }
 
@@ -305,20 +309,20 @@ impl Transport {
                     }
                 }
                 Poll::Pending => {
-                    (self.full, self.piece) = (Full::Write, LEAST_WRITE);
+                    (self.full, self.quantum) = (Full::Write, QUANTUM);
                     return Ok(Poll::Pending);
                 }
             }
         }
-        if self.output.len() >= self.piece {
-            self.piece = MOST_WRITE.min(self.piece * 2);
+        if self.output.len() >= self.quantum {
+            self.quantum = MAX_QUANTUM.min(self.quantum * 2);
         }
         self.output.clear();
         self.written = 0;
         OUTPUT.set(std::mem::take(&mut self.output));
         if self.unflushed {
             if io.as_mut().poll_flush(cx)?.is_pending() {
-                (self.full, self.piece) = (Full::Flush, LEAST_WRITE);
+                (self.full, self.quantum) = (Full::Flush, QUANTUM);
                 return Ok(Poll::Pending);
             }
             self.unflushed = false;

@@ -1,67 +1,65 @@
-//! When a few bytes wait a moment for more.
+//! The window in which writes are coalesced.
 //!
-//! On a long link packets are dear. A connection that was idle may send ten,
-//! full or not, and what follows waits a round trip. So what is written within
-//! a small part of a round trip leaves together, and not as a packet each: the
-//! requests of a burst, the answers to it, the ends of its channels. A message
-//! that is alone does not wait, nor one that follows the end of a channel.
+//! On a long link packets are dear: a connection that was idle may send ten, full or
+//! not, and what follows waits a round trip. So small writes that follow each other
+//! within a small part of a round trip leave together: the requests of a burst, their
+//! answers, the ends of their channels. A single message does not wait, because no window
+//! is open. Neither does a message behind the end of a channel, which opens none.
+//!
+//! Measured when it came, in round trips. A cold burst of 50 requests on one connection,
+//! p50: 3.04 -> 2.06 with cubic, 3.07 -> 2.07 with BBR. A warm burst of 50 with cubic,
+//! p99: 2.00 -> 1.11.
 
 use std::time::{Duration, Instant};
 
-/// The part of a round trip that something may wait.
+/// The window as a part of a round trip: less than 1 % of the latency.
 const PART: u32 = 128;
 
-/// On links where that is less, a timer is too coarse for it.
-const LEAST: Duration = Duration::from_micros(250);
+/// If the window were shorter (on links below 32 ms), there is none: a timer of tokio is
+/// too coarse for it.
+const MIN_WINDOW: Duration = Duration::from_micros(250);
 
-/// On links where that is more, or whose first answer was late.
-const MOST: Duration = Duration::from_millis(3);
+/// For links above 384 ms, and those whose first answer was late.
+const MAX_WINDOW: Duration = Duration::from_millis(3);
 
-/// How long it may wait while the round trip is not known, as between the first
-/// requests of a burst.
-const UNKNOWN: Duration = Duration::from_micros(500);
-
-/// Bytes that don't wait: the last of so many packets may be half full.
-const ENOUGH: usize = 16 * 1024;
+/// The window while the round trip is not known, as between the first requests of a burst.
+const FIRST_WINDOW: Duration = Duration::from_micros(500);
 
 #[derive(Debug)]
 pub struct Coalescer {
-    /// When data was written, or many channels came to be answered.
+    /// When the window was last opened.
     since: Option<Instant>,
-    time: Duration,
+    /// Zero on links where nothing is coalesced.
+    window: Duration,
 }
 
 impl Coalescer {
     pub fn new() -> Self {
         Coalescer {
             since: None,
-            time: UNKNOWN,
+            window: FIRST_WINDOW,
         }
     }
 
-    /// Whether this is a link on which anything waits.
-    pub fn is_on(&self) -> bool {
-        self.time > Duration::ZERO
-    }
-
-    /// The shortest round trip, once it is known.
+    /// `rtt` is the shortest round trip, once it is known.
     pub fn measure(&mut self, rtt: Option<Duration>) {
-        self.time = match rtt.map(|rtt| rtt / PART) {
-            None => UNKNOWN,
-            Some(time) if time < LEAST => Duration::ZERO,
-            Some(time) => time.min(MOST),
+        self.window = match rtt.map(|rtt| rtt / PART) {
+            None => FIRST_WINDOW,
+            Some(window) if window < MIN_WINDOW => Duration::ZERO,
+            Some(window) => window.min(MAX_WINDOW),
         };
     }
 
-    /// More is to be expected from now on.
-    pub fn begin(&mut self, now: Instant) {
+    /// Opens the window, since more writes are to be expected: data was written, or many
+    /// channels came to be answered.
+    pub fn open(&mut self, now: Instant) {
         self.since = Some(now);
     }
 
-    /// Until when so many bytes wait for more, if they do.
-    pub fn until(&self, bytes: usize, now: Instant) -> Option<Instant> {
-        let until = self.since? + self.time;
-        (self.is_on() && bytes < ENOUGH && now < until).then_some(until)
+    /// When the window ends, if one was opened.
+    pub fn ends(&self) -> Option<Instant> {
+        let since = self.since.filter(|_| self.window > Duration::ZERO)?;
+        Some(since + self.window)
     }
 }
 
@@ -69,48 +67,27 @@ impl Coalescer {
 mod tests {
     use super::*;
 
-    const RTT: Duration = Duration::from_millis(80);
-
-    fn coalescer(rtt: Duration) -> (Coalescer, Instant) {
+    /// How long the window is on a link of this round trip.
+    fn window(rtt: Option<u64>) -> Option<Duration> {
         let now = Instant::now();
         let mut coalescer = Coalescer::new();
-        coalescer.measure(Some(rtt));
-        (coalescer, now)
+        coalescer.measure(rtt.map(Duration::from_millis));
+        assert_eq!(coalescer.ends(), None, "before a message");
+        coalescer.open(now);
+        coalescer.ends().map(|end| end - now)
     }
 
     #[test]
-    fn a_message_that_is_alone_does_not_wait() {
-        let (coalescer, now) = coalescer(RTT);
-        assert_eq!(coalescer.until(100, now), None);
-    }
-
-    #[test]
-    fn what_follows_another_message_waits_a_small_part_of_a_round_trip() {
-        let (mut coalescer, now) = coalescer(RTT);
-        coalescer.begin(now);
-        let until = coalescer.until(100, now).unwrap();
-        assert_eq!(until, now + RTT / PART);
-        assert_eq!(coalescer.until(100, until), None);
-    }
-
-    #[test]
-    fn what_fills_many_packets_does_not_wait() {
-        let (mut coalescer, now) = coalescer(RTT);
-        coalescer.begin(now);
-        assert_eq!(coalescer.until(ENOUGH, now), None);
-    }
-
-    #[test]
-    fn nothing_waits_more_than_three_milliseconds() {
-        let (mut coalescer, now) = coalescer(Duration::from_secs(2));
-        coalescer.begin(now);
-        assert_eq!(coalescer.until(100, now), Some(now + MOST));
-    }
-
-    #[test]
-    fn on_a_short_link_nothing_waits() {
-        let (mut coalescer, now) = coalescer(Duration::from_millis(30));
-        coalescer.begin(now);
-        assert_eq!(coalescer.until(100, now), None);
+    fn the_window_is_a_small_part_of_a_long_round_trip() {
+        for (rtt, expected) in [
+            (None, Some(FIRST_WINDOW)),
+            (Some(31), None),
+            (Some(32), Some(MIN_WINDOW)),
+            (Some(80), Some(Duration::from_micros(625))),
+            (Some(384), Some(MAX_WINDOW)),
+            (Some(2_000), Some(MAX_WINDOW)),
+        ] {
+            assert_eq!(window(rtt), expected, "{rtt:?} ms");
+        }
     }
 }
