@@ -23,6 +23,8 @@ mod error;
 #[cfg(feature = "requests")]
 mod health;
 mod layer;
+#[cfg(unix)]
+mod local_socket;
 mod multiplex;
 mod pool;
 #[cfg(feature = "requests")]
@@ -40,6 +42,8 @@ mod user_info;
 pub use self::config::PoolConfig;
 pub use self::error::ConnectError;
 pub use self::layer::MultiplexLayer;
+#[cfg(unix)]
+pub use self::local_socket::LocalSocket;
 pub use self::multiplex::{Connecting, Multiplex};
 #[cfg(feature = "requests")]
 pub use self::requests::{RequestError, Requests, Responding};

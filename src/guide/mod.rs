@@ -3,6 +3,10 @@
 #[doc = include_str!("quick_start.md")]
 pub mod quick_start {}
 
+#[doc = include_str!("reqwest.md")]
+#[cfg_attr(unix, doc = "\n[`LocalSocket`]: crate::client::LocalSocket")]
+pub mod reqwest {}
+
 #[doc = include_str!("channels.md")]
 pub mod channels {}
 

@@ -19,5 +19,6 @@ mod large_bodies;
 mod lost_requests;
 mod refusals;
 mod requests;
+mod reqwest;
 mod retry;
 mod tonic;
