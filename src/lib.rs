@@ -45,6 +45,7 @@
 //! |---|---|
 //! | `client`, `server` (default) | the connector, the acceptor |
 //! | `axum` | `axum::serve(acceptor, app)` |
+//! | `tonic` | `serve_with_incoming(acceptor)` of tonic's own server |
 //! | `tls` | TLS by rustls on both sides |
 //! | `retry` | a policy for tower's retry layer |
 //! | `requests` | a tower service of requests, for clients that need no pool of channels |

@@ -69,15 +69,25 @@ impl ConnectError {
         }
     }
 
-    #[cfg(feature = "tls")]
     fn advice(&self) -> Option<&'static str> {
-        crate::tls::advice(self.source()?)
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn advice(&self) -> Option<&'static str> {
+        let cause = self.source()?;
+        if takes_no_https(cause) {
+            return Some(
+                "an https URI needs TLS: put a TlsConnector into the Multiplex, which \
+                 takes http URIs, too",
+            );
+        }
+        #[cfg(feature = "tls")]
+        return crate::tls::advice(cause);
+        #[cfg(not(feature = "tls"))]
         None
     }
+}
+
+/// Whether hyper-util's connector was asked for https. Its error has no other sign.
+fn takes_no_https(error: &(dyn Error + 'static)) -> bool {
+    let mut errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.any(|error| error.to_string().contains("scheme is not http"))
 }
 
 impl fmt::Display for ConnectError {

@@ -3,6 +3,12 @@
 #[doc = include_str!("quick_start.md")]
 pub mod quick_start {}
 
+#[doc = include_str!("axum.md")]
+pub mod axum {}
+
+#[doc = include_str!("tonic.md")]
+pub mod tonic {}
+
 #[doc = include_str!("reqwest.md")]
 #[cfg_attr(unix, doc = "\n[`LocalSocket`]: crate::client::LocalSocket")]
 pub mod reqwest {}

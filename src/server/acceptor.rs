@@ -1,7 +1,6 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -136,9 +135,14 @@ impl Acceptor {
     /// It never fails, and waits for ever if no more can come. Cancel safe: a
     /// call that is dropped takes no channel.
     pub async fn accept(&mut self) -> (Channel, PeerInfo) {
-        match self.receiver.recv().await {
-            Some(accepted) => accepted.into(),
-            None => std::future::pending().await,
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Channel, PeerInfo)> {
+        match self.receiver.poll_recv(cx) {
+            Poll::Ready(Some(accepted)) => Poll::Ready(accepted.into()),
+            // It is never closed: see `_sender`.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 
@@ -151,17 +155,6 @@ impl Acceptor {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.local_addr
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-    }
-}
-
-/// Never ends. For servers that take a stream, such as tonic's
-/// `serve_with_incoming`.
-impl Stream for Acceptor {
-    type Item = (Channel, PeerInfo);
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = self.receiver.poll_recv(cx);
-        accepted.map(|accepted| accepted.map(Into::into))
     }
 }
 

@@ -5,6 +5,8 @@ mod accept_retry;
 mod acceptor;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(any(feature = "axum", feature = "tonic"))]
+mod connect_info;
 mod drain;
 mod half_open;
 mod handshake;
@@ -13,17 +15,21 @@ mod http_io;
 mod identity;
 mod incoming;
 mod peer;
+mod peer_io;
 mod reverse;
 mod shared_port;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub use self::acceptor::Acceptor;
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub use self::connect_info::{ConnectInfoLayer, WithConnectInfo};
 pub use self::drain::{DrainHandle, Stop};
 pub use self::http_io::HttpIo;
 #[cfg(feature = "tls")]
 pub use self::identity::Identity;
 pub use self::peer::PeerInfo;
+pub use self::peer_io::PeerIo;
 pub use self::shared_port::{SharedIo, SharedPort};
 #[cfg(feature = "tls")]
 pub use self::tls::Tls;

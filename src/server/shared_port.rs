@@ -44,6 +44,7 @@ const BACKLOG: usize = 128;
 pub struct SharedPort {
     acceptor: Acceptor,
     http: mpsc::Receiver<Waiting>,
+    http_first: bool,
 }
 
 /// What a [`SharedPort`] takes.
@@ -164,16 +165,33 @@ impl SharedPort {
         SharedPort {
             acceptor: Acceptor::start(config, local_addr, take),
             http,
+            http_first: false,
         }
     }
 
     /// The next channel or HTTP connection. It never fails, and waits for ever
     /// if no more can come. Cancel safe.
     pub async fn accept(&mut self) -> (SharedIo, PeerInfo) {
-        tokio::select! {
-            (channel, peer) = self.acceptor.accept() => (SharedIo::Channel(channel), peer),
-            Some(http) = self.http.recv() => (SharedIo::Http(http.io), http.info),
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SharedIo, PeerInfo)> {
+        // Each goes first in turn, so that a crowd of the one does not hold up the other.
+        self.http_first = !self.http_first;
+        if self.http_first
+            && let Poll::Ready(Some(http)) = self.http.poll_recv(cx)
+        {
+            return Poll::Ready((SharedIo::Http(http.io), http.info));
         }
+        if let Poll::Ready((channel, peer)) = self.acceptor.poll_accept(cx) {
+            return Poll::Ready((SharedIo::Channel(channel), peer));
+        }
+        if !self.http_first
+            && let Poll::Ready(Some(http)) = self.http.poll_recv(cx)
+        {
+            return Poll::Ready((SharedIo::Http(http.io), http.info));
+        }
+        Poll::Pending
     }
 
     /// The address that the listener is bound to.

@@ -1,5 +1,7 @@
 //! Requests: hyper, axum, tower and tonic on channels.
 
+#[path = "../support/certs.rs"]
+mod certs;
 #[path = "../support/guard.rs"]
 mod guard;
 #[path = "../support/local.rs"]

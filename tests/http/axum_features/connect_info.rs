@@ -1,8 +1,7 @@
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{self, ConnectInfo};
+use axum::extract::{ConnectInfo, Request as AxumRequest};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use hyper::Request;
@@ -10,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use tcpchan::Config;
 use tcpchan::Connection;
-use tcpchan::server::PeerInfo;
+use tcpchan::server::{ConnectInfoLayer, PeerInfo};
 use tokio::net::TcpStream;
 
 use crate::axum_features::fixture::{acceptor, http1, serve_on, whole};
@@ -57,21 +56,48 @@ async fn a_listener_that_taps_channels_keeps_their_connect_info() {
 }
 
 #[tokio::test]
-async fn a_handler_that_asks_for_an_address_gets_the_peers() {
-    async fn with_address(
-        ConnectInfo(peer): ConnectInfo<PeerInfo>,
-        mut request: extract::Request,
-        next: Next,
-    ) -> Response {
-        request.extensions_mut().insert(ConnectInfo(peer.addr));
-        next.run(request).await
-    }
+async fn by_our_layer_a_handler_that_asks_for_an_address_gets_the_peers() {
     let addr = |ConnectInfo(addr): ConnectInfo<SocketAddr>| async move { addr.to_string() };
     let app = Router::new().route("/", get(addr));
     let (acceptor, addr) = acceptor().await;
-    serve_on(acceptor, app.layer(from_fn(with_address)));
+    serve_on(acceptor, app.layer(ConnectInfoLayer::new()));
     let tcp = TcpStream::connect(addr).await.unwrap();
     let from = tcp.local_addr().unwrap();
     let connection = Connection::client(tcp, Config::default());
     assert_eq!(ask(&connection).await, from.to_string());
+}
+
+/// A limit of requests by address is such a layer.
+#[tokio::test]
+async fn a_layer_within_it_finds_the_address_too() {
+    let seen = |request: AxumRequest, next: Next| async {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let seen = peer.map(|ConnectInfo(addr)| addr.to_string());
+        drop(next.run(request).await);
+        seen.unwrap_or_default()
+    };
+    let app = Router::new().route("/", get(|| async {}));
+    let (acceptor, addr) = acceptor().await;
+    serve_on(
+        acceptor,
+        app.layer(from_fn(seen)).layer(ConnectInfoLayer::new()),
+    );
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    let from = tcp.local_addr().unwrap();
+    let connection = Connection::client(tcp, Config::default());
+    assert_eq!(ask(&connection).await, from.to_string());
+}
+
+#[tokio::test]
+async fn without_a_peer_it_adds_nothing() {
+    use tower::ServiceExt;
+
+    let asks = |peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>| async move {
+        peer.is_none().to_string()
+    };
+    let app = Router::new().route("/", get(asks));
+    let app = app.layer(ConnectInfoLayer::new());
+    let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), 100).await;
+    assert_eq!(body.unwrap(), "true");
 }

@@ -1,8 +1,4 @@
-//! gRPC over a channel, with tonic's own client and server.
-#![cfg(all(feature = "client", feature = "server"))]
-
-#[path = "../../examples/grpc/io.rs"]
-mod io;
+//! Calls, and how they end.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -83,9 +79,8 @@ async fn listen() -> (Acceptor, SocketAddr) {
 
 async fn serve() -> SocketAddr {
     let (acceptor, addr) = listen().await;
-    let incoming = acceptor.map(|accepted| Ok::<_, Infallible>(io::GrpcIo::new(accepted)));
     let server = Server::builder().add_service(Echo);
-    tokio::spawn(server.serve_with_incoming(incoming));
+    tokio::spawn(server.serve_with_incoming(acceptor));
     addr
 }
 
@@ -150,9 +145,8 @@ async fn a_server_that_shuts_down_ends_the_calls_under_way_first() {
     let (stop, stopped) = oneshot::channel::<()>();
     let signal = async { drop(stopped.await) };
     let serve = |stop| {
-        let incoming = acceptor.map(|accepted| Ok::<_, Infallible>(io::GrpcIo::new(accepted)));
         let server = Server::builder().add_service(Echo);
-        server.serve_with_incoming_shutdown(incoming, stop)
+        server.serve_with_incoming_shutdown(acceptor, stop)
     };
     let served = async move {
         drain
