@@ -12,7 +12,7 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
 #[tokio::main]

@@ -363,9 +363,7 @@ fn closes_of_version_0_for_a_channel_that_is_over() {
     let close = |raw: Raw, _| raw.say(Control::Close { channel: 9 });
     let start = || Raw::version0_client_of(limits());
     start().times(RATE, close).lives();
-    start()
-        .times(RATE + 1, close)
-        .fails(LIMIT, "no-op frames");
+    start().times(RATE + 1, close).fails(LIMIT, "no-op frames");
 }
 
 #[test]

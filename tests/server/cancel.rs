@@ -72,7 +72,7 @@ async fn a_next_of_the_stream_that_is_dropped_takes_no_channel() {
             Some(accepted) => accepted,
             None => within(acceptor.next()).await,
         };
-        assert_is(far.unwrap().0, polls).await;
+        assert_is(far.unwrap().unwrap().into_parts().0, polls).await;
     }
 }
 
