@@ -21,6 +21,16 @@ pub fn add_numbers(list: &mut List) {
         peer.greet()?;
         peer.echo().map(drop)
     });
+    list.both("W13.3", "OPEN, DATA and FIN at once", |peer| {
+        peer.greet()?;
+        let channel = peer.open();
+        peer.say(&Frame::Data(channel, b"hello".to_vec()));
+        close(peer, channel)?;
+        match peer.seen.channel(channel).data == b"hello" {
+            true => Ok(()),
+            false => fail(peer, "the echo has other bytes"),
+        }
+    });
     list.both("W13.1", "numbers go up, closed channels or not", |peer| {
         peer.greet()?;
         let first = peer.echo()?;

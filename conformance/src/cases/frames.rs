@@ -1,4 +1,6 @@
-use super::{List, encoded};
+use std::time::Duration;
+
+use super::{List, encoded, fail};
 use crate::frame::{Frame, header, size};
 
 const OPS: [(u8, &str); 9] = [
@@ -21,6 +23,24 @@ pub fn add(list: &mut List) {
 }
 
 fn pieces(list: &mut List) {
+    list.both(
+        "W1.1",
+        "a PING and its PONG, byte by byte as SPEC.md has them",
+        |peer| {
+            peer.greet()?;
+            peer.listen(Duration::from_millis(20))?;
+            peer.bytes(&[1, 0x14, 0, 0, 0, 0, 0, 8, 9, 8, 7, 6, 5, 4, 3, 2]);
+            let right = [1, 0x15, 0, 0, 0, 0, 0, 8, 9, 8, 7, 6, 5, 4, 3, 2];
+            let came = peer.raw(256, Duration::from_millis(200));
+            match came.windows(right.len()).any(|bytes| bytes == right) {
+                true => Ok(()),
+                false => fail(peer, format!("{came:02x?}")),
+            }
+        },
+    );
+    list.violation("W1.5", "a version byte alone", [7], 1);
+    list.violation("W1.5", "an op alone", [1, 0x42], 1);
+    list.violation("W1.5", "a header alone", header(0x14, 0, 9), 1);
     list.violation("W1.2", "version byte 0 within a connection", [0], 1);
     list.violation("W1.2", "version byte 2 within a connection", [2], 1);
     list.violation("W1.2", "text within a connection", *b"GET /", 1);

@@ -179,7 +179,7 @@ pub fn add_versions(list: &mut List) {
     list.server("W8.2", "a HELLO of version 2", move |peer| {
         answers(peer, 2, &hello)
     });
-    list.server("W8.2", "a HELLO of version 255", move |peer| {
+    list.server("W20.1", "a HELLO of version 255", move |peer| {
         answers(peer, 255, &hello)
     });
     list.server("W8.2", "plain HTTP", |peer| {

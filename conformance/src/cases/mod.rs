@@ -3,6 +3,7 @@
 mod channels;
 mod connection;
 mod credit;
+mod debts;
 mod frames;
 mod hello;
 mod settings;
@@ -163,7 +164,7 @@ pub fn all() -> Vec<Case> {
         ("W9: ping and drain", connection::add_ping),
         ("W10: what may be sent", credit::add_sending),
         ("W11: WINDOW", credit::add_windows),
-        ("W12: debts of what has ended", credit::add_debts),
+        ("W12: debts of what has ended", debts::add),
         ("W13, W16: numbers and counts", channels::add_numbers),
         ("W14: ends", channels::add_ends),
         ("W15: refusal", channels::add_refusals),

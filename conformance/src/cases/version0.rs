@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{List, fail};
+use crate::frame::broken;
 use crate::peer::{Outcome, Peer};
 
 const MAGIC: [u8; 4] = [0xFE, 0xED, 0xBA, 0xCC];
@@ -137,6 +138,21 @@ fn servers(list: &mut List) {
         peer.bytes(&open(7));
         silent_end(peer)
     });
+    list.server(
+        "W19.4",
+        "what it does not take is closed, and nothing else",
+        |peer| {
+            greet(peer)?;
+            let opens: Vec<u8> = (1..2000).flat_map(open).collect();
+            peer.bytes(&opens);
+            let came = peer.raw(2000 * 6, Duration::from_millis(300));
+            let closes = came.chunks(6).all(|frame| frame.starts_with(&[0, 4]));
+            match closes && peer.seen.end.is_none() {
+                true => Ok(()),
+                false => fail(peer, format!("it {}", peer.how())),
+            }
+        },
+    );
     for op in [0x00, 0x06, 0x14, 0x90] {
         list.server("W19.1", format!("op {op:#04x}"), move |peer| {
             greet(peer)?;
@@ -172,6 +188,9 @@ fn clients(list: &mut List) {
             let mut rest = &bytes[..];
             while let [version, op, ..] = *rest {
                 let known = version == 1 && matches!(op, 1 | 3 | 5);
+                if op == 3 && rest.get(2..6) == Some(&[0; 4]) {
+                    return Err(broken("W19.6", "it opens number 0"));
+                }
                 let size = match rest.get(6..8) {
                     Some(length) if op == 5 => {
                         8 + usize::from(u16::from_be_bytes([length[0], length[1]]))

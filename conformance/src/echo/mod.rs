@@ -3,6 +3,8 @@
 
 mod channel;
 mod endpoint;
+mod frames;
+mod work;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
