@@ -259,21 +259,17 @@ impl Queue {
     }
 }
 
-fn take_copied(buffer: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
-    let (a, b) = buffer.as_slices();
-    let first = a.len().min(most);
-    let second = b.len().min(most - first);
-    for slice in [&a[..first], &b[..second]] {
-        if !slice.is_empty() {
-            sink(slice);
-        }
+fn take_copied(copied: &mut VecDeque<u8>, most: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+    let taken = most.min(copied.len());
+    let mut left = taken;
+    while left > 0 {
+        let chunk = copied.chunk();
+        let n = chunk.len().min(left);
+        sink(&chunk[..n]);
+        copied.advance(n);
+        left -= n;
     }
-    if first + second == buffer.len() {
-        buffer.clear();
-    } else {
-        buffer.drain(..first + second);
-    }
-    first + second
+    taken
 }
 
 /// Emptied buffers that the next channel with bytes takes, so that a busy

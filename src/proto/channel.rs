@@ -9,7 +9,7 @@
 //! ```
 
 use super::buffer::Buffer;
-use super::error::{ConnectionError, REFUSED, code};
+use super::error::{ConnectionError, REFUSED, code, violation};
 use super::flow_control::{RecvBudget, RecvCredit, SendBudget, SendCredit};
 use super::key::Key;
 use super::queues::QueueSet;
@@ -307,7 +307,7 @@ impl Channel {
         }
         if let Half::Failed(Cause::Refused) = self.send.half {
             self.send.half = Half::Failed(Cause::Connection);
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return violation(code::PROTOCOL, text);
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl Channel {
     /// Nothing follows the peer's end, no second end either.
     fn check_goes_on(&self, text: &str) -> Result<(), ConnectionError> {
         match self.recv.ended {
-            true => Err(ConnectionError::violation(code::PROTOCOL, text)),
+            true => violation(code::PROTOCOL, text),
             false => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, Half, Usage};
 use super::config::Config;
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, code, violation};
 use super::handshake::Role;
 use crate::wire::{Protocol, Settings};
 
@@ -140,12 +140,13 @@ impl Counts {
     /// limit is a violation.
     pub fn on_peer_open(&mut self, id: u32) -> Result<(), ConnectionError> {
         if id != self.remote.next || id > LAST_ID {
-            let text = format!("channel {id} was opened out of order");
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return violation(
+                code::PROTOCOL,
+                format!("channel {id} was opened out of order"),
+            );
         }
         if self.remote.opened >= self.remote.advertised {
-            let text = "more channels than were allowed";
-            return Err(ConnectionError::violation(code::LIMIT, text));
+            return violation(code::LIMIT, "more channels than were allowed");
         }
         self.remote.next += 2;
         self.remote.opened += 1;

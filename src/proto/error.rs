@@ -52,6 +52,11 @@ pub enum ConnectionError {
     Abandoned,
 }
 
+/// The peer has broken a rule.
+pub(super) fn violation<T>(code: u32, text: impl Into<String>) -> Result<T, ConnectionError> {
+    Err(ConnectionError::violation(code, text))
+}
+
 impl ConnectionError {
     pub(super) fn violation(code: u32, text: impl Into<String>) -> Self {
         let text = text.into();

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, code, violation};
 use super::key::Key;
 use super::queues::{Queue, QueueSet};
 use crate::wire::MAX_DATA;
@@ -58,10 +58,6 @@ pub(super) struct RecvCredit {
     /// The last limit and loan that were advertised, or are advertised next.
     limit: u64,
     loan: u32,
-}
-
-fn violation(text: &str) -> ConnectionError {
-    ConnectionError::violation(code::FLOW_CONTROL, text)
 }
 
 /// The least rise of a RETURN (W12).
@@ -199,10 +195,16 @@ impl SendBudget {
         ended: bool,
     ) -> Result<u64, ConnectionError> {
         if limit < credit.limit.saturating_add(self.window.div_ceil(2)) {
-            return Err(violation("a WINDOW that raises by less than half a window"));
+            return violation(
+                code::FLOW_CONTROL,
+                "a WINDOW that raises by less than half a window",
+            );
         }
         if limit > credit.sent.saturating_add(self.window) {
-            return Err(violation("a WINDOW beyond what was sent and a window"));
+            return violation(
+                code::FLOW_CONTROL,
+                "a WINDOW beyond what was sent and a window",
+            );
         }
         let before = credit.borrowed();
         (credit.limit, credit.loan) = (limit, loan);
@@ -230,7 +232,10 @@ impl SendBudget {
     pub fn on_return(&mut self, total: u64) -> Result<u64, ConnectionError> {
         let least = least_return(self.window, self.budget);
         if total < self.returned.saturating_add(least) || total > self.ended {
-            return Err(violation("a RETURN of too little or of what nobody owes"));
+            return violation(
+                code::FLOW_CONTROL,
+                "a RETURN of too little or of what nobody owes",
+            );
         }
         let paid = total - self.returned;
         self.returned = total;
@@ -344,7 +349,7 @@ impl RecvBudget {
         let received = credit.received + len;
         let more = received.saturating_sub(credit.limit).min(len);
         if more > self.left() {
-            return Err(violation("DATA beyond the window and the budget"));
+            return violation(code::FLOW_CONTROL, "DATA beyond the window and the budget");
         }
         self.borrowed += more;
         credit.received = received;
@@ -394,7 +399,10 @@ impl RecvBudget {
     pub fn on_end(&mut self, credit: &mut RecvCredit, debt: u64) -> Result<(), ConnectionError> {
         let before = credit.borrowed();
         if debt < before || debt > credit.received || debt - before > self.left() {
-            return Err(violation("an end that owes other than was borrowed"));
+            return violation(
+                code::FLOW_CONTROL,
+                "an end that owes other than was borrowed",
+            );
         }
         self.borrowed += debt - before;
         credit.limit = credit.received - debt;

@@ -1,7 +1,7 @@
 //! The hello and the settings of both sides (W2, W3, W8).
 
 use super::config::Config;
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, code, violation};
 use crate::wire::{Control, Protocol, Settings, Version};
 
 /// The most bytes that a client sends before it knows the peer's version (W8).
@@ -67,13 +67,8 @@ impl Handshake {
     /// The peer speaks this version, if the first frame has told.
     pub fn learn(&mut self, version: Option<Version>) {
         if self.received == Received::Nothing {
-            self.version = version;
+            self.version = version.or(self.version);
         }
-    }
-
-    /// The same where the first frame is a bad one.
-    pub fn learn_late(&mut self, version: Option<Version>) {
-        self.version = self.version.or(version);
     }
 
     /// Whether the peer has said its hello.
@@ -115,8 +110,10 @@ impl Handshake {
         if fits {
             return Ok(());
         }
-        let text = "the hello and the settings come first, once (W2, W3)";
-        Err(ConnectionError::violation(code::PROTOCOL, text))
+        violation(
+            code::PROTOCOL,
+            "the hello and the settings come first, once (W2, W3)",
+        )
     }
 
     /// W2: before the peer's settings all violations have one code.
@@ -134,8 +131,10 @@ impl Handshake {
     pub fn on_hello(&mut self, magic: u32, config: &Config) -> Result<(), ConnectionError> {
         let mine = config.magic;
         if magic != mine {
-            let text = format!("the peer's magic is {magic:#010x} and this side's is {mine:#010x}");
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return violation(
+                code::PROTOCOL,
+                format!("the peer's magic is {magic:#010x} and this side's is {mine:#010x}"),
+            );
         }
         self.received = Received::Hello;
         Ok(())

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::Config;
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, code, violation};
 
 /// The buckets of one connection.
 #[derive(Debug)]
@@ -110,8 +110,10 @@ impl Bucket {
     /// One more of what is limited; the violation if it is one too many.
     pub fn take(&mut self) -> Result<(), ConnectionError> {
         let Some(left) = self.level.checked_sub(TOKEN) else {
-            let text = format!("more than {} {} a second", self.per_second, self.what);
-            return Err(ConnectionError::violation(code::LIMIT, text));
+            return violation(
+                code::LIMIT,
+                format!("more than {} {} a second", self.per_second, self.what),
+            );
         };
         self.level = left;
         self.taken += 1;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::channel::{Channel, End, Origin, Stop};
 use super::connection::Connection;
-use super::error::{ConnectionError, REFUSED, code};
+use super::error::{ConnectionError, REFUSED, code, violation};
 use super::event::Event;
 use super::flow_control::RecvBudget;
 use super::handshake::Role;
@@ -66,7 +66,7 @@ impl Connection {
     fn on_error(&mut self, error: ConnectionError) {
         // Also where the first frame is a bad one: what is said now must be said in its
         // version.
-        self.handshake.learn_late(self.input.decoder.version());
+        self.handshake.learn(self.input.decoder.version());
         match error {
             ConnectionError::Violation { code, text } => {
                 self.violated(self.handshake.violation_code(code), &text);
@@ -212,8 +212,10 @@ impl Connection {
     fn on_open(&mut self, id: u32) -> Result<(), ConnectionError> {
         self.counts.on_peer_open(id)?;
         if self.is_drained() {
-            let text = "a channel was opened after the drain was acknowledged";
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return violation(
+                code::PROTOCOL,
+                "a channel was opened after the drain was acknowledged",
+            );
         }
         self.note_opened();
         self.offer(id)
@@ -265,7 +267,7 @@ impl Connection {
             self.input.receiving = None;
             // Version 0 can't keep its peer from sending on what was closed.
             return match (v0, len) {
-                (false, _) => Err(closed(id)),
+                (false, _) => closed(id),
                 (true, 0) => self.limits.no_ops.take(),
                 (true, _) => Ok(()),
             };
@@ -318,7 +320,7 @@ impl Connection {
         end: impl FnOnce(&mut Channel, &mut RecvBudget) -> Result<(), ConnectionError>,
     ) -> Result<(), ConnectionError> {
         let Some(channel) = self.channels.known(id, &self.counts)? else {
-            return Err(closed(id));
+            return closed(id);
         };
         let key = channel.key;
         let unanswered = channel.is_unanswered();
@@ -383,7 +385,7 @@ impl Connection {
 }
 
 /// W14.1: a channel is only closed once its peer has ended its own direction.
-fn closed(id: u32) -> ConnectionError {
+fn closed<T>(id: u32) -> Result<T, ConnectionError> {
     let text = format!("channel {id} is closed: its sender had ended it");
-    ConnectionError::violation(code::PROTOCOL, text)
+    violation(code::PROTOCOL, text)
 }

@@ -32,9 +32,10 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset(&mut self, key: Key, code: u32) {
-        let Some(code) = self.living(key).map(|channel| channel.code(code)) else {
-            return;
-        };
+        let code = self
+            .channels
+            .get(key)
+            .map_or(code, |channel| channel.code(code));
         if code == REFUSED {
             self.stop_with(key, code);
         }
@@ -148,11 +149,6 @@ impl Connection {
         if self.counts.has_too_many_awaiting_end(taken) {
             self.violated(code::LIMIT, "channels that were given up are not ended");
         }
-    }
-
-    fn living(&self, key: Key) -> Option<&Channel> {
-        let channel = self.channels.get(key);
-        channel.filter(|channel| !self.shutdown.has_ended() && channel.is_held())
     }
 
     /// Defers the STOP of a channel that was finished and released before the peer's end

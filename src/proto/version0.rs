@@ -7,7 +7,7 @@
 
 use super::channel::{Cause, Channel, End, Half, Stop};
 use super::connection::Connection;
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, code, violation};
 use super::key::Key;
 use super::shutdown::Drain;
 
@@ -58,8 +58,7 @@ impl Connection {
             .is_some_and(|channel| channel.is_open_sent());
         let key = channel.map(|channel| channel.key);
         if of_open || self.pending.refusals.contains(&id) {
-            let text = format!("channel {id} was opened twice");
-            return Err(ConnectionError::violation(code::PROTOCOL, text));
+            return violation(code::PROTOCOL, format!("channel {id} was opened twice"));
         }
         if let Some(key) = key {
             let other = self.next_id();
@@ -78,8 +77,7 @@ impl Connection {
         self.stats.refused_by_self += 1;
         self.pending.refusals.insert(id);
         if self.pending.refusals.len() > MOST_REFUSALS {
-            let text = "refusals are not taken";
-            return Err(ConnectionError::violation(code::LIMIT, text));
+            return violation(code::LIMIT, "refusals are not taken");
         }
         self.limits.cancels.take()
     }
