@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest round trip that makes a difference, and the one that is assumed of a
-/// target that nothing is known of.
+/// The shortest round trip that makes a difference.
 const FLOOR: Duration = Duration::from_millis(1);
 
-/// What a request is expected to wait for a target none of whose connections
-/// answers: more than any that does.
-const SILENT: Duration = Duration::from_secs(2);
+/// The round trip of a target that never answered: more than any that does, with any
+/// number of requests under way that a connection takes.
+const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// How long a target that fails is avoided before one request tries it again. With
 /// 50 requests a second that one is half a percent of them.
@@ -29,8 +28,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Health {
     /// When a response last came.
     answered: Option<Instant>,
-    /// Whether a request was ever begun.
-    begun: bool,
     /// Requests that were dropped without a response, and channels that ended without
     /// one, since the last response.
     dropped: u32,
@@ -47,18 +44,20 @@ impl Health {
     /// What a request is expected to wait, the least for the best target. `connected`
     /// is the shortest round trip of connections that answer, and `under_way` how many
     /// requests wait.
-    pub fn load(&self, connected: Option<Duration>, under_way: usize, now: Instant) -> Duration {
-        if let Some(until) = self.avoided_until {
-            return match now < until {
-                true => Duration::MAX,
-                false => Duration::ZERO, // one tries it
-            };
-        }
-        if !self.begun {
-            return Duration::ZERO;
-        }
-        // One without a connection is dialled, or nobody would see that it is back.
-        let rtt = connected.or(self.rtt).unwrap_or(SILENT);
+    pub fn load(
+        &mut self,
+        connected: Option<Duration>,
+        under_way: usize,
+        now: Instant,
+    ) -> Duration {
+        self.rtt = connected.or(self.rtt);
+        let rtt = match self.avoided_until {
+            Some(until) if now < until => return Duration::MAX,
+            Some(_) if connected.is_some() => return Duration::ZERO, // one tries it
+            Some(_) => UNKNOWN,                                      // until a dial has succeeded
+            // A connection that was good and is gone is no failure.
+            None => self.rtt.unwrap_or(UNKNOWN),
+        };
         let waiting = u32::try_from(under_way).unwrap_or(u32::MAX);
         // Only for a time: a target that gets no requests has no response that ends it.
         let dropped = match self.dropped_at {
@@ -71,7 +70,6 @@ impl Health {
 
     /// A request begins.
     pub fn on_request(&mut self, now: Instant) {
-        self.begun = true;
         if self.avoided_until.is_some_and(|until| until <= now) {
             self.avoided_until = Some(now + AVOIDED);
         }
@@ -81,7 +79,6 @@ impl Health {
     pub fn on_response(&mut self, rtt: Option<Duration>, now: Instant) {
         *self = Health {
             answered: Some(now),
-            begun: true,
             rtt: rtt.or(self.rtt),
             ..Health::default()
         };
@@ -133,10 +130,28 @@ mod tests {
     fn a_target_that_never_answered_is_not_cheaper_than_one_that_does() {
         let start = Instant::now();
         let mut unknown = Health::default();
-        assert_eq!(unknown.load(None, 0, start), Duration::ZERO, "one tries it");
+        let busy = good(start).load(Some(10 * MS), 1_000, start);
+        assert!(unknown.load(None, 0, start) > busy);
         unknown.on_request(start);
-        let busy = good(start).load(Some(10 * MS), 100, start);
         assert!(unknown.load(None, 1, start) > busy);
+    }
+
+    #[test]
+    fn a_target_that_was_never_used_is_known_by_its_connection() {
+        let start = Instant::now();
+        let mut health = Health::default();
+        assert_eq!(health.load(Some(10 * MS), 0, start), 10 * MS);
+        assert_eq!(health.load(None, 0, start), 10 * MS);
+    }
+
+    #[test]
+    fn one_that_could_not_be_reached_is_tried_by_no_request_until_it_was_dialled() {
+        let start = Instant::now();
+        let mut health = good(start);
+        health.on_connection_lost(start);
+        let later = start + AVOIDED;
+        assert!(health.load(None, 0, later) >= UNKNOWN);
+        assert_eq!(health.load(Some(10 * MS), 0, later), Duration::ZERO);
     }
 
     #[test]

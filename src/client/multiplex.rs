@@ -264,8 +264,12 @@ where
     /// # Panics
     ///
     /// Outside a tokio runtime, or in one without time (`enable_time`).
-    pub async fn prewarm(&self, uri: &Uri, connections: usize) -> Result<(), ConnectError> {
-        self.target(uri).prewarm(connections).await
+    pub fn prewarm(
+        &self,
+        uri: &Uri,
+        connections: usize,
+    ) -> impl Future<Output = Result<(), ConnectError>> + Send + use<C> {
+        self.target(uri).prewarm(connections)
     }
 
     fn labels_of(&self, uri: &Uri) -> Vec<Label> {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,7 +16,8 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
 use tower::load::Load;
 use tower_service::Service;
 
@@ -25,6 +26,9 @@ use super::health::Health;
 use super::multiplex::{Connecting, Multiplex};
 use super::retry::{Lost, lost};
 use super::user_info::without_user_info;
+
+/// After which a dial in the background is followed by another.
+const HANGS: Duration = Duration::from_secs(2);
 
 /// A tower service of HTTP requests to one target, each on a channel of its own
 /// by HTTP/1.1, for programs that don't need hyper-util's client and its pool.
@@ -44,7 +48,8 @@ use super::user_info::without_user_info;
 /// reached, a connection was lost, three channels in a row ended without a response,
 /// or a request waited 100 ms or longer and was dropped, and nothing was answered
 /// meanwhile. After 4 s one request tries it, and others follow when that got its
-/// response. So does one request at first.
+/// response. A target without a connection, as at first, is tried by a dial in the
+/// background: it costs more than any that answers until that has succeeded.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -72,6 +77,8 @@ pub struct Requests<C> {
 #[derive(Debug, Default)]
 struct State {
     under_way: AtomicUsize,
+    /// A task dials.
+    dials: AtomicBool,
     health: Mutex<Health>,
 }
 
@@ -131,12 +138,55 @@ impl<C> fmt::Debug for Requests<C> {
     }
 }
 
-impl<C> Load for Requests<C> {
+impl<C> Load for Requests<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Read + Write + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+{
     type Metric = Duration;
 
     fn load(&self) -> Duration {
         let (rtt, under_way) = (self.rtt(), self.under_way());
+        self.dial_if_unknown(rtt);
         self.state.health().load(rtt, under_way, Instant::now())
+    }
+}
+
+impl<C> Requests<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Read + Write + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+{
+    /// Has a target dialled none of whose connections answers, so that no request needs
+    /// to try it. The pool spaces dials that fail.
+    fn dial_if_unknown(&self, rtt: Option<Duration>) {
+        if rtt.is_some() || self.state.dials.load(Relaxed) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        self.state.dials.store(true, Relaxed);
+        let dials = Dials(self.state.clone());
+        let dialled = self.multiplex.prewarm(&self.target, 1);
+        runtime.spawn(async move {
+            // One that hangs is not waited for: the next may succeed.
+            let _ = timeout(HANGS, dialled).await;
+            drop(dials);
+        });
+    }
+}
+
+/// A task dials, until this is dropped.
+struct Dials(Arc<State>);
+
+impl Drop for Dials {
+    fn drop(&mut self) {
+        self.0.dials.store(false, Relaxed);
     }
 }
 
@@ -242,8 +292,10 @@ where
     type Error = RequestError;
     type Future = Responding;
 
-    /// Always ready: a request waits for its channel.
+    /// Always ready: a request waits for its channel. A target that has no connection is
+    /// dialled.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
+        self.dial_if_unknown(self.rtt());
         Poll::Ready(Ok(()))
     }
 

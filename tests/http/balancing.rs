@@ -21,7 +21,7 @@ use tower::discover::ServiceList;
 use tower::util::BoxCloneService;
 use tower::{ServiceBuilder, ServiceExt};
 
-use crate::network::Network;
+use crate::network::{Conditions, Network};
 
 /// As many as 225 in five seconds.
 const BETWEEN: Duration = Duration::from_millis(22);
@@ -187,6 +187,24 @@ async fn a_host_that_answers_no_dial() {
     world.fails_one_in_a_hundred_at_most().await;
     world.other.network.change(|now| now.silent = false);
     world.gets_its_share_after(5).await;
+}
+
+/// It is dialled in the background, and tried by a request once it has answered that.
+#[tokio::test(start_paused = true)]
+async fn no_request_goes_to_a_host_that_never_answered_while_there_is_one_that_does() {
+    for change in [
+        |now: &mut Conditions| now.stalled = true,
+        |now: &mut Conditions| now.silent = true,
+        |now: &mut Conditions| now.refuses = true,
+    ] {
+        let mut world = World::new();
+        world.other.network.change(change);
+        world.run(2).await;
+        let (count, failed) = world.run(10).await;
+        assert_eq!(failed, 0, "of {count}");
+        world.other.network.change(|now| *now = Default::default());
+        world.gets_its_share_after(5).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,6 +161,39 @@ async fn the_balancer_takes_the_target_that_has_less_to_do() {
     finish.notify_waiters();
 }
 
+/// Over TCP: the system takes its connections, and nobody answers them.
+#[tokio::test]
+async fn a_target_that_was_never_used_is_not_cheaper_than_one_that_answers() {
+    let (_mute, addr) = listen().await;
+    let mute = requests_to(addr);
+    let up = requests_to(serve(Router::new().route("/", get(|| async { "up" }))).await);
+    text(up.clone(), get_request("/")).await.unwrap();
+    assert!(mute.load() > up.load());
+    let mut balanced = balance([mute, up]);
+    for _ in 0..50 {
+        assert_eq!(text(&mut balanced, get_request("/")).await.unwrap(), "up");
+    }
+}
+
+#[tokio::test]
+async fn one_that_was_never_used_is_known_by_a_dial() {
+    let up = requests_to(serve(Router::new().route("/", get(|| async { "up" }))).await);
+    let mut ready = up.clone();
+    let unknown = up.load();
+    within(std::future::poll_fn(|cx| {
+        Service::<Request<Empty<Bytes>>>::poll_ready(&mut ready, cx)
+    }))
+    .await
+    .unwrap();
+    within(async {
+        while up.load() >= unknown {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(up.load() < Duration::from_secs(1));
+}
+
 #[tokio::test]
 async fn the_balancer_leaves_a_target_alone_that_is_down() {
     let (listener, down) = listen().await;
