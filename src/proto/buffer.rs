@@ -149,6 +149,7 @@ impl Queue {
 
     /// Appends up to a chunk's bytes.
     fn extend(&mut self, bytes: &[u8], most: usize) {
+        // One byte in each of many blocks would hold far more memory than its window.
         if self.kept > self.len && self.kept + self.copied.len() + bytes.len() > most {
             self.compact();
         }

@@ -229,6 +229,8 @@ impl Counts {
 
     /// Whether the peer is to be told that it may open more.
     pub fn is_limit_due(&self) -> bool {
+        // In steps of a quarter: one for each channel that closes would be a frame more for
+        // each request.
         let more = self.remote.limit - self.remote.advertised;
         more >= self.some || more > 0 && self.is_peer_short()
     }

@@ -176,6 +176,7 @@ impl Keepalive {
     /// Whether it answers a ping; of several under way the last counts, which a drain
     /// sends behind another.
     pub fn on_pong(&mut self, token: u64, now: Instant) -> bool {
+        // A pong for a ping that has not left, or a second one, would forge a round trip.
         if !(self.answered_token + 1..=self.token).contains(&token) {
             return false;
         }
@@ -215,6 +216,7 @@ impl Keepalive {
         let ping_after = config.ping_after;
         let asked = match self.ping {
             Ping::Pending(since) | Ping::Sent(since, _) => self.heard.max(since),
+            // Whoever sends into a black hole is to notice within a second.
             Ping::No if self.asks => {
                 return (self.answered + ping_after.min(PROBE_EVERY), Due::Ping);
             }
@@ -222,6 +224,8 @@ impl Keepalive {
         };
         match self.suspect {
             None => (asked + config.suspect_after, Due::Suspect),
+            // From when it was noticed: a process that was not run for long must not give
+            // up a peer that it has had no time to hear.
             Some(since) => {
                 let rest = config.dead_after - config.suspect_after;
                 (since + rest, Due::Dead)

@@ -153,6 +153,7 @@ impl Connection {
             Control::Stop { channel, code } => self.on_stop(channel, code)?,
             Control::Ping { token } => {
                 self.limits.pings.take()?;
+                // The last alone is answered, so a flood holds no memory.
                 self.pending.pong = Some(token);
             }
             Control::Pong { token } => {
@@ -299,6 +300,7 @@ impl Connection {
             && let Some(channel) = self.channels.get_mut(key)
             && channel.reads()
         {
+            // Who was told of bytes reads until there are none, so is told once.
             let quiet = channel.recv.buffer.is_empty();
             let (buffer, free_list) = (&mut channel.recv.buffer, &mut self.free_list);
             match (block, self.recv_budget.memory(&channel.recv.credit)) {

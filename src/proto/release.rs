@@ -145,6 +145,7 @@ impl Connection {
             self.queue_data(key);
         }
         self.forget_if_closed(key);
+        // A peer that never ends what was released would make this side keep it for ever.
         let taken = self.handshake.peer.max_channels;
         if self.counts.has_too_many_awaiting_end(taken) {
             self.violated(code::LIMIT, "channels that were given up are not ended");

@@ -73,6 +73,7 @@ pub(super) struct Scheduler {
 impl Scheduler {
     /// Adds a channel that has something to send and is in no queue.
     pub fn add(&mut self, key: Key, share: &mut Share) {
+        // It rested while each of the others had a turn, so it counts as a new one.
         if self.turns >= share.rested_at {
             self.renew(share, STREAMS_FROM);
         }
@@ -120,10 +121,12 @@ impl Scheduler {
 
     /// The next channel; it is in no queue after that.
     pub fn next(&mut self) -> Option<Key> {
+        // An end is a few bytes, and frees a channel on the other side.
         if let Some(key) = self.ends.pop_front() {
             self.class = 0;
             return Some(key);
         }
+        // Else a peer's many small requests would starve the transfers behind them.
         if self.ahead[0] < HEAD_START || self.others() == 0 {
             self.class = 0;
             if let Some(key) = self.quiet.pop_front() {

@@ -75,6 +75,7 @@ impl Connection {
     /// many channels it may open, so an honest one may get many.
     fn refuse_v0(&mut self, id: u32) -> Result<(), ConnectionError> {
         self.stats.refused_by_self += 1;
+        // A peer that opens and reads nothing would have this side keep a number for each.
         self.pending.refusals.insert(id);
         if self.pending.refusals.len() > MOST_REFUSALS {
             return violation(code::LIMIT, "refusals are not taken");
