@@ -22,6 +22,7 @@ use super::connection::Connection;
 use super::shared::ENDS;
 use super::task::Task;
 use crate::config::Config;
+use crate::observability::Origin;
 use crate::proto::{ChannelError, Key, Role};
 
 /// Runs a model in every order that `LOOM_MAX_PREEMPTIONS` (2) allows.
@@ -93,7 +94,8 @@ fn connect_with(
         .and_then(|config| config.send_buffer(send_buffer))
         .expect("in range");
     let config = config.receive_budget(budget);
-    let (connection, mut task) = Connection::with_task(role, wire.clone(), config);
+    let (connection, mut task) =
+        Connection::with_task(role, wire.clone(), config, Origin::default());
     rest(&mut task);
     assert!(
         connection.rtt().is_some(),
