@@ -20,6 +20,7 @@ pub struct PoolConfig {
     pub(super) most: usize,
     pub(super) target_concurrency: usize,
     pub(super) open_timeout: Duration,
+    pub(super) await_hello: bool,
     pub(super) max_waiting: usize,
     pub(super) idle_timeout: Duration,
     pub(super) max_age: Option<Duration>,
@@ -34,6 +35,7 @@ impl Default for PoolConfig {
             most: 16,
             target_concurrency: 256,
             open_timeout: Duration::from_secs(10),
+            await_hello: false,
             max_waiting: 1024,
             idle_timeout: Duration::from_secs(3600),
             max_age: Some(Duration::from_secs(3600)),
@@ -98,6 +100,21 @@ impl PoolConfig {
         check_time("open_timeout", time, 1..=DAY)?;
         self.open_timeout = time;
         Ok(self)
+    }
+
+    /// Whether a connection carries channels only after the server has answered its hello.
+    ///
+    /// Default `false`: the first requests leave with the hello, which saves a round trip
+    /// of each new connection. A server that does not speak tcpchan then fails those
+    /// requests, and no dial. After such a failure the pool waits for the hello by itself,
+    /// until a connection is good: what comes next fails as a dial does
+    /// ([`ConnectError`](super::ConnectError); `is_connect()` of a hyper-util client).
+    ///
+    /// With `true` the very first request does so, too. Nothing of a request is sent to a
+    /// server that does not speak tcpchan.
+    pub fn await_hello(mut self, wait: bool) -> Self {
+        self.await_hello = wait;
+        self
     }
 
     /// How many callers may wait for a channel of one target; others get an

@@ -20,6 +20,8 @@ pub(super) enum Standing {
     /// Its task was not run for long. It may be about to run, as after a call that
     /// blocked, so it is neither used nor replaced for a moment.
     Stalled,
+    /// Its peer must answer the hello first, so it is neither used nor replaced.
+    AwaitsHello,
     /// It is late, so it is replaced.
     Suspect,
 }

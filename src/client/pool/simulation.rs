@@ -253,7 +253,8 @@ impl World {
         let free = self.state.connections();
         let mut free = free.filter(|link| {
             let one = link.0.borrow();
-            one.is_available(now) && one.stalled.is_none()
+            let may = one.greeted || !self.state.dials.is_failing();
+            may && one.is_available(now) && one.stalled.is_none()
         });
         let settles = self.state.dials.settles(now);
         assert!(settles || free.next().is_none(), "callers wait beside room");

@@ -13,7 +13,7 @@ use super::drains::Drains;
 use super::link::{Health, Link};
 use super::loss::Loss;
 use super::pooled::Pooled;
-use super::select::{View, best, worth_keeping};
+use super::select::{Standing, View, best, worth_keeping};
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
 use crate::proto::OpenError;
@@ -63,6 +63,8 @@ pub(super) struct State<L: Link> {
     /// A connection has channels.
     carries: bool,
     next_dial: u64,
+    /// A dial that failed, of which those who wait are to be told.
+    untold: Option<ConnectError>,
     actions: Vec<Action<L>>,
 }
 
@@ -79,6 +81,7 @@ impl<L: Link> State<L> {
             used: now,
             carries: false,
             next_dial: 0,
+            untold: None,
             actions: Vec::new(),
         }
     }
@@ -143,11 +146,10 @@ impl<L: Link> State<L> {
                 self.pooled.push(Pooled::new(link, &self.settings, now));
             }
             Err(error) => {
-                let late = error.is_timeout();
-                self.dials.fail(error.clone(), now);
-                if !late {
-                    self.tell(error, now);
+                if !error.is_timeout() {
+                    self.untold = Some(error.clone());
                 }
+                self.dials.fail(error, now);
             }
         }
         self.look(now);
@@ -162,8 +164,7 @@ impl<L: Link> State<L> {
     /// Tells those who wait of a failed dial if nothing else could serve them. A dial
     /// that took too long is not told: callers have their own time, and those that came
     /// late see the next one.
-    fn tell(&mut self, error: ConnectError, now: Instant) {
-        let views = self.views(now);
+    fn tell(&mut self, error: ConnectError, views: &[View]) {
         if self.dials.count() > 0 {
             return;
         }
@@ -181,6 +182,9 @@ impl<L: Link> State<L> {
     fn serve(&mut self, now: Instant) -> Vec<View> {
         self.dials.expire(self.settings.pool.open_timeout, now);
         let mut views = self.views(now);
+        if let Some(error) = self.untold.take() {
+            self.tell(error, &views);
+        }
         let settles = self.dials.settles(now);
         while let Some(id) = self.waiters.first(settles) {
             let Some(channel) = self.take(&mut views, now) else {
@@ -251,6 +255,13 @@ impl<L: Link> State<L> {
         }
         if good {
             self.dials.clear();
+        }
+        // A request may be lost on a connection whose peer has never answered. So after a
+        // failure the peer answers first, and callers get its failure as that of a dial.
+        if self.settings.pool.await_hello || self.dials.is_failing() {
+            let healthy = views.iter_mut().filter(|view| view.is_available());
+            let unanswered = healthy.filter(|view| !view.greeted);
+            unanswered.for_each(|view| view.standing = Standing::AwaitsHello);
         }
         self.carries = views.iter().any(|view| view.channels > 0);
         if self.carries {
@@ -338,6 +349,7 @@ impl<L: Link> State<L> {
     /// that is a failed dial; if it was, and was young, the next one waits a little.
     fn over(&mut self, one: &Pooled<L>, cause: ConnectError, now: Instant) {
         if !one.is_good() {
+            self.untold = Some(cause.clone());
             self.dials.fail(cause, now);
         } else if one.is_young(now) {
             self.dials.pause(now);
