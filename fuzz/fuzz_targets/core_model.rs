@@ -379,11 +379,7 @@ impl Model {
             return self.check(true);
         };
         if state.end.is_some() {
-            // One that is over may be forgotten already.
-            if !state.released {
-                self.check(true);
-            }
-            return;
+            return self.check(true); // W14.1, also where the channel is closed
         }
         let before = state.received.saturating_sub(state.most);
         let after = (state.received + len).saturating_sub(state.most);
@@ -454,10 +450,7 @@ impl Model {
             return self.check(true);
         };
         if state.end.is_some() {
-            if !state.released {
-                self.check(true);
-            }
-            return;
+            return self.check(true);
         }
         let known = state.received.saturating_sub(state.told);
         let least = state.received.saturating_sub(state.most);

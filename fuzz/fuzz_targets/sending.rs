@@ -114,7 +114,9 @@ impl Sending {
     }
 
     pub fn peer_stops(&mut self, code: u32) {
-        self.fail(State::Stopped(code), code);
+        // W14.3: the channels are the peer's, so the core can't be refused.
+        let answer = if code == u32::MAX { 0 } else { code };
+        self.fail(State::Stopped(code), answer);
     }
 
     /// What needs no loan still leaves.
