@@ -61,14 +61,15 @@ impl Link {
         loop {
             self.wait_for(|core| (core.wants_input() || core.error().is_some()).then_some(()));
             let read = stream.read(&mut input);
-            match &read {
+            let ended = !matches!(read, Ok(1..));
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => self.lock().handle_error(error),
                 Ok(0) => self.lock().handle_eof(),
-                Ok(n) => self.lock().handle_input(&input[..*n], Instant::now()),
+                Ok(n) => self.lock().handle_input(&input[..n], Instant::now()),
             }
             self.changed.notify_all();
-            if !matches!(read, Ok(1..)) {
+            if ended {
                 return;
             }
         }
@@ -90,7 +91,7 @@ impl Link {
                 let written = self.write(&mut stream, &output);
                 core = self.lock();
                 if let Err(error) = written {
-                    core.handle_error(&error);
+                    core.handle_error(error);
                 }
             } else if core.error().is_some() {
                 break;

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tcpchan::proto::{Config, Connection, ConnectionError, Event, Key, OpenError, Read, Role};
+use tcpchan::proto::{
+    Config, Connection, ConnectionError, ErrorCode, Event, Key, OpenError, Read, Role,
+};
 use tcpchan::wire::{
     Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, MAX_DATA, Protocol, Settings, Version,
 };
@@ -375,7 +377,10 @@ fn channels_that_were_given_up_and_that_the_peer_does_not_end() {
     peer.core.release(key);
     assert!(matches!(
         peer.core.error(),
-        Some(ConnectionError::Violation { code: 3, .. })
+        Some(ConnectionError::Violation {
+            code: ErrorCode::LIMIT,
+            ..
+        })
     ));
     assert!(meter.held() < 2 * MIB, "they go with the connection");
 }
@@ -510,7 +515,10 @@ fn refusals_of_version_0_that_the_peer_does_not_take() {
     let error = peer.core.error();
     assert!(matches!(
         error,
-        Some(ConnectionError::Violation { code: 3, .. })
+        Some(ConnectionError::Violation {
+            code: ErrorCode::LIMIT,
+            ..
+        })
     ));
 }
 

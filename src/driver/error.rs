@@ -30,7 +30,8 @@ impl From<OpenError> for io::Error {
     }
 }
 
-/// The core's error is what [`get_ref`](io::Error::get_ref) gives.
+/// The core's error is what [`get_ref`](io::Error::get_ref) gives. The kind of a lost
+/// connection is the transport's, unless that would call for another try.
 impl From<ConnectionError> for io::Error {
     fn from(error: ConnectionError) -> Self {
         io::Error::new(kind(&error), error)
@@ -42,9 +43,15 @@ fn kind(error: &ConnectionError) -> ErrorKind {
         ConnectionError::Closed => ErrorKind::NotConnected,
         ConnectionError::Violation { .. } | ConnectionError::Version(_) => ErrorKind::InvalidData,
         ConnectionError::HandshakeTimeout | ConnectionError::Dead => ErrorKind::TimedOut,
-        ConnectionError::PeerClosed { .. }
-        | ConnectionError::Lost(_)
-        | ConnectionError::NoHello(_)
-        | ConnectionError::Abandoned => ErrorKind::ConnectionAborted,
+        ConnectionError::Lost(how) | ConnectionError::NoHello(how) => match how.get_ref().kind() {
+            // Callers take these for a call to repeat, and the first for a clean end.
+            ErrorKind::UnexpectedEof | ErrorKind::Interrupted | ErrorKind::WouldBlock => {
+                ErrorKind::ConnectionAborted
+            }
+            kind => kind,
+        },
+        ConnectionError::PeerClosed { .. } | ConnectionError::Abandoned => {
+            ErrorKind::ConnectionAborted
+        }
     }
 }

@@ -141,7 +141,7 @@ impl Shared {
             Ok(Input::Bytes([])) => inner.core.handle_eof(),
             Ok(Input::Bytes(bytes)) => inner.core.handle_input(bytes, now),
             Ok(Input::Block(block)) => inner.core.handle_block(&block, now),
-            Err(error) => inner.core.handle_error(&error),
+            Err(error) => inner.core.handle_error(error),
         }
         let limited = inner.on_received(len, now);
         wake.note_changed(limited);

@@ -44,13 +44,15 @@ enum Sent {
     Quantum,
 }
 
+/// Until when a transport that takes no more is still read, and why it takes no more.
+type Broken = (Instant, io::Error);
+
 pub(super) struct Task {
     shared: Arc<Shared>,
     sleep: Pin<Box<Sleep>>,
     /// The timer is set and will wake the task.
     waits: bool,
-    /// The transport takes no more; until when it is still read, and why.
-    broken: Option<(Instant, io::Error)>,
+    broken: Option<Broken>,
     wake: Wake,
     work: WorkBudget,
     /// Yields since the last write.
@@ -217,7 +219,7 @@ impl Task {
     fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant, sent: bool) -> bool {
         let report = self.shared.report(now.into());
         let mut inner = self.shared.lock();
-        if self.ends(&mut inner, now, sent) {
+        if ends(&mut inner, &mut self.broken, now, sent) {
             return true;
         }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
@@ -254,23 +256,6 @@ impl Task {
         false
     }
 
-    /// Ends the connection if it is over, though nobody says so.
-    fn ends(&self, inner: &mut Inner, now: Instant, sent: bool) -> bool {
-        let over = sent && inner.core.channels() == 0 && !inner.core.wants_transmit();
-        if over && inner.closing {
-            inner.core.close("");
-        }
-        if over && inner.core.is_drained() {
-            inner.core.close("drained");
-        }
-        if let Some((until, error)) = &self.broken
-            && *until <= now
-        {
-            inner.core.handle_error(error);
-        }
-        inner.core.error().is_some()
-    }
-
     /// Closes the transport, and tells the channels of the end, some in each poll.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.lock();
@@ -285,6 +270,21 @@ impl Task {
         }
         over
     }
+}
+
+/// Ends the connection if it is over, though nobody says so.
+fn ends(inner: &mut Inner, broken: &mut Option<Broken>, now: Instant, sent: bool) -> bool {
+    let over = sent && inner.core.channels() == 0 && !inner.core.wants_transmit();
+    if over && inner.closing {
+        inner.core.close("");
+    }
+    if over && inner.core.is_drained() {
+        inner.core.close("drained");
+    }
+    if let Some((_, error)) = broken.take_if(|(until, _)| *until <= now) {
+        inner.core.handle_error(error);
+    }
+    inner.core.error().is_some()
 }
 
 /// Encodes what may leave now.
@@ -339,7 +339,7 @@ impl Drop for Task {
         match std::thread::panicking() {
             true => {
                 let panicked = io::Error::other("the connection's task panicked");
-                inner.core.handle_error(&panicked);
+                inner.core.handle_error(panicked);
             }
             false => inner.core.abandon(),
         }

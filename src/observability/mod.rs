@@ -43,7 +43,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use self::meter::Meter;
-use crate::proto::{ConnectionError, Event, Role, Stats};
+use crate::proto::{ConnectionError, ErrorCode, Event, Role, Stats};
 
 /// Watches one connection. Nothing of it is done under the connection's lock.
 #[derive(Debug)]
@@ -193,7 +193,7 @@ impl Observer {
     fn reason(&self, error: Option<&ConnectionError>) -> Reason {
         let is_in_order = match error {
             None | Some(ConnectionError::Closed | ConnectionError::Abandoned) => true,
-            Some(ConnectionError::PeerClosed { code, .. }) => *code == 0,
+            Some(ConnectionError::PeerClosed { code, .. }) => *code == ErrorCode::NO_ERROR,
             Some(_) => false,
         };
         let word = reason(error);

@@ -9,7 +9,7 @@
 //! ```
 
 use super::buffer::Buffer;
-use super::error::{ConnectionError, REFUSED, code, violation};
+use super::error::{ConnectionError, ErrorCode, NO_CODE, REFUSED, violation};
 use super::flow_control::{RecvBudget, RecvCredit, SendBudget, SendCredit};
 use super::key::Key;
 use super::queues::QueueSet;
@@ -51,10 +51,10 @@ impl Half {
     pub fn code(self) -> u32 {
         match self {
             // W14.3: a STOP with it does not mean that this side has refused.
-            Half::Failed(Cause::Stopped(REFUSED)) => code::NONE,
+            Half::Failed(Cause::Stopped(REFUSED)) => NO_CODE,
             Half::Failed(Cause::Reset(code) | Cause::Stopped(code) | Cause::Ended(code)) => code,
             Half::Failed(Cause::Refused) => REFUSED,
-            _ => code::NONE,
+            _ => NO_CODE,
         }
     }
 }
@@ -271,7 +271,7 @@ impl Channel {
     /// refused.
     pub fn code(&self, code: u32) -> u32 {
         match code {
-            REFUSED if self.is_ours() || self.usage == Usage::Used => code::NONE,
+            REFUSED if self.is_ours() || self.usage == Usage::Used => NO_CODE,
             code => code,
         }
     }
@@ -307,7 +307,7 @@ impl Channel {
         }
         if let Half::Failed(Cause::Refused) = self.send.half {
             self.send.half = Half::Failed(Cause::Connection);
-            return violation(code::PROTOCOL, text);
+            return violation(ErrorCode::PROTOCOL, text);
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl Channel {
     /// Nothing follows the peer's end, no second end either.
     fn check_goes_on(&self, text: &str) -> Result<(), ConnectionError> {
         match self.recv.ended {
-            true => violation(code::PROTOCOL, text),
+            true => violation(ErrorCode::PROTOCOL, text),
             false => Ok(()),
         }
     }

@@ -1,11 +1,10 @@
 //! The end of a connection: what brings it about, and who is told.
 
-use std::fmt;
 use std::io;
 
 use super::channel::{Cause, Half, Origin};
 use super::connection::Connection;
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, ErrorCode, TransportError};
 use super::event::Event;
 use super::handshake::Role;
 use super::pending::Pending;
@@ -56,12 +55,12 @@ impl Connection {
     /// server.close("done");
     /// carry(&mut client, &mut server, now);
     /// assert_eq!(server.error(), Some(&ConnectionError::Closed));
-    /// assert!(matches!(client.error(), Some(ConnectionError::PeerClosed { code: 0, .. })));
+    /// assert!(matches!(client.error(), Some(ConnectionError::PeerClosed { code: ErrorCode::NO_ERROR, .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&mut self, text: &str) {
         let text: String = text.chars().take(MAX_TEXT / 4).collect();
-        self.go_away(code::NONE, &text, ConnectionError::Closed);
+        self.go_away(ErrorCode::NO_ERROR, &text, ConnectionError::Closed);
     }
 
     /// Gives up a peer that has not said its hello yet, before
@@ -85,16 +84,17 @@ impl Connection {
     pub fn handle_eof(&mut self) {
         let within = self.is_connected() && self.input.decoder.is_within_frame();
         if !self.shutdown.has_ended() && within && !self.is_v0() {
-            let (last, code) = (i32::MAX as u32, code::PROTOCOL); // any may be accepted
+            let (last, code) = (i32::MAX as u32, ErrorCode::PROTOCOL.0); // any may be accepted
             let text = "the transport ended within a frame".to_owned();
             let go_away = Control::GoAway { last, code, text };
             self.shutdown.last = Some(LastFrame::GoAway(go_away));
         }
-        self.lost("the transport ended");
+        let ended = io::Error::new(io::ErrorKind::ConnectionAborted, "the transport ended");
+        self.lost(ended);
     }
 
-    /// The transport failed; its error is told to whoever has a channel.
-    pub fn handle_error(&mut self, error: &io::Error) {
+    /// The transport failed. All who have a channel get its error.
+    pub fn handle_error(&mut self, error: io::Error) {
         self.lost(error);
     }
 
@@ -103,11 +103,12 @@ impl Connection {
         self.fail(ConnectionError::Abandoned);
     }
 
-    fn lost(&mut self, how: impl fmt::Display) {
+    fn lost(&mut self, how: io::Error) {
         if !self.shutdown.has_ended() {
+            let how = TransportError::new(how);
             self.fail(match self.handshake.is_hello_received() {
-                true => ConnectionError::Lost(how.to_string()),
-                false => ConnectionError::NoHello(how.to_string()),
+                true => ConnectionError::Lost(how),
+                false => ConnectionError::NoHello(how),
             });
         }
     }
@@ -140,12 +141,12 @@ impl Connection {
     }
 
     /// Ends the connection for a rule that the peer has broken, and says so.
-    pub(super) fn violated(&mut self, code: u32, text: &str) {
+    pub(super) fn violated(&mut self, code: ErrorCode, text: &str) {
         self.go_away(code, text, ConnectionError::violation(code, text));
     }
 
     /// Ends the connection with a GOAWAY of this code and text.
-    fn go_away(&mut self, code: u32, text: &str, error: ConnectionError) {
+    fn go_away(&mut self, code: ErrorCode, text: &str, error: ConnectionError) {
         if self.shutdown.has_ended() {
             return;
         }
@@ -154,7 +155,11 @@ impl Connection {
         let knows = self.handshake.role == Role::Server || self.version().is_some();
         if knows && !self.is_v0() {
             let (last, text) = (self.counts.last_accepted, text.to_owned());
-            let go_away = Control::GoAway { last, code, text };
+            let go_away = Control::GoAway {
+                last,
+                code: code.0,
+                text,
+            };
             self.shutdown.last = Some(LastFrame::GoAway(go_away));
         }
         self.fail(error);

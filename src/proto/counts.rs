@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, Half, Usage};
 use super::config::Config;
-use super::error::{ConnectionError, code, violation};
+use super::error::{ConnectionError, ErrorCode, violation};
 use super::handshake::Role;
 use crate::wire::{Protocol, Settings};
 
@@ -141,12 +141,12 @@ impl Counts {
     pub fn on_peer_open(&mut self, id: u32) -> Result<(), ConnectionError> {
         if id != self.remote.next || id > LAST_ID {
             return violation(
-                code::PROTOCOL,
+                ErrorCode::PROTOCOL,
                 format!("channel {id} was opened out of order"),
             );
         }
         if self.remote.opened >= self.remote.advertised {
-            return violation(code::LIMIT, "more channels than were allowed");
+            return violation(ErrorCode::LIMIT, "more channels than were allowed");
         }
         self.remote.next += 2;
         self.remote.opened += 1;

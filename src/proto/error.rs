@@ -1,15 +1,36 @@
+use std::error::Error;
 use std::fmt::{self, Write};
+use std::io;
+use std::sync::Arc;
 
 use crate::wire::WireError;
 
-/// Codes of a GOAWAY.
-pub(crate) mod code {
-    pub const NONE: u32 = 0;
-    pub const PROTOCOL: u32 = 1;
-    pub const FLOW_CONTROL: u32 = 2;
-    pub const LIMIT: u32 = 3;
-    pub const HANDSHAKE: u32 = 4;
+/// The code of a GOAWAY: why a side ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ErrorCode(pub u32);
+
+impl ErrorCode {
+    /// An orderly end.
+    pub const NO_ERROR: ErrorCode = ErrorCode(0);
+    /// A frame that is malformed or not allowed now.
+    pub const PROTOCOL: ErrorCode = ErrorCode(1);
+    /// More bytes than the credit allows.
+    pub const FLOW_CONTROL: ErrorCode = ErrorCode(2);
+    /// More than a limit of the receiver allows.
+    pub const LIMIT: ErrorCode = ErrorCode(3);
+    /// The hello or the settings are wrong.
+    pub const HANDSHAKE: ErrorCode = ErrorCode(4);
 }
+
+/// The number.
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A RESET or a STOP that says nothing. The codes of channels are the application's.
+pub(super) const NO_CODE: u32 = 0;
 
 /// The code of a RESET and a STOP that says: the channel was never given to
 /// the application, so what it was for may be tried again.
@@ -23,26 +44,26 @@ pub enum ConnectionError {
     Closed,
     /// The peer closed it and said why.
     PeerClosed {
-        /// 0 for an orderly end.
-        code: u32,
+        /// [`ErrorCode::NO_ERROR`] for an orderly end.
+        code: ErrorCode,
         /// The peer's own words.
         text: String,
     },
     /// The peer broke a rule of the protocol.
     Violation {
         /// The code that the peer was told.
-        code: u32,
+        code: ErrorCode,
         /// The text that the peer was told.
         text: String,
     },
     /// The peer speaks another version of the protocol; the text names both
     /// and the setting to change.
     Version(String),
-    /// The transport ended or failed without a GOAWAY; how, in its own words.
-    Lost(String),
+    /// The transport ended or failed without a GOAWAY.
+    Lost(TransportError),
     /// The same before the peer's hello. That is what the Python server does to
     /// a client of another magic.
-    NoHello(String),
+    NoHello(TransportError),
     /// The peer's hello did not come in time.
     HandshakeTimeout,
     /// Nothing was received for too long.
@@ -53,12 +74,12 @@ pub enum ConnectionError {
 }
 
 /// The peer has broken a rule.
-pub(super) fn violation<T>(code: u32, text: impl Into<String>) -> Result<T, ConnectionError> {
+pub(super) fn violation<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, ConnectionError> {
     Err(ConnectionError::violation(code, text))
 }
 
 impl ConnectionError {
-    pub(super) fn violation(code: u32, text: impl Into<String>) -> Self {
+    pub(super) fn violation(code: ErrorCode, text: impl Into<String>) -> Self {
         let text = text.into();
         ConnectionError::Violation { code, text }
     }
@@ -70,7 +91,7 @@ impl From<WireError> for ConnectionError {
             WireError::Version {
                 received: 0 | 1, ..
             } => ConnectionError::Version(error.to_string()),
-            _ => ConnectionError::violation(code::PROTOCOL, error.to_string()),
+            _ => ConnectionError::violation(ErrorCode::PROTOCOL, error.to_string()),
         }
     }
 }
@@ -106,7 +127,53 @@ impl fmt::Display for ConnectionError {
     }
 }
 
-impl std::error::Error for ConnectionError {}
+/// The source of a lost connection is that of the transport's error, such as rustls's
+/// error within an `io::Error`.
+impl Error for ConnectionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ConnectionError::Lost(how) | ConnectionError::NoHello(how) => how.source(),
+            _ => None,
+        }
+    }
+}
+
+/// How the transport ended or failed. Equal to another of the same kind and words.
+#[derive(Clone, Debug)]
+pub struct TransportError(Arc<io::Error>);
+
+impl TransportError {
+    pub(super) fn new(error: io::Error) -> Self {
+        TransportError(Arc::new(error))
+    }
+
+    /// The transport's own error, or one of the kind `ConnectionAborted` if the transport
+    /// ended without an error.
+    pub fn get_ref(&self) -> &io::Error {
+        &self.0
+    }
+}
+
+impl PartialEq for TransportError {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.kind() == other.0.kind() && self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl Eq for TransportError {}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let inner = self.0.get_ref()?;
+        Some(inner)
+    }
+}
 
 /// The peer's words, which must not forge a line of a log or drive a terminal.
 struct Harmless<'a>(&'a str);
@@ -159,7 +226,15 @@ impl fmt::Display for ChannelError {
     }
 }
 
-impl std::error::Error for ChannelError {}
+/// The source is that of the connection's error, whose words are these already.
+impl Error for ChannelError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ChannelError::Connection(error) | ChannelError::Refused(Some(error)) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 impl ChannelError {
     /// Whether the peer's application provably never saw the channel, so that
@@ -192,4 +267,12 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl std::error::Error for OpenError {}
+/// The source is that of the connection's error, whose words are these already.
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            OpenError::Connection(error) => error.source(),
+            _ => None,
+        }
+    }
+}

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::error::{ConnectionError, code, violation};
+use super::error::{ConnectionError, ErrorCode, violation};
 use super::key::Key;
 use super::queues::{Queue, QueueSet};
 use crate::wire::MAX_DATA;
@@ -196,13 +196,13 @@ impl SendBudget {
     ) -> Result<u64, ConnectionError> {
         if limit < credit.limit.saturating_add(self.window.div_ceil(2)) {
             return violation(
-                code::FLOW_CONTROL,
+                ErrorCode::FLOW_CONTROL,
                 "a WINDOW that raises by less than half a window",
             );
         }
         if limit > credit.sent.saturating_add(self.window) {
             return violation(
-                code::FLOW_CONTROL,
+                ErrorCode::FLOW_CONTROL,
                 "a WINDOW beyond what was sent and a window",
             );
         }
@@ -233,7 +233,7 @@ impl SendBudget {
         let least = least_return(self.window, self.budget);
         if total < self.returned.saturating_add(least) || total > self.ended {
             return violation(
-                code::FLOW_CONTROL,
+                ErrorCode::FLOW_CONTROL,
                 "a RETURN of too little or of what nobody owes",
             );
         }
@@ -349,7 +349,10 @@ impl RecvBudget {
         let received = credit.received + len;
         let more = received.saturating_sub(credit.limit).min(len);
         if more > self.left() {
-            return violation(code::FLOW_CONTROL, "DATA beyond the window and the budget");
+            return violation(
+                ErrorCode::FLOW_CONTROL,
+                "DATA beyond the window and the budget",
+            );
         }
         self.borrowed += more;
         credit.received = received;
@@ -400,7 +403,7 @@ impl RecvBudget {
         let before = credit.borrowed();
         if debt < before || debt > credit.received || debt - before > self.left() {
             return violation(
-                code::FLOW_CONTROL,
+                ErrorCode::FLOW_CONTROL,
                 "an end that owes other than was borrowed",
             );
         }

@@ -1,7 +1,7 @@
 //! The hello and the settings of both sides (W2, W3, W8).
 
 use super::config::Config;
-use super::error::{ConnectionError, code, violation};
+use super::error::{ConnectionError, ErrorCode, violation};
 use crate::wire::{Control, Protocol, Settings, Version};
 
 /// The most bytes that a client sends before it knows the peer's version (W8).
@@ -111,16 +111,16 @@ impl Handshake {
             return Ok(());
         }
         violation(
-            code::PROTOCOL,
+            ErrorCode::PROTOCOL,
             "the hello and the settings come first, once (W2, W3)",
         )
     }
 
     /// W2: before the peer's settings all violations have one code.
-    pub fn violation_code(&self, code: u32) -> u32 {
+    pub fn violation_code(&self, code: ErrorCode) -> ErrorCode {
         match self.is_complete() {
             true => code,
-            false => code::HANDSHAKE,
+            false => ErrorCode::HANDSHAKE,
         }
     }
 
@@ -132,7 +132,7 @@ impl Handshake {
         let mine = config.magic;
         if magic != mine {
             return violation(
-                code::PROTOCOL,
+                ErrorCode::PROTOCOL,
                 format!("the peer's magic is {magic:#010x} and this side's is {mine:#010x}"),
             );
         }

@@ -30,7 +30,9 @@ mod version0;
 pub use self::api::Read;
 pub use self::config::Config;
 pub use self::connection::Connection;
-pub use self::error::{ChannelError, ConnectionError, OpenError, REFUSED};
+pub use self::error::{
+    ChannelError, ConnectionError, ErrorCode, OpenError, REFUSED, TransportError,
+};
 pub use self::event::Event;
 pub use self::handshake::Role;
 pub use self::keepalive::DeliverySample;

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::Config;
-use super::error::{ConnectionError, code, violation};
+use super::error::{ConnectionError, ErrorCode, violation};
 
 /// The buckets of one connection.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Bucket {
     pub fn take(&mut self) -> Result<(), ConnectionError> {
         let Some(left) = self.level.checked_sub(TOKEN) else {
             return violation(
-                code::LIMIT,
+                ErrorCode::LIMIT,
                 format!("more than {} {} a second", self.per_second, self.what),
             );
         };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::channel::{Channel, End, Origin, Stop};
 use super::connection::Connection;
-use super::error::{ConnectionError, REFUSED, code, violation};
+use super::error::{ConnectionError, ErrorCode, REFUSED, violation};
 use super::event::Event;
 use super::flow_control::RecvBudget;
 use super::handshake::Role;
@@ -74,7 +74,7 @@ impl Connection {
             ConnectionError::Version(text)
                 if self.handshake.is_hello_received() && !self.is_v0() =>
             {
-                self.violated(self.handshake.violation_code(code::PROTOCOL), &text);
+                self.violated(self.handshake.violation_code(ErrorCode::PROTOCOL), &text);
             }
             error => {
                 // Whatever version the peer speaks, a hello it understands.
@@ -178,6 +178,7 @@ impl Connection {
             }
             Control::GoAway { last, code, text } => {
                 self.refused_above(last);
+                let code = ErrorCode(code);
                 return Err(ConnectionError::PeerClosed { code, text });
             }
             Control::Return { total } => {
@@ -214,7 +215,7 @@ impl Connection {
         self.counts.on_peer_open(id)?;
         if self.is_drained() {
             return violation(
-                code::PROTOCOL,
+                ErrorCode::PROTOCOL,
                 "a channel was opened after the drain was acknowledged",
             );
         }
@@ -389,5 +390,5 @@ impl Connection {
 /// W14.1: a channel is only closed once its peer has ended its own direction.
 fn closed<T>(id: u32) -> Result<T, ConnectionError> {
     let text = format!("channel {id} is closed: its sender had ended it");
-    violation(code::PROTOCOL, text)
+    violation(ErrorCode::PROTOCOL, text)
 }

@@ -2,7 +2,7 @@
 
 use super::channel::{Cause, Channel, Half, Stop};
 use super::connection::Connection;
-use super::error::{REFUSED, code};
+use super::error::{ErrorCode, NO_CODE, REFUSED};
 use super::key::Key;
 use super::shutdown::Drain;
 
@@ -80,7 +80,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&mut self, key: Key, code: u32) {
-        self.stop_with(key, if code == REFUSED { code::NONE } else { code });
+        self.stop_with(key, if code == REFUSED { NO_CODE } else { code });
     }
 
     fn stop_with(&mut self, key: Key, code: u32) {
@@ -114,7 +114,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn release(&mut self, key: Key) {
-        self.release_with(key, code::NONE);
+        self.release_with(key, NO_CODE);
     }
 
     pub(super) fn release_with(&mut self, key: Key, code: u32) {
@@ -148,7 +148,10 @@ impl Connection {
         // A peer that never ends what was released would make this side keep it for ever.
         let taken = self.handshake.peer.max_channels;
         if self.counts.has_too_many_awaiting_end(taken) {
-            self.violated(code::LIMIT, "channels that were given up are not ended");
+            self.violated(
+                ErrorCode::LIMIT,
+                "channels that were given up are not ended",
+            );
         }
     }
 
@@ -178,7 +181,7 @@ impl Connection {
             && channel.recv.stop == Stop::Deferred
         {
             channel.recv.stop = Stop::Pending;
-            self.stats.on_give_up(channel, code::NONE);
+            self.stats.on_give_up(channel, NO_CODE);
             self.pending.push_control(channel);
         }
     }

@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::channel::Channel;
 use super::counts::Counts;
-use super::error::{ConnectionError, code, violation};
+use super::error::{ConnectionError, ErrorCode, violation};
 use super::key::Key;
 
 /// Multiplies numbers by an odd factor that no peer knows. Else a peer could choose
@@ -150,7 +150,10 @@ impl Store {
         match self.by_id(id) {
             Some(channel) if channel.is_open_sent() => Ok(Some(channel)),
             None if counts.was_opened(id) => Ok(None),
-            _ => violation(code::PROTOCOL, format!("channel {id} was never opened")),
+            _ => violation(
+                ErrorCode::PROTOCOL,
+                format!("channel {id} was never opened"),
+            ),
         }
     }
 

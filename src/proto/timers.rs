@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::error::{ConnectionError, code};
+use super::error::{ConnectionError, ErrorCode};
 use super::event::Event;
 use super::keepalive::{DeliverySample, Due};
 use super::queues::Queue;
@@ -67,7 +67,7 @@ impl Connection {
             Due::Suspect => self.events.push(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
-            Due::Stalled => self.violated(code::LIMIT, "the peer reads nothing"),
+            Due::Stalled => self.violated(ErrorCode::LIMIT, "the peer reads nothing"),
         }
     }
 

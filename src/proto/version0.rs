@@ -7,7 +7,7 @@
 
 use super::channel::{Cause, Channel, End, Half, Stop};
 use super::connection::Connection;
-use super::error::{ConnectionError, code, violation};
+use super::error::{ConnectionError, ErrorCode, NO_CODE, violation};
 use super::key::Key;
 use super::shutdown::Drain;
 
@@ -58,7 +58,10 @@ impl Connection {
             .is_some_and(|channel| channel.is_open_sent());
         let key = channel.map(|channel| channel.key);
         if of_open || self.pending.refusals.contains(&id) {
-            return violation(code::PROTOCOL, format!("channel {id} was opened twice"));
+            return violation(
+                ErrorCode::PROTOCOL,
+                format!("channel {id} was opened twice"),
+            );
         }
         if let Some(key) = key {
             let other = self.next_id();
@@ -78,7 +81,7 @@ impl Connection {
         // A peer that opens and reads nothing would have this side keep a number for each.
         self.pending.refusals.insert(id);
         if self.pending.refusals.len() > MOST_REFUSALS {
-            return violation(code::LIMIT, "refusals are not taken");
+            return violation(ErrorCode::LIMIT, "refusals are not taken");
         }
         self.limits.cancels.take()
     }
@@ -100,7 +103,7 @@ impl Connection {
             channel.recv.half = Half::Ending;
         }
         if channel.send.half.is_alive() {
-            channel.fail_send(Cause::Stopped(code::NONE));
+            channel.fail_send(Cause::Stopped(NO_CODE));
         }
         channel.send.end = End::Sent;
         if !channel.is_held() {
@@ -134,7 +137,7 @@ impl Connection {
             && let Some(channel) = self.channels.get_mut(key)
         {
             if channel.recv.half == Half::Open {
-                channel.recv.half = Half::Failed(Cause::Ended(code::NONE));
+                channel.recv.half = Half::Failed(Cause::Ended(NO_CODE));
             }
             channel.close_v0();
             self.notify_readable(key);

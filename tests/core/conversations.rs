@@ -356,10 +356,10 @@ impl<'a> Replay<'a> {
             "draining" => self.core.open() == Err(OpenError::Draining),
             "drained" => self.core.is_drained(),
             "closed" => {
-                matches!(self.core.error(), Some(ConnectionError::PeerClosed { code: found, .. }) if *found == code)
+                matches!(self.core.error(), Some(ConnectionError::PeerClosed { code: found, .. }) if found.0 == code)
             }
             "violation" => {
-                matches!(self.core.error(), Some(ConnectionError::Violation { code: found, .. }) if *found == code)
+                matches!(self.core.error(), Some(ConnectionError::Violation { code: found, .. }) if found.0 == code)
             }
             "lost" => matches!(self.core.error(), Some(ConnectionError::Lost(_))),
             "mismatch" => matches!(self.core.error(), Some(ConnectionError::Version(_))),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::pair::Pair;
 use tcpchan::proto::{
-    ChannelError, Config, Connection, ConnectionError, Event, Key, OpenError, Read, Role,
+    ChannelError, Config, Connection, ConnectionError, ErrorCode, Event, Key, OpenError, Read, Role,
 };
 
 /// What a channel may send before any of it was read: its window, and 2 MiB of the
@@ -108,11 +108,13 @@ fn a_lost_connection_is_an_error_and_never_an_end_of_file() {
     pair.client.write(id, b"part").unwrap();
     pair.run();
     let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    pair.server.handle_error(&reset);
+    pair.server.handle_error(reset);
     let (bytes, end) = pair.read_all(Role::Server, id);
     assert_eq!(bytes, b"part");
-    let lost = ConnectionError::Lost("connection reset".to_owned());
-    assert_eq!(end, Err(ChannelError::Connection(lost)));
+    let Err(ChannelError::Connection(ConnectionError::Lost(how))) = end else {
+        panic!("{end:?}");
+    };
+    assert_eq!(how.get_ref().kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -120,7 +122,11 @@ fn a_violation_is_answered_with_a_goaway_that_names_it() {
     let mut pair = Pair::up();
     pair.server.handle_input(&[1, 0x42], pair.now);
     pair.run();
-    let Some(ConnectionError::PeerClosed { code: 1, text }) = pair.client.error() else {
+    let Some(ConnectionError::PeerClosed {
+        code: ErrorCode::PROTOCOL,
+        text,
+    }) = pair.client.error()
+    else {
         panic!("{:?}", pair.client.error());
     };
     assert!(text.contains("0x42"), "{text}");

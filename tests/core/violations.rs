@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::raw::{FLOW_CONTROL, HANDSHAKE, LIMIT, PROTOCOL, Raw, settings};
 use tcpchan::proto::{
-    ChannelError, Config, ConnectionError, Event, OpenError, REFUSED, Read, Role,
+    ChannelError, Config, ConnectionError, ErrorCode, Event, OpenError, REFUSED, Read, Role,
 };
 use tcpchan::wire::{Control, DEFAULT_MAGIC};
 
@@ -387,7 +387,7 @@ fn data_after_the_end_is_a_violation() {
         peer.core.release(peer.key());
         assert!(matches!(
             peer.core.error(),
-            Some(ConnectionError::Violation { code: PROTOCOL, text }) if text.contains("DATA after")
+            Some(ConnectionError::Violation { code: ErrorCode(PROTOCOL), text }) if text.contains("DATA after")
         ));
     }
 }
@@ -502,7 +502,10 @@ fn a_goaway_tells_each_channel_whether_it_may_be_tried_again() {
     let (last, code, text) = (1, 9, "bye".to_owned());
     let mut peer = peer.say(Control::GoAway { last, code, text });
     let text = "bye".to_owned();
-    let error = ConnectionError::PeerClosed { code, text };
+    let error = ConnectionError::PeerClosed {
+        code: ErrorCode(code),
+        text,
+    };
     assert_eq!(
         peer.core.read(first, &mut [0]),
         Err(ChannelError::Connection(error.clone()))

@@ -180,3 +180,55 @@ fn a_transport_is_polled_in_the_runtime_of_its_connection() {
     assert!(world.client.error().is_none());
     assert!(!world.habit.lost.load(Relaxed));
 }
+
+/// A transport whose reads fail with an error of the test's own.
+struct Fails;
+
+#[derive(Debug)]
+struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("broken")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl AsyncRead for Fails {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::HostUnreachable, Broken)))
+    }
+}
+
+impl AsyncWrite for Fails {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_keeps_the_kind_and_the_source_of_the_transports_error() {
+    let connection = Connection::client(Fails, Config::default());
+    connection.closed().await;
+    let error = io::Error::from(connection.error().unwrap());
+    assert_eq!(error.kind(), io::ErrorKind::HostUnreachable);
+    let source = error.get_ref().unwrap().source();
+    assert!(source.is_some_and(|source| source.is::<Broken>()));
+}

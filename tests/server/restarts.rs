@@ -16,7 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tcpchan::client::{Multiplex, TlsConnector, is_retryable};
-use tcpchan::proto::ConnectionError;
+use tcpchan::proto::{ConnectionError, ErrorCode};
 use tcpchan::server::{Acceptor, SharedPort, Tls};
 use tcpchan::{Config, Connection};
 use tokio::net::TcpListener;
@@ -272,7 +272,13 @@ async fn what_came_before_a_drain_is_taken() {
         let connection = Connection::client(tcp, Config::default());
         within(connection.closed()).await;
         let error = connection.error().unwrap();
-        let drained = matches!(error, ConnectionError::PeerClosed { code: 0, .. });
+        let drained = matches!(
+            error,
+            ConnectionError::PeerClosed {
+                code: ErrorCode::NO_ERROR,
+                ..
+            }
+        );
         assert!(drained, "{error:?}");
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use tcpchan::proto::{ChannelError, Config, Connection, ConnectionError, Event, Key, Role};
+use tcpchan::proto::{
+    ChannelError, Config, Connection, ConnectionError, ErrorCode, Event, Key, Role,
+};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 
 /// A core, and the peer that the test plays.
@@ -223,7 +225,7 @@ impl Raw {
         let ConnectionError::Violation { code: told, text } = &error else {
             panic!("{error:?}");
         };
-        assert!((*told, text.contains(part)) == (code, true), "{error:?}");
+        assert!((told.0, text.contains(part)) == (code, true), "{error:?}");
         error
     }
 
@@ -243,7 +245,7 @@ impl Raw {
         assert_eq!(
             error,
             ConnectionError::Violation {
-                code: said,
+                code: ErrorCode(said),
                 text: words
             }
         );

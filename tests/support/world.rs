@@ -480,7 +480,7 @@ impl App {
 fn is_honest(end: Option<&ConnectionError>, rough: bool) -> bool {
     match end {
         None | Some(ConnectionError::Closed) => true,
-        Some(ConnectionError::PeerClosed { code, .. }) => *code == 0,
+        Some(ConnectionError::PeerClosed { code, .. }) => code.0 == 0,
         Some(
             ConnectionError::Lost(_)
             | ConnectionError::NoHello(_)
