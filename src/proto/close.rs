@@ -105,7 +105,7 @@ impl Connection {
 
     fn lost(&mut self, how: io::Error) {
         if !self.shutdown.has_ended() {
-            let how = TransportError::new(how);
+            let how = TransportError::from(how);
             self.fail(match self.handshake.is_hello_received() {
                 true => ConnectionError::Lost(how),
                 false => ConnectionError::NoHello(how),

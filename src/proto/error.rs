@@ -143,14 +143,16 @@ impl Error for ConnectionError {
 pub struct TransportError(Arc<io::Error>);
 
 impl TransportError {
-    pub(super) fn new(error: io::Error) -> Self {
-        TransportError(Arc::new(error))
-    }
-
     /// The transport's own error, or one of the kind `ConnectionAborted` if the transport
     /// ended without an error.
     pub fn get_ref(&self) -> &io::Error {
         &self.0
+    }
+}
+
+impl From<io::Error> for TransportError {
+    fn from(error: io::Error) -> Self {
+        TransportError(Arc::new(error))
     }
 }
 

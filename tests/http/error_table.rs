@@ -15,7 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tcpchan::client::{Multiplex, PoolConfig, TlsConnector};
-use tcpchan::proto::{ChannelError, ConnectionError, OpenError};
+use tcpchan::proto::{ChannelError, ConnectionError, ErrorCode, OpenError};
 use tcpchan::server::{Acceptor, Tls};
 use tcpchan::{Config, Protocol};
 use tokio::net::TcpListener;
@@ -204,18 +204,19 @@ async fn of_mismatches() -> Vec<(&'static str, String)> {
 /// Each error of the core.
 fn of_the_core() -> Vec<String> {
     let text = || "text".to_owned();
+    let transport = || std::io::Error::other(text()).into();
     let connection = [
         ConnectionError::Closed,
         ConnectionError::PeerClosed {
-            code: 1,
+            code: ErrorCode::PROTOCOL,
             text: text(),
         },
         ConnectionError::Violation {
-            code: 1,
+            code: ErrorCode::PROTOCOL,
             text: text(),
         },
-        ConnectionError::Lost(text()),
-        ConnectionError::NoHello(text()),
+        ConnectionError::Lost(transport()),
+        ConnectionError::NoHello(transport()),
         ConnectionError::HandshakeTimeout,
         ConnectionError::Dead,
         ConnectionError::Abandoned,
