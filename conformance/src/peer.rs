@@ -239,6 +239,16 @@ impl Peer {
         Ok(())
     }
 
+    /// Waits until this is so, which may take 100 ms, and 400 of a busy machine.
+    pub fn soon(&mut self, what: &str, so: impl Fn(&Seen) -> bool) -> Outcome {
+        let since = Instant::now();
+        self.wait(what, so)?;
+        match since.elapsed() <= Duration::from_millis(100 + 400) {
+            true => Ok(()),
+            false => Err(self.fail(format!("{what} comes after {:?}", since.elapsed()))),
+        }
+    }
+
     /// Hears what comes in this time.
     pub fn listen(&mut self, time: Duration) -> Outcome {
         let until = Instant::now() + time;

@@ -84,7 +84,7 @@ pub fn add(list: &mut List) {
         peer.say(&Frame::Reset(channel, 7, debt));
         peer.say(&Frame::Stop(channel, 7));
         let least = Seen::least_return(peer.seen.theirs());
-        peer.wait("RETURN", |seen| seen.returned + least > debt)
+        peer.soon("RETURN", |seen| seen.returned + least > debt)
     });
     list.both("W12.1", "its RESET owes what it has borrowed", |peer| {
         owing(peer).map(drop)

@@ -1,6 +1,7 @@
 //! The program: its exit codes and its reports.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
 
 use tcpchan_conformance::echo::{self, Faults};
 
@@ -62,4 +63,25 @@ fn what_it_can_not_do_has_exit_code_2() {
     for arguments in [&["--wrong"][..], &["--only", "W99"]] {
         assert_eq!(run(&[], arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn it_listens_for_a_client() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tcpchan-conformance"))
+        .args(["--listen", "127.0.0.1:0", "--only", "W9.1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(program.stdout.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    let address = first.trim().strip_prefix("waiting for a client on ");
+    echo::dial(
+        address.expect("an address").parse().unwrap(),
+        &Faults::default(),
+    );
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(program.wait().unwrap().code(), Some(0), "{rest}");
+    assert!(rest.contains("0 failed"), "{rest}");
 }
