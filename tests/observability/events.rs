@@ -9,7 +9,7 @@ use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tower::Service;
 use tracing::Level;
@@ -132,7 +132,7 @@ async fn frames_are_traced_without_what_they_carry() {
 
 #[tokio::test]
 async fn spans_name_the_peer_and_the_target() {
-    let (log, _guard) = Log::start(Level::INFO);
+    let (log, _guard) = Log::start(Level::DEBUG);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let mut acceptor = Acceptor::new(listener, Config::default());
@@ -141,9 +141,12 @@ async fn spans_name_the_peer_and_the_target() {
     let channel = connector.call(uri.parse().unwrap()).await.unwrap();
     let (_accepted, peer) = within(acceptor.accept()).await;
     drop(channel);
-    while log.text().matches("is up").count() < 2 {
-        tokio::task::yield_now().await;
-    }
+    within(async {
+        while log.text().matches("is up").count() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let server = format!(
         "peer{{network.peer.address=127.0.0.1 network.peer.port={} connection=1}}:connection",
         peer.addr.port()
@@ -273,4 +276,63 @@ async fn connections_that_are_lost_together_are_a_few_warnings() {
         lines.filter(|line| line.contains(level)).count()
     };
     assert_eq!((lost("WARN"), lost("DEBUG")), (10, 30), "{text}"); // five of each role
+}
+
+/// As with a load balancer whose health check says a whole hello.
+#[tokio::test]
+async fn a_peer_that_comes_and_goes_all_the_time_is_a_few_lines() {
+    let (log, _guard) = Log::start(Level::DEBUG);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut acceptor = Acceptor::new(listener, Config::default());
+    for _ in 0..20 {
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        let client = Connection::client(tcp, Config::default());
+        let _channel = client.open().await.unwrap();
+        within(acceptor.accept()).await;
+        client.close("");
+    }
+    let of_the_peer = |level: &str, what: &str| {
+        let text = log.text();
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("peer{") && line.contains(level) && line.contains(what));
+        lines.count()
+    };
+    for what in ["is up", "has ended"] {
+        while of_the_peer("", what) < 20 {
+            tokio::task::yield_now().await;
+        }
+        // Other tests' peers are at this address, too.
+        assert!(of_the_peer("INFO", what) <= 5, "{}", log.text());
+    }
+}
+
+/// The page's table of events, held against the texts in the code.
+#[test]
+fn the_pages_table_has_all_events_and_no_others() {
+    const DOCS: &str = include_str!("../../src/observability/OBSERVABILITY.md");
+    let code = [
+        include_str!("../../src/observability/trace.rs"),
+        include_str!("../../src/observability/mod.rs"),
+    ];
+    let code = code.map(|text| text.split("#[cfg(test)]").next().unwrap());
+    let rows = DOCS
+        .lines()
+        .skip_while(|line| !line.starts_with("| event |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    let table: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    let told = code
+        .iter()
+        .flat_map(|text| text.split('"').skip(1).step_by(2));
+    let starts = ["the ", "this ", "no "];
+    let is_event = |text: &&str| starts.iter().any(|start| text.starts_with(start));
+    let told: Vec<&str> = told.filter(is_event).collect();
+    assert!(told.len() >= 10, "{told:?}");
+    for text in table.iter().filter(|text| **text != "frame") {
+        assert!(told.contains(text), "nothing tells: {text}");
+    }
+    for text in &told {
+        assert!(table.contains(text), "not in the table: {text}");
+    }
 }

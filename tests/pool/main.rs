@@ -29,3 +29,4 @@ mod replacement;
 mod rolling_restart;
 mod runtimes;
 mod size;
+mod user_info;
