@@ -155,8 +155,8 @@ impl<C> Multiplex<C> {
     /// ([`observability`](crate::observability)).
     ///
     /// A recorder keeps a series for ever, so only the first `most` targets get labels of
-    /// their own. All others are `other`. Each target has some 30 series, and each
-    /// histogram one more for each bucket.
+    /// their own. All others are `other`. A target has some twenty series, three
+    /// histograms with a series for each bucket, and more for each kind of error.
     #[cfg(feature = "metrics")]
     pub fn with_target_labels(self, most: usize) -> Self {
         let settings = self.settings();

@@ -6,16 +6,17 @@ use std::io;
 /// The kind of an error, by the causes that it has.
 pub(crate) fn kind(error: &(dyn Error + 'static)) -> &'static str {
     let causes = || std::iter::successors(Some(error), |error| inner(*error));
-    let kind = causes()
-        .find_map(by_type)
-        .or_else(|| causes().find_map(by_io));
-    kind.unwrap_or("error")
+    // A client whose certificate is refused learns of it in place of the hello.
+    if let Some(kind) = causes().find_map(by_type) {
+        return kind;
+    }
+    if causes().any(|error| error.is::<crate::proto::ConnectionError>()) {
+        return "hello";
+    }
+    causes().find_map(by_io).unwrap_or("error")
 }
 
 fn by_type(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    if error.is::<crate::proto::ConnectionError>() {
-        return Some("hello");
-    }
     #[cfg(feature = "tls")]
     if error.is::<tokio_rustls::rustls::Error>() {
         return Some("tls");

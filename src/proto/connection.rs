@@ -140,7 +140,7 @@ impl Connection {
             draining: !self.is_open(),
             channels: self.channels.len(),
             awaiting_end: self.counts.awaiting_end,
-            room: self.counts.room(),
+            available: self.counts.room(),
             no_op_frames: self.limits.no_ops.taken,
             budget_left: self.recv_budget.left(),
             ..self.stats
@@ -256,7 +256,7 @@ mod tests {
         }
         for (opener, last) in [(0, i32::MAX as u32), (1, i32::MAX as u32 - 1)] {
             for (left, id) in [(2, last - 2), (1, last)] {
-                assert_eq!(sides[opener].stats().room, left);
+                assert_eq!(sides[opener].stats().available, left);
                 assert!(sides[opener].is_open());
                 let near = sides[opener].open().unwrap();
                 assert_eq!(sides[opener].id(near), Some(id));
@@ -273,7 +273,7 @@ mod tests {
             }
             let events: Vec<_> = std::iter::from_fn(|| sides[opener].poll_event()).collect();
             assert!(events.contains(&Event::Openable), "who waits for room");
-            assert_eq!(sides[opener].stats().room, 0);
+            assert_eq!(sides[opener].stats().available, 0);
             assert!(!sides[opener].is_open());
             assert_eq!(sides[opener].open(), Err(OpenError::Draining));
         }

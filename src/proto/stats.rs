@@ -32,7 +32,7 @@ pub struct Stats {
     /// Those of them that this side opened and released: the peer has yet to end them.
     pub awaiting_end: usize,
     /// Channels that this side may open before it has to wait for the peer.
-    pub room: u32,
+    pub available: u32,
     /// Channels that this side opened so far.
     pub opened: u64,
     /// Channels that the peer opened so far.
@@ -83,7 +83,7 @@ impl Stats {
             draining: false,
             channels: 0,
             awaiting_end: 0,
-            room: 0,
+            available: 0,
             opened: 0,
             accepted: 0,
             refused_by_peer: 0,

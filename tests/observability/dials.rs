@@ -126,6 +126,17 @@ async fn one_to_a_server_of_another_certificate() {
     call_fails(connector, &format!("https://{addr}"), "tls").await;
 }
 
+/// TLS 1.3 tells the client only after its own part of the handshake.
+#[tokio::test]
+async fn one_to_a_server_that_wants_a_certificate() {
+    let authority = Authority::new();
+    let (listener, addr) = listen().await;
+    let tls = tcpchan::server::Tls::new(authority.server_for_known_clients());
+    let _acceptor = Acceptor::tls(listener, tls, Config::default());
+    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    call_fails(connector, &format!("https://{addr}"), "tls").await;
+}
+
 #[tokio::test]
 async fn one_to_a_server_that_hangs_up_within_tls() {
     let addr = first(|tcp| async { drop(tcp) }).await;

@@ -80,7 +80,7 @@ impl Link for Connection {
             overdue,
             // Those that wait for the peer's end alone are no work.
             channels: stats.channels.saturating_sub(stats.awaiting_end),
-            room: stats.room,
+            room: stats.available,
             opened: stats.opened,
             answered: stats.answered,
             unanswered: stats.unanswered,
