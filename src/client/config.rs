@@ -46,24 +46,24 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// Connections of one target: how many there are at least while it is used, and how
-    /// many there may be. Default `1..=16`: a clean link needs one.
+    /// The least and the most connections of one target. Default `1..=16`: a clean link needs
+    /// one. A target that nobody uses may have none.
     ///
-    /// The load decides how many there are in between ([how](crate::guide::pool)):
+    /// The load decides how many there are ([how](crate::guide::pool)). Another is dialled if:
     ///
-    /// - another when each has its [target concurrency](Self::target_concurrency);
-    /// - another, up to four, when transfers saturate those that there are
-    ///   ([`Throughput::saturated`](crate::Throughput::saturated)), or their channels fail;
-    /// - one for each three callers that wait for a dial which has taken 5 ms;
-    /// - where transfers are throughput-limited
-    ///   ([`Throughput::limited`](crate::Throughput::limited)), as with lost packets: twice
-    ///   as many, again and again as long as more of them carry more.
+    /// - each has its [target concurrency](Self::target_concurrency);
+    /// - transfers saturate them ([`Throughput::saturated`](crate::Throughput::saturated)) or
+    ///   their channels fail: up to four;
+    /// - callers wait for a dial that has taken 5 ms: one for each three;
+    /// - transfers are throughput-limited
+    ///   ([`Throughput::limited`](crate::Throughput::limited)), as on a link that loses packets:
+    ///   twice as many, again and again while more connections carry more.
     ///
     /// Those that the load of the last 30 to 60 s did not need drain.
     ///
-    /// While a connection is suspect, its replacement comes on top: as many more as the
-    /// end allows, and up to 8 where that is less. So do dials for callers that wait, of
-    /// which there are at most as many as the end allows, and at least two.
+    /// Two kinds come on top of the most. A suspect connection gets a replacement: as many more
+    /// as the most allows, or 8 if that is more. Dials for callers that wait may be as many as
+    /// the most allows, or two.
     ///
     /// # Errors
     ///
@@ -76,9 +76,9 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// Channels at a time on each connection of a target from which another connection is
-    /// dialled; nobody waits for it. Default 256: a quarter of what the other side takes
-    /// by default, and more than an HTTP/2 client commonly gets.
+    /// Channels at a time on each connection. If all have that many, another connection is
+    /// dialled, for which nobody waits. Default 256: a quarter of what the other side takes by
+    /// default, and more than an HTTP/2 client commonly gets.
     ///
     /// # Errors
     ///
@@ -89,9 +89,8 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// How long a caller waits for a channel, with the dial, and how long one
-    /// dial may take. Default 10 s, in which three of TCP's connection
-    /// requests may be lost.
+    /// How long a caller waits for a channel, a dial included, and how long one dial may take.
+    /// Default 10 s: three of TCP's connection requests may be lost.
     ///
     /// # Errors
     ///
@@ -130,8 +129,8 @@ impl PoolConfig {
     }
 
     /// How long a target may go without a channel before its connections drain and it is
-    /// forgotten, so that memory does not grow with targets. Default 1 h: a warm
-    /// connection is what this crate is for, and its keep-alive costs little.
+    /// forgotten. It bounds the memory that targets take. Default 1 h: a warm connection is what
+    /// this crate is for, and its keep-alive costs little.
     ///
     /// # Errors
     ///
@@ -142,15 +141,15 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// The age, give or take 10 % by chance, at which a connection is replaced:
-    /// the new one is dialled first, then the old one drains. `None` for no
-    /// limit. Default 1 h, so that changed addresses and new servers behind a
-    /// load balancer are found; it costs a dial that nobody waits for.
+    /// The age at which a connection is replaced, give or take 10 % by chance. `None` for no
+    /// limit. Default 1 h, so that changed addresses and new servers behind a load balancer are
+    /// found.
     ///
-    /// A client that pools channels, as hyper's does, may keep using one of the
-    /// old connection for as long as it pools it. With
-    /// `pool_max_idle_per_host(0)` each request has a channel of its own, which
-    /// costs no round trip, and the old connection ends with its last request.
+    /// The new connection is dialled first, then the old one drains. Nobody waits for the dial.
+    ///
+    /// A client that pools channels, as hyper's does, may keep using a channel of the old
+    /// connection for as long as it pools it. With `pool_max_idle_per_host(0)` each request has a
+    /// channel of its own, and the old connection ends with its last request.
     ///
     /// # Errors
     ///
@@ -163,8 +162,8 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// Channels after which, give or take 10 % by chance, a connection is
-    /// replaced as at its age. Default 2^29, half of the ids there are.
+    /// Channels after which a connection is replaced as at its age, give or take 10 % by
+    /// chance. Default 2^29, half of the ids that there are.
     ///
     /// # Errors
     ///
@@ -175,8 +174,8 @@ impl PoolConfig {
         Ok(self)
     }
 
-    /// How long the channels of a connection that drains may take to end
-    /// before it is closed on them. Default `None`: as long as they like.
+    /// How long a draining connection may take before it is closed, with the channels that are
+    /// left. Default `None`: no limit.
     ///
     /// # Errors
     ///

@@ -3,19 +3,24 @@
 //! [`Multiplex`] wraps any connector, such as hyper-util's `HttpConnector`, and
 //! is one itself, so it goes where the connector went.
 //!
-//! Its connections heal. For each target it keeps as few as carry the load
-//! ([`PoolConfig`]), gives each new channel to the one with the least work and
-//! the shortest round trip, avoids those whose channels fail, and dials a replacement
-//! when one is late, drains, has reached its age or has ended
-//! ([how](crate::guide::pool)). A caller gets a dial's own error where nothing else could
-//! serve it.
+//! Its connections heal. For each target the pool ([how](crate::guide::pool)):
 //!
-//! What is on a connection that dies fails. [`is_retryable`] tells which of it
-//! was provably not done, [`is_lost`] which was cut off; with the feature
-//! `retry`, `RetryPolicy` does the rest. One channel for each request
-//! (`pool_max_idle_per_host(0)` on a hyper client) costs no round trip, and
-//! avoids HTTP/1's race between the last moment of an idle connection and the
-//! next request on it, for which no error can say whether it was done.
+//! - keeps as few connections as carry the load ([`PoolConfig`]);
+//! - gives each new channel to the connection with the least work and the shortest round
+//!   trip, and avoids those whose channels fail;
+//! - dials a replacement for a connection that is suspect, drains, has ended, or has
+//!   reached its age.
+//!
+//! A caller gets a dial's own error if no connection could serve it.
+//!
+//! A connection that dies fails what is on it. [`is_retryable`] tells which requests were
+//! provably not done, and [`is_lost`] which were cut off. With the feature `retry`,
+//! `RetryPolicy` does the rest.
+//!
+//! Open one channel for each request: `pool_max_idle_per_host(0)` on a hyper client. It
+//! costs no round trip. It also avoids a race of HTTP/1: a server may close an idle
+//! connection as the next request arrives on it, and no error can say whether that request
+//! was done.
 
 mod config;
 mod connection;

@@ -23,10 +23,9 @@ use crate::observability::{self, Label, TargetLabels};
 
 /// A connector that opens channels on few connections per scheme and authority.
 ///
-/// The first call dials through the inner connector; calls that come
-/// meanwhile share that dial. Connections are watched: one that is late,
-/// drains or has ended gets no new channels and is replaced, as
-/// [`PoolConfig`] says. Clones share their connections.
+/// The first call dials through the inner connector. Calls that come meanwhile share that
+/// dial. A connection that is suspect, drains or has ended gets no new channels and is
+/// replaced; [`PoolConfig`] has the settings. Clones share their connections.
 ///
 /// It goes where the connector went, here under hyper-util's client:
 ///
@@ -49,11 +48,12 @@ use crate::observability::{self, Label, TargetLabels};
 ///
 /// A dial, the task of its connection and the pool's timers run on the runtime of the
 /// caller that first needs them, or on that of [`with_runtime`](Self::with_runtime).
-/// Where that ends, so do its connections, with an error for what is on them; the next
-/// caller's runtime takes over, and callers that wait lose nothing. A runtime may be busy,
-/// or not be run, as one of a single thread between two `block_on`s. Its connections get
-/// no new channels once their task was due for the first time of
-/// [`Config::answer_within`]. They end after the second.
+///
+/// - If that runtime ends, its connections end, with an error for what is on them. The
+///   next caller's runtime takes over, and callers that wait lose nothing.
+/// - If it is busy or not run, as one of a single thread between two `block_on`s, its
+///   connections get no new channels once their task was overdue for the suspect time of
+///   [`Config::answer_within`]. They end after the dead time.
 ///
 /// # Panics
 ///
@@ -91,8 +91,8 @@ impl<C> Multiplex<C> {
         }
     }
 
-    /// The same connector with connections of this configuration, which it
-    /// shares with no other.
+    /// The same connector with this configuration of its connections, which it shares with no
+    /// other.
     pub fn with_config(self, config: Config) -> Self {
         let (late, dead) = config.core().get_answer_within();
         let settings = Settings {
@@ -106,8 +106,8 @@ impl<C> Multiplex<C> {
         }
     }
 
-    /// The same connector with connections that are kept like this, which it
-    /// shares with no other.
+    /// The same connector with these settings of its pool, whose connections it shares with no
+    /// other.
     pub fn with_pool(self, pool: PoolConfig) -> Self {
         let settings = Settings {
             pool,
@@ -116,14 +116,14 @@ impl<C> Multiplex<C> {
         self.with(settings)
     }
 
-    /// The same connector with connections, which it shares with no other, that are
-    /// dialled and run on this runtime, whoever asks for them.
+    /// The same connector with connections of its own, which are dialled and run on this
+    /// runtime.
     ///
-    /// By default a connection runs on the runtime of the caller that had it dialled,
-    /// and ends with that. A program that calls from several runtimes, one of which may
-    /// be busy or go away, gives the connections one that stays.
+    /// By default a connection runs on the runtime of the caller that had it dialled, and ends
+    /// with it. If a program calls from several runtimes, give the connections one that stays
+    /// and is not blocked.
     ///
-    /// After the runtime was shut down, every call fails.
+    /// Once the runtime has shut down, every call fails.
     pub fn with_runtime(self, runtime: Handle) -> Self {
         let settings = Settings {
             runtime: Some(runtime),
@@ -132,12 +132,12 @@ impl<C> Multiplex<C> {
         self.with(settings)
     }
 
-    /// The same connector with connections, which it shares with no other, of which a
-    /// hyper-util client learns what the inner connector tells: the
-    /// [extras](Connected::extra) that are in the extensions of each response.
+    /// The same connector with connections of its own, which pass on what the inner connector
+    /// says of them: its [extras](Connected::extra), which hyper-util's client puts into the
+    /// extensions of each response.
     ///
-    /// It always learns hyper-util's `HttpInfo`, the addresses, where a connection's
-    /// TCP socket can be found.
+    /// Without this, they have hyper-util's `HttpInfo`, the addresses, if the TCP socket of the
+    /// connection can be found.
     pub fn with_extras(self) -> Self
     where
         C: Service<Uri>,
@@ -150,9 +150,8 @@ impl<C> Multiplex<C> {
         }
     }
 
-    /// The same connector with connections, which it shares with no other, whose metrics
-    /// have the labels `server_address` and `server_port`
-    /// ([`observability`](crate::observability)).
+    /// The same connector with connections of its own, whose metrics have the labels
+    /// `server_address` and `server_port` ([`observability`](crate::observability)).
     ///
     /// A recorder keeps a series for ever, so only the first `most` targets get labels of
     /// their own. All others are `other`. A target has some twenty series, three
@@ -177,14 +176,14 @@ impl<C> Multiplex<C> {
         Settings::clone(&self.targets.settings)
     }
 
-    /// What was done for each target, and how its connections are. Each target is looked
-    /// at: with many of them, ask for the one that you mean.
+    /// What was done for each target, and the state of its connections. It looks at each target:
+    /// if there are many, ask [`stats_of`](Self::stats_of) for the one that you mean.
     pub fn stats(&self) -> Vec<TargetStats> {
         self.targets.stats()
     }
 
-    /// The same for the target of a URI, its scheme and authority, if it is known. It
-    /// costs the same with one target and with 10,000.
+    /// The same for the target of a URI, which is its scheme and authority; `None` if there was
+    /// no call for it. The cost does not grow with the number of targets.
     pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
         self.targets.stats_of(&without_user_info(uri))
     }
@@ -248,18 +247,18 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send,
 {
-    /// Dials ahead of the first work (prewarm): waits until so many connections to the
-    /// URI's scheme and authority have answered their hello, those that there are
-    /// counted, and no more than [`PoolConfig::connections`] allows.
+    /// Dials before there is work. Waits until `connections` connections to the URI's scheme
+    /// and authority have answered their hello. Those that are up count, and
+    /// [`PoolConfig::connections`] is the limit.
     ///
-    /// It is done again and again by what asks whether the program is ready. Connections
-    /// that carry nothing stay for half a minute at least, unless the start of
+    /// Call it from what checks whether the program is ready; it may be called again and again.
+    /// Connections without work stay for half a minute at least, or for good if the start of
     /// `connections` keeps them. Cancel safe: what is dialled stays.
     ///
     /// # Errors
     ///
-    /// When a dial fails, with its error, and no other is under way. When
-    /// [`open_timeout`](PoolConfig::open_timeout) is over.
+    /// A dial's own error, if it fails and no other is running. A timeout after
+    /// [`open_timeout`](PoolConfig::open_timeout).
     ///
     /// # Panics
     ///

@@ -30,26 +30,31 @@ use super::user_info::without_user_info;
 /// After which a dial in the background is followed by another.
 const HANGS: Duration = Duration::from_secs(2);
 
-/// A tower service of HTTP requests to one target, each on a channel of its own
-/// by HTTP/1.1, for programs that don't need hyper-util's client and its pool.
+/// A tower service of HTTP/1.1 requests to one target, each on a channel of its own. It is
+/// for programs that don't need hyper-util's client and its pool.
 ///
-/// An open costs no round trip, so nothing is lost; and no request can meet a
-/// channel that its server is about to close, as with keep-alive.
+/// To open a channel costs no round trip. And no request meets a channel that its server is
+/// about to close, as can happen with keep-alive.
 ///
-/// A request whose future or response body is dropped is reset, so that the
+/// If the future of a request or its response body is dropped, the request is reset, so the
 /// server learns of it. Clones share their load.
 ///
-/// It tells `tower::balance` its [`Load`]: the requests under way, up to the
-/// end of their responses' bodies, by the round-trip time. Requests that were
-/// dropped without a response, as by a timeout, count too until one comes, or until 4 s
-/// after the last of them.
+/// # Load and health
 ///
-/// A target is avoided while there are others after any of these: it could not be
-/// reached, a connection was lost, three channels in a row ended without a response,
-/// or a request waited 100 ms or longer and was dropped, and nothing was answered
-/// meanwhile. After 4 s one request tries it, and others follow when that got its
-/// response. A target without a connection, as at first, is tried by a dial in the
-/// background: it costs more than any that answers until that has succeeded.
+/// `tower::balance` reads its [`Load`]: the requests in flight, up to the end of their
+/// responses' bodies, times the round trip. Requests that were dropped without a response,
+/// as by a timeout, count until a response comes, or until 4 s after the last of them.
+///
+/// After a failure, the target costs so much that it is avoided while there are others. A
+/// failure is one of these, with no response since:
+///
+/// - the target could not be reached, or a connection was lost;
+/// - three channels in a row ended without a response;
+/// - a request waited for 100 ms or longer and was dropped.
+///
+/// After 4 s one request tries the target again. Others follow once it has its response. A
+/// target without a connection, as at the start, is tried by a dial in the background. Until
+/// that succeeds, it costs more than any target that answers.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -96,7 +101,7 @@ impl<C> Requests<C> {
         }
     }
 
-    /// Requests that were begun and whose response is not over.
+    /// Requests in flight: begun, and the response is not over.
     pub fn under_way(&self) -> usize {
         self.state.under_way.load(Relaxed)
     }

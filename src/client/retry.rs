@@ -6,11 +6,14 @@ use std::io;
 use super::ConnectError;
 use crate::proto::{ChannelError, ConnectionError, OpenError};
 
-/// Whether the peer's application provably never saw the request that failed
-/// with this error, so that it can be sent again and not be done twice: no
-/// channel could be had, hyper had not begun to send it, or the peer never gave
-/// its channel to the application. `false` once anything of an answer has come, whatever
-/// the peer says.
+/// Whether the peer's application provably never saw the request that failed with this
+/// error. If so, it can be sent again without being done twice. That is the case if:
+///
+/// - no channel could be had;
+/// - hyper had not begun to send the request;
+/// - the peer never gave its channel to the application.
+///
+/// `false` once anything of an answer has come, whatever the peer says.
 ///
 /// Looks at the error and its sources, such as those of a hyper client's error.
 ///

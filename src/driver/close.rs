@@ -1,8 +1,8 @@
-//! The end of a connection: its last bytes, the shutdown, the peer's last bytes.
+//! The lingering close: the last bytes, the shutdown, and the peer's last bytes.
 //!
-//! A socket that is closed with bytes unread is a TCP reset, which takes with it
-//! what the peer has not read yet. So it is read until the peer closes; of a peer that
-//! broke the protocol a little, after which it is left open for the rest of a second.
+//! If a socket is closed with unread bytes, TCP sends a reset, and the peer loses what it has
+//! not read yet. So the socket is read until the peer closes. With a peer that broke the
+//! protocol, reading stops after 256 KiB, and the socket stays open for the rest of a second.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,18 +15,18 @@ use super::transport::Transport;
 use super::work_budget::yields;
 use crate::proto::ConnectionError;
 
-/// Bytes to read at once of those that nobody wants any more.
+/// Bytes of one read, which are discarded.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes that are read at most of a peer that broke the protocol: a flood comes with
-/// megabytes, and others would wait while they are copied.
+/// The most bytes that are read from a peer that broke the protocol. A flood comes with
+/// megabytes, and copying them would delay others.
 const CURT_BYTES: usize = 256 * 1024;
 
-/// How long the end takes at most with a peer that broke the protocol.
+/// The longest close with a peer that broke the protocol.
 const CURT: Duration = Duration::from_secs(1);
 
-/// How long an orderly end takes at most, though the peer does something now
-/// and then: the bytes that are left on a very slow link take minutes.
+/// The longest orderly close, though the peer makes progress now and then: ten minutes, for
+/// the bytes that are left on a very slow link.
 const LONGEST: Duration = Duration::from_secs(600);
 
 pub(super) struct LingeringClose {

@@ -12,15 +12,16 @@ use crate::proto::Key;
 
 type Timer = Pin<Box<Sleep>>;
 
-/// How long after a channel was opened hyper's reader learns at the earliest that
-/// it failed, while nothing was written on it. hyper may lose a request that it is
-/// handed while its reader learns of an end (hyper issue 4122), and a channel is
-/// asked for when there is a request. So that comes first, and fails at the writer.
+/// How long after its open a channel without a write hides a failure from hyper's reader.
+///
+/// hyper may lose a request that it is handed while its reader learns of an end (hyper issue
+/// 4122). A channel is opened because there is a request, so the request comes within this
+/// time, and fails at the writer.
 const HELD: Duration = Duration::from_secs(1);
 
-/// How long what hyper's writer writes is dropped while nobody takes any of an answer that
-/// waits. A writer without a reader, as of an upgraded connection, would never learn else
-/// that nothing of it arrives.
+/// How long bytes of hyper's writer are dropped while the reader takes nothing of an answer
+/// that waits. Without a bound, a writer that has no reader, as on an upgraded connection,
+/// would never learn that nothing arrives.
 const DROPPED: Duration = Duration::from_secs(10);
 
 /// The channels of a connection whose failures hyper learns of later.

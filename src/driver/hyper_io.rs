@@ -43,11 +43,13 @@ impl Channel {
         poll
     }
 
-    /// What hyper's writer learns of a failure. It takes that for the end of the channel,
-    /// and would lose the answer of a peer that has answered early and reads no more.
-    /// So while its reader waits for the answer the writer waits too, and while an answer
-    /// waits for its reader what is written is dropped, as nobody would read it: until
-    /// the reader has taken nothing for ten seconds.
+    /// What hyper's writer learns of a failure. hyper takes an error of a write for the end of
+    /// the channel, and would lose the answer of a peer that answered early and reads no more.
+    ///
+    /// - While the reader waits for the answer, the writer waits too.
+    /// - While an answer waits for the reader, written bytes are dropped, since nobody would
+    ///   read them. After ten seconds in which the reader took nothing, the writer gets the
+    ///   error.
     fn poll_write_failed(
         &self,
         cx: &mut Context<'_>,
@@ -89,8 +91,8 @@ impl Read for Channel {
     }
 }
 
-/// Where the first write meets the end of the connection, the channel may as
-/// well never have been opened.
+/// If the connection ended before the first write, the error is that of an open: nothing was
+/// sent, so the request may be tried again.
 fn nothing_sent(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {

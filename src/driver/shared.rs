@@ -1,11 +1,12 @@
-//! What the task and its handles share: the core and the wakers under one lock that is
-//! held for microseconds. Nothing is woken under it.
+//! What the task and its handles share. The core and the wakers are under one lock, which is
+//! held for microseconds. Nothing is woken under it, and no system call is made.
 //!
-//! Only the task reads the transport and writes to it. Where whoever wrote to a channel
-//! wrote to the transport too, an echo on one stream took 4 % less processor time, and
-//! one of 64 took 70 % more, since writes shared no system call (`benches/README.md`).
-//! The transport has a lock, since handles ask it what it is. The task alone takes both,
-//! that one first.
+//! Only the task reads the transport and writes to it. When each writer wrote to the
+//! transport itself, an echo on one stream took 4 % less processor time, and an echo on 64
+//! streams 70 % more, because writes shared no system call (`benches/README.md`).
+//!
+//! The transport has a lock of its own, because handles ask it what it is. Only the task
+//! takes both locks: the transport's first.
 
 use std::io;
 use std::sync::PoisonError;
@@ -24,8 +25,8 @@ use super::unused::{Token, Unused};
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
-/// Channels that learn at once of the end of their connection: each is a task of
-/// the application's, which ends with it.
+/// Channels whose tasks are woken in one poll after the connection has ended. Each is a task
+/// of the application, so all at once would delay others.
 pub(super) const ENDS: usize = 8;
 
 #[derive(Debug)]

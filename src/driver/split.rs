@@ -20,11 +20,11 @@ impl Channel {
     }
 }
 
-/// The reading direction of a [`Channel`]. Dropping it asks the peer to stop, with code 0.
+/// The reading direction of a [`Channel`], from [`Channel::into_split`]. Dropping it asks the peer to stop, with code 0.
 #[derive(Debug)]
 pub struct ReadHalf(Arc<Channel>);
 
-/// The writing direction of a [`Channel`]. Dropping it before a shutdown
+/// The writing direction of a [`Channel`], from [`Channel::into_split`]. Dropping it before a shutdown
 /// resets the channel, behind what was written.
 #[derive(Debug)]
 pub struct WriteHalf {

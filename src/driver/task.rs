@@ -16,13 +16,15 @@ use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
 use crate::proto::DeliverySample;
 
-/// Rounds of reading and writing before the task lets others run.
+/// Rounds of reading and writing in one poll, at most. Most polls end after one or two; the
+/// bound keeps a fast peer from holding the runtime's thread.
 const ROUNDS: usize = 16;
 
-/// When the task looks at the time next, if nothing is due.
+/// The longest time between two looks at the clock, if nothing is due: a day.
 const REST: Duration = Duration::from_secs(86_400);
 
-/// How long a transport that takes no more is still read.
+/// How long a transport that failed to write is still read: the peer may have said why it
+/// closed.
 const LAST_READ: Duration = Duration::from_secs(1);
 
 /// What a read came to.
@@ -86,7 +88,7 @@ impl Task {
     fn round(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
         let now = Instant::now();
         if let Some((until, Reason::Coalescing)) = self.wait
-            && until <= now.into()
+            && until <= now.into_std()
         {
             // What keeps coming in does not hold up what has waited enough.
             self.write(cx, now);

@@ -1,12 +1,16 @@
 //! Whether the transport is what limits the throughput, and at what rate.
 //!
-//! A transport that loses packets carries little for each round trip, however much
-//! there is to carry, and several of them carry several times as much. What shows it
-//! needs no knowledge of TCP. While a peer has more to send, its bytes stop in the
-//! middle of a frame; while this side has more, the transport is write-blocked. A
-//! direction is throughput-limited if that is so most of the time, over two samples in
-//! a row, and its rate neither grows as in a slow start nor is one that a healthy long
-//! link has.
+//! A transport that loses packets carries little in each round trip, however much is to
+//! be sent, and several such transports carry several times as much. Two signs show it
+//! without any knowledge of TCP:
+//!
+//! - While the peer has more to send, its bytes stop in the middle of a frame.
+//! - While this side has more to send, the transport is write-blocked.
+//!
+//! A direction is throughput-limited if both of these hold over two samples in a row:
+//!
+//! - One sign is there most of the time.
+//! - The rate neither grows as in a slow start nor reaches that of a healthy long link.
 
 use std::time::{Duration, Instant};
 
@@ -23,14 +27,25 @@ const HEALTHY: u64 = 512 << 10;
 const LEAST_RTT: Duration = Duration::from_millis(20);
 
 /// How much the transport carries: [`Connection::throughput`](crate::Connection::throughput).
+///
+/// ```
+/// # fn look(connection: &tcpchan::Connection) {
+/// let throughput = connection.throughput();
+/// if let Some(limited) = throughput.limited {
+///     println!("the transport carries {} bytes a second", limited.bytes_per_second);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Throughput {
     /// When the transport was last found to limit a direction, and at what rate.
     pub limited: Option<ThroughputLimited>,
-    /// Whether a transfer fills a direction, so that small messages wait with it where
-    /// packets are lost: over four round trips of 20 ms or more the transport was
-    /// waited for, and carried 512 KiB a round trip or more.
+    /// Whether a transfer saturates a direction. Small messages wait with it if packets are
+    /// lost.
+    ///
+    /// It holds if the round trip is 20 ms or more, and the transport carried 512 KiB or more in
+    /// each of four round trips and was waited for all that time.
     pub saturated: bool,
     /// Bytes a second that this side sends at most, while it paces what it sends so
     /// that it doesn't wait on the link ([`Config::pacing`](crate::Config::pacing)).

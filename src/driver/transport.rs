@@ -29,26 +29,26 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Any {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Any> Io for T {}
 
-/// Bytes that one read may take at most: many frames per system call, and few
-/// enough to be in the processor's cache when they are copied to their channels.
+/// The most bytes of one read: many frames for each system call, and few enough to stay in
+/// the processor's cache while they are copied to their channels.
 pub(super) const READ: usize = 64 * 1024;
 
 thread_local! {
-    /// What is read goes on before the next read, so that one block does for all
-    /// connections of a thread; or channels keep a full one until it is read,
-    /// in the same turn of the connection's task or the next.
+    /// Blocks to read into. The bytes of a block go to their channels before the next read, so
+    /// one block serves all connections of a thread. Only a full block may be kept by channels,
+    /// until its bytes are read.
     static INPUT: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 
-    /// Most output leaves before the next is made, so the same holds there.
+    /// The output buffer. Most output is written before more is encoded, so one serves a thread.
     static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Blocks to read into that a thread keeps: as many as a turn fills, and some for
-/// others' reads.
+/// Blocks that a thread keeps: as many as one work budget fills, and some for other
+/// connections.
 const BLOCKS: usize = 6;
 
-/// A transport that gives less than a block at a time, as TLS does with its
-/// records, is read so often before what came goes on.
+/// Reads of one block. A transport may give less than a block at a time: rustls gives one
+/// record of 16 KiB.
 const READS: usize = 8;
 
 /// A write quantum: bytes that are encoded for one write. They can't be reordered any

@@ -1,7 +1,7 @@
-//! How much a connection's task does before others have their turn.
+//! How much a connection's task does before it yields to others.
 //!
-//! The peer chooses what its bytes cost: 64 KiB are four frames or some
-//! thousand. So work is counted, and less is read at once where it is much.
+//! The peer chooses what its bytes cost: 64 KiB may be four frames or some thousand. So work
+//! is counted in frames, and the next read is smaller if the last one was expensive.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,14 +9,14 @@ use std::task::Context;
 
 use super::transport::READ;
 
-/// The work of a turn, in frames: some tens of microseconds.
+/// The work of one budget, in frames: some tens of microseconds.
 const BUDGET: usize = 1024;
 const HALF_BUDGET: usize = BUDGET / 2;
 
-/// Bytes that cost as much to copy as a frame to look at.
+/// Copying so many bytes costs as much as parsing one frame.
 const BYTES: usize = 256;
 
-/// Frames that cost as much as somebody who is woken.
+/// Waking a task costs as much as parsing so many frames.
 const WOKEN: usize = 4;
 
 /// Bytes of the first read, and the fewest of any.

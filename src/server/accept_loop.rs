@@ -20,12 +20,12 @@ use crate::driver::{Channel, Connection};
 use crate::observability::{self, Origin};
 use crate::proto::Role;
 
-/// Channels of a connection that are handed on before others have their turn, since
-/// each becomes a task of the application's with a request to serve.
+/// Channels of one connection that are forwarded before the task yields. Each becomes a task
+/// of the application with a request to serve.
 const BATCH: u32 = 4;
 
-/// How many where a turn of the others takes so long: a burst is not to wait for
-/// many of those.
+/// The number if a yield takes [`LONG`] or more. The runtime is busy then, and a burst of
+/// channels must not wait for many yields.
 const LONG_BATCH: u32 = 16;
 const LONG: Duration = Duration::from_micros(500);
 

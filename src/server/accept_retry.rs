@@ -1,6 +1,6 @@
-//! A listener's connections, until the acceptor drains or is gone. When the system has
-//! no room for another connection they pause, but no longer than until one of those that
-//! there are is over.
+//! Accepting with retry. If the system has no room for another connection, accepting pauses
+//! for a second, or until one of the connections has closed. It ends when the acceptor drains
+//! or is gone.
 
 use std::future::Future;
 use std::io;
@@ -28,8 +28,8 @@ impl Freed {
     }
 }
 
-/// Connections that are taken at most after the call to stop, as many as wait in a
-/// system's backlog: closed there, each would be reset.
+/// The most connections that are taken after the signal to stop: as many as fit the system's
+/// backlog. When the listener is closed, what is left there is reset.
 const BACKLOG: usize = 4096;
 
 type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;

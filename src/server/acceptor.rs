@@ -16,18 +16,16 @@ use crate::config::Config;
 use crate::driver::Channel;
 use crate::socket::find;
 
-/// Channels that wait for [`Acceptor::accept`], of all connections. Those
-/// behind them wait in their own connection, bounded by its `max_channels`.
+/// Channels of all connections that wait for [`Acceptor::accept`]. Further ones wait in their
+/// connection, which bounds them by `max_channels`.
 const BACKLOG: usize = 128;
 
 /// Turns a listener of connections into a listener of channels.
 ///
-/// Connections are accepted and served by tasks of their own, so that no peer
-/// holds up another.
+/// Each connection is served by a task of its own, so no peer holds up another.
 ///
-/// When it is dropped, its connections drain: channels that were accepted go on
-/// to their end, and others are refused in a way that tells the peer to try
-/// again elsewhere.
+/// When the acceptor is dropped, its connections drain. Channels that were accepted go on to
+/// their end. Others are refused, so that the peer may try elsewhere.
 ///
 /// With the feature `axum` it goes into `axum::serve`. With hyper alone:
 ///
@@ -70,11 +68,12 @@ impl Acceptor {
         Acceptor::start(config, local_addr, |listener| listener.retrying(incoming))
     }
 
-    /// An acceptor of the connections that a stream yields, each with its
-    /// peer's address. An error of the stream that isn't about one connection costs a
-    /// wait of a second, which ends sooner if a connection is over; after its end no
-    /// more connections come. The certificates that a peer has shown are in
-    /// [`PeerInfo::identity`], if it is rustls's `TlsStream` over a `TcpStream`.
+    /// An acceptor of the connections that a stream yields, each with its peer's address.
+    ///
+    /// - After an error of the stream that isn't about one connection, it waits a second, or
+    ///   until a connection has closed. After the stream's end no more connections come.
+    /// - If a connection is rustls's `TlsStream` over a `TcpStream`, the peer's certificates are
+    ///   in [`PeerInfo::identity`].
     ///
     /// # Panics
     ///
@@ -128,12 +127,11 @@ impl Acceptor {
         self.drain.clone()
     }
 
-    /// The next channel of any connection. One that is dropped before anything
-    /// was read from it or written to it is refused: the peer may try again
-    /// elsewhere what it was for.
+    /// The next channel of any connection. A channel that is dropped before anything was read
+    /// from it or written to it is refused: the peer may try elsewhere.
     ///
-    /// It never fails, and waits for ever if no more can come. Cancel safe: a
-    /// call that is dropped takes no channel.
+    /// It never fails. It waits for ever if no more channels can come. Cancel safe: a call that
+    /// is dropped takes no channel.
     pub async fn accept(&mut self) -> (Channel, PeerInfo) {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }

@@ -1,4 +1,4 @@
-//! The end of an acceptor: peers open no more, channels end, connections close.
+//! Draining: peers open no more channels, those that are open end, connections close.
 
 use std::error::Error;
 use std::future::{Future, IntoFuture};
@@ -17,11 +17,11 @@ use crate::driver::{Channel, Connection};
 /// How long a peer may take for the first byte of a channel that was accepted.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
-/// How long the last words to the peers may take after the deadline of a drain.
+/// How long the last frames to the peers may take after the deadline of a drain.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 
-/// Drains the connections of an [`Acceptor`](super::Acceptor), which may be
-/// elsewhere or gone. [`serve_until`](Self::serve_until) has all of a graceful shutdown:
+/// Drains the connections of an [`Acceptor`](super::Acceptor), also if a server owns the
+/// acceptor or it is gone. [`serve_until`](Self::serve_until) does a whole graceful shutdown:
 ///
 /// ```no_run
 /// # async fn run(acceptor: tcpchan::server::Acceptor, app: axum::Router) -> std::io::Result<()> {
@@ -109,25 +109,28 @@ impl DrainHandle {
         (handle, member)
     }
 
-    /// Serves until `signal` and shuts down so that nothing is refused or cut off: it
-    /// [drains](Self::drain), tells the server to stop once no more channels can come
-    /// ([`drained`](Self::drained)), and waits until that has ended and the last bytes
-    /// have arrived ([`closed`](Self::closed)). The process may exit then.
+    /// Serves until `signal`, then shuts down gracefully, so that nothing is refused or cut off:
     ///
-    /// axum's own `with_graceful_shutdown` waits for the handlers, and the end of an
-    /// answer to a slow reader may still be in this process then: exiting cuts it off.
+    /// 1. It [drains](Self::drain).
+    /// 2. It tells the server to stop once no more channels can come
+    ///    ([`drained`](Self::drained)).
+    /// 3. It waits until the server has ended and the last bytes have arrived
+    ///    ([`closed`](Self::closed)). The process may exit then.
     ///
-    /// `within` is the time for all of that from the signal on; what is left then is cut
-    /// off, for which the peers' last words have a second more. The server is told to stop
-    /// after half of it at the latest, so that a peer that is silent leaves the requests of
-    /// others time; channels that come behind that are refused. A server that ends without
-    /// an error and a signal is drained too.
+    /// axum's own `with_graceful_shutdown` waits for the handlers only. The end of an answer to a
+    /// slow reader may still be in this process then, and an exit cuts it off.
+    ///
+    /// `within` is the time for all of that, from the signal on. What is left then is cut off;
+    /// the last frames to the peers may take a second more. The server is told to stop after
+    /// half of `within` at the latest, so that a silent peer leaves time for the requests of
+    /// others. Channels that come later are refused. A server that ends without an error and
+    /// without a signal is drained as well.
     ///
     /// `serve` makes the server, such as
     /// `|stop| axum::serve(acceptor, app).with_graceful_shutdown(stop)`, or tonic's
-    /// `serve_with_incoming_shutdown`. It must accept channels until [`Stop`] is ready and
-    /// then end when its own requests have. If this future is dropped, the server is
-    /// dropped with it, and a drain that has begun goes on.
+    /// `serve_with_incoming_shutdown`. The server must accept channels until [`Stop`] is ready,
+    /// and then end once its requests have ended. If this future is dropped, the server is
+    /// dropped with it; a drain that has begun goes on.
     ///
     /// # Errors
     ///
@@ -184,11 +187,15 @@ impl DrainHandle {
         }
     }
 
-    /// Takes no more connections than have come already, waits for their handshakes, and
-    /// asks all peers to open no more channels. What they opened before they knew is still
-    /// accepted; each connection closes with its last channel, and those that are left
-    /// after `within` are closed on their channels. A second call can make that sooner,
-    /// and not later.
+    /// Drains the connections:
+    ///
+    /// - No connection is taken but those that have come already; their handshakes go on.
+    /// - All peers are asked to open no more channels. Channels that they opened before they
+    ///   knew are still accepted.
+    /// - Each connection closes with its last channel. After `within`, those that are left are
+    ///   closed with the channels on them.
+    ///
+    /// A second call can only make the deadline sooner.
     pub fn drain(&self, within: Duration) {
         let year = Duration::from_secs(86_400 * 365);
         let deadline = Instant::now() + within.min(year);
@@ -201,12 +208,13 @@ impl DrainHandle {
         });
     }
 
-    /// Waits until no peer can open a channel any more, which is one round trip
-    /// after [`drain`](Self::drain), and those that were opened have been
-    /// accepted and read from, or the deadline of the drain is over. A peer that
-    /// sends nothing on a channel is waited for a second after the last was
-    /// accepted. A server that goes on to accept until then, and shuts down
-    /// after it, refuses nobody. Cancel safe.
+    /// Waits until no peer can open another channel, which is one round trip after
+    /// [`drain`](Self::drain), and the application has accepted and read from all that were
+    /// opened. Cancel safe.
+    ///
+    /// A server that accepts until then, and shuts down afterwards, refuses nobody. A peer that
+    /// sends nothing on a channel is waited for a second after the last channel was accepted. The
+    /// deadline of the drain ends the wait, too.
     pub async fn drained(&self) {
         let quiet = async {
             self.0.open.closed().await;
@@ -223,10 +231,9 @@ impl DrainHandle {
         DrainSignal(self.0.deadline.subscribe()).deadline().await;
     }
 
-    /// Waits until every connection is over, after [`drain`](Self::drain) or
-    /// the drop of the acceptor: its last bytes have left and its peer has
-    /// closed it, so that the process may exit. A peer that says nothing
-    /// more, and does not close, is waited for as long as one may be silent
+    /// Waits until every connection has closed, after [`drain`](Self::drain) or the drop of the
+    /// acceptor. Then the last bytes have left and the peers have closed, so the process may
+    /// exit. A peer that is silent and does not close is waited for as long as one may be silent
     /// ([`Config::answer_within`](crate::Config::answer_within)). Cancel safe.
     pub async fn closed(&self) {
         self.0.live.closed().await;

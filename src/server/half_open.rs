@@ -1,11 +1,11 @@
-//! Connections that have not said their hello: how many there may be, and who
-//! goes when another comes.
+//! The half-open limit: how many connections may not have said their hello, and which one is
+//! evicted for another.
 //!
-//! A peer that is new and one that will never say anything look alike at first.
-//! So nobody goes who came within the last [`GRACE`], and others wait in the
-//! system's backlog meanwhile: a crowd of honest peers, as after a restart, is
-//! served in turn. After that silence is a choice, and the oldest goes of the
-//! network that has most permits.
+//! A new peer and one that will never say anything look alike. So nobody is evicted within
+//! [`GRACE`]; others wait in the system's backlog meanwhile, and a crowd of honest peers, as
+//! after a restart, is served in turn. After that, silence is a choice. The oldest silent
+//! connection is evicted of the network with the most silent connections, so an attacker
+//! with one network evicts only its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-/// In which an honest hello arrives, though its packet be lost once.
+/// How long an honest hello may take, even if its packet is lost once.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
-/// The permits of one listener.
+/// The half-open connections of one listener.
 #[derive(Debug)]
 pub(super) struct HalfOpenLimit {
     permits: Arc<Mutex<Permits>>,
@@ -67,7 +67,7 @@ impl HalfOpenLimit {
         }
     }
 
-    /// Ready once there is a permit for another, or one that can be taken.
+    /// Ready once there is a free permit, or one that can be evicted.
     pub fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let mut permits = lock(&self.permits);
@@ -113,7 +113,7 @@ impl HalfOpenLimit {
         }
     }
 
-    /// Takes the permits of all who are silent, because the system has no room.
+    /// Evicts all silent connections, because the system has no file descriptor for another.
     pub fn evict_silent(&self) {
         let mut permits = lock(&self.permits);
         let old = permits.old(Instant::now());

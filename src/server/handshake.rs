@@ -1,5 +1,5 @@
-//! What a connection goes through before its first frame, in a task of its own:
-//! so many at a time, each within a time.
+//! What a connection does before its first frame, such as a TLS handshake. Each runs in a
+//! task of its own, with a timeout; their number is limited.
 
 use std::future::Future;
 use std::io;

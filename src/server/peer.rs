@@ -6,7 +6,25 @@ use std::net::SocketAddr;
 #[cfg(feature = "tls")]
 use super::identity::Identity;
 
-/// Where a channel comes from.
+/// Where a channel comes from. With the feature `axum`, handlers get it from
+/// `ConnectInfo`:
+///
+/// ```no_run
+/// # #[cfg(feature = "axum")]
+/// # async fn run(acceptor: tcpchan::server::Acceptor) -> std::io::Result<()> {
+/// use axum::extract::ConnectInfo;
+/// use axum::{Router, routing::get};
+/// use tcpchan::server::PeerInfo;
+///
+/// let app = Router::new().route(
+///     "/",
+///     get(|ConnectInfo(peer): ConnectInfo<PeerInfo>| async move {
+///         format!("channel {} of {}", peer.channel, peer.addr)
+///     }),
+/// );
+/// axum::serve(acceptor, app.into_make_service_with_connect_info::<PeerInfo>()).await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {

@@ -1,5 +1,5 @@
-//! A server that dials out: for an app behind NAT, which its peer calls over
-//! the connection that the app made.
+//! A server that dials out. It is for an app behind NAT: its peer calls it over the
+//! connection that the app made.
 
 use std::future::Future;
 use std::io;
@@ -20,17 +20,18 @@ use crate::observability::{Dial, Target};
 use crate::proto::Role;
 
 impl Acceptor {
-    /// An acceptor of the channels that the peer opens on a connection that
-    /// this side dials. It keeps one: where that has ended, or its peer drains or is late
-    /// ([`Config::answer_within`]), it dials again. Where dials fail or panic, or
-    /// connections end within a second and bring no channel, it waits ever longer in
-    /// between, up to 5 s. A dial, and the peer's hello after it, may each take as long as
-    /// [`Config::handshake_timeout`]. Each that fails is an event with its cause
+    /// An acceptor of the channels that the peer opens on a connection which this side dials. It
+    /// keeps one connection. It dials again if that has ended, the peer drains it, or the peer is
+    /// suspect ([`Config::answer_within`]).
+    ///
+    /// If dials fail or panic, or connections end within a second and bring no channel, the wait
+    /// before the next dial doubles, up to 5 s. A dial, and the peer's hello after it, may each
+    /// take as long as [`Config::handshake_timeout`]. Each failure is an event with its cause
     /// ([`observability`](crate::observability)).
     ///
-    /// A peer that falls silent is noticed by a ping: within 4 s while this side answers,
-    /// and else after the silence of [`Config::ping_after`] and two seconds. Make that
-    /// short where nobody calls often and must not wait.
+    /// A ping finds out that the peer is silent: within 4 s if this side is answering, and
+    /// otherwise [`Config::ping_after`] and two seconds later. Make that short if calls are rare
+    /// and must not wait.
     ///
     /// `dial` yields the connection and its peer's address, such as a
     /// `TcpStream` or TLS over one. Its socket gets the options of

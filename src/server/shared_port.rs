@@ -25,8 +25,8 @@ use crate::driver::Channel;
 /// HTTP connections that wait for [`SharedPort::accept`].
 const BACKLOG: usize = 128;
 
-/// Takes both, channels and plain HTTP connections, on one port, so that
-/// clients can move to tcpchan one by one and back.
+/// Accepts channels and plain HTTP connections on one port, so that clients can move to
+/// tcpchan one by one, and back.
 ///
 /// With the feature `axum` it is an `axum::serve::Listener` as the
 /// [`Acceptor`] is, whose [`PeerInfo`] has connection and channel 0 for an
@@ -47,7 +47,19 @@ pub struct SharedPort {
     http_first: bool,
 }
 
-/// What a [`SharedPort`] takes.
+/// What a [`SharedPort`] accepts.
+///
+/// ```no_run
+/// # async fn run(mut port: tcpchan::server::SharedPort) {
+/// use tcpchan::server::SharedIo;
+///
+/// match port.accept().await {
+///     (SharedIo::Channel(channel), peer) => println!("channel {} of {}", channel.id(), peer.addr),
+///     (SharedIo::Http(_), peer) => println!("HTTP from {}", peer.addr),
+///     _ => {}
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SharedIo {
@@ -66,12 +78,12 @@ struct Waiting {
 }
 
 impl SharedPort {
-    /// Without TLS: the first byte tells tcpchan (0 or 1) from HTTP (a
-    /// letter). A connection that has sent neither a hello nor the head of a request
-    /// (16 KiB of it are enough) after [`Config::handshake_timeout`] is closed. A request
-    /// that has come waits for [`accept`](Self::accept) for as long as it takes;
-    /// such count among [`Config::max_handshakes`], beyond which connections wait in the
-    /// system's backlog.
+    /// Without TLS. The first byte tells tcpchan (0 or 1) from HTTP (a letter).
+    ///
+    /// A connection is closed if it has sent neither a hello nor the head of a request after
+    /// [`Config::handshake_timeout`]; 16 KiB of a head are enough. A request that has come waits
+    /// for [`accept`](Self::accept) as long as it takes. Such connections count among
+    /// [`Config::max_handshakes`], beyond which connections wait in the system's backlog.
     ///
     /// # Panics
     ///
@@ -88,11 +100,10 @@ impl SharedPort {
         })
     }
 
-    /// With TLS: a client that asks for [`ALPN`](crate::ALPN) gets tcpchan, and one that
-    /// asks for another protocol of rustls's configuration (`http/1.1` if that has none)
-    /// gets HTTP. Of one that asks for none the first byte tells, as with
-    /// [`plain`](Self::plain). The time of [`Tls::handshake_timeout`] is also that of the
-    /// first request's head.
+    /// With TLS. A client that asks for [`ALPN`](crate::ALPN) gets tcpchan. One that asks for
+    /// another protocol of rustls's configuration (`http/1.1` if that has none) gets HTTP. If a
+    /// client asks for none, the first byte tells, as with [`plain`](Self::plain).
+    /// [`Tls::handshake_timeout`] is also the time for the first request's head.
     ///
     /// # Panics
     ///

@@ -23,6 +23,15 @@ use crate::tls::ALPN;
 /// How a server speaks TLS: rustls's configuration, and limits of handshakes.
 ///
 /// Client certificates are asked for by rustls's `with_client_cert_verifier`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tcpchan::server::Tls;
+///
+/// # fn make(config: tokio_rustls::rustls::ServerConfig) -> Result<Tls, tcpchan::ConfigError> {
+/// Tls::new(config).handshake_timeout(Duration::from_secs(3))
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Tls {
@@ -31,8 +40,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// With a configuration of rustls, whose crypto provider is yours to
-    /// choose. Its ALPN is set by who takes it.
+    /// With a configuration of rustls. The crypto provider is your choice. The ALPN is set by
+    /// what takes this.
     pub fn new(config: impl Into<Arc<ServerConfig>>) -> Self {
         Tls {
             config: Arc::unwrap_or_clone(config.into()),
@@ -43,8 +52,7 @@ impl Tls {
         }
     }
 
-    /// How long a handshake may take. Default 10 s: three of TCP's segments
-    /// may be lost.
+    /// How long a handshake may take. Default 10 s: three TCP segments may be lost.
     ///
     /// # Errors
     ///
@@ -55,8 +63,8 @@ impl Tls {
         Ok(self)
     }
 
-    /// Handshakes at a time; who goes when another comes is told at
-    /// [`Config::max_handshakes`]. Default 1,024.
+    /// Handshakes at a time. Beyond that, one is evicted as [`Config::max_handshakes`] tells.
+    /// Default 1,024.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! When a connection gets the congestion control that suits long links.
+//! Deferred congestion control: when a connection gets the one that suits long links.
 
 use std::any::Any;
 use std::time::{Duration, Instant};
@@ -31,28 +31,29 @@ impl PartialEq for Deferral {
     }
 }
 
-/// Bytes that a connection sends under the system's congestion control. BBR spaces
-/// even the first packets, and later ones by what those have shown of the link;
-/// slow start sends at once what its window allows. So bursts of small messages
-/// are sooner if BBR begins with a window that has grown. A transfer needs it from
-/// its start: what would be more than this without a gap, or so much at once.
+/// When BBR is chosen, in bytes: after [`LEAST_SENT`] without a gap, or before a write of
+/// [`TRANSFER`].
+///
+/// BBR paces even the first packets, and later ones by what it has seen of the link. Slow
+/// start sends at once what its window allows. So bursts of small messages arrive sooner if
+/// BBR begins with a window that has grown. A transfer needs BBR from its start.
 const LEAST_SENT: usize = 128 << 10;
 const TRANSFER: usize = 64 << 10;
 
-/// A time without a write that ends a burst. In the midst of one the kernel would
-/// begin to space it.
+/// A time without a write that ends a burst. In the middle of a burst, the kernel would begin
+/// to pace it.
 const GAP: Duration = Duration::from_millis(25);
 
-/// Linux's least retransmission timeout, beside the round trip. After a longer
+/// Linux's least retransmission timeout, which is added to the round trip. After a longer
 /// pause all but BBR start over (`net.ipv4.tcp_slow_start_after_idle`).
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a new connection may send at once, ten packets (RFC 6928). Its window grows
-/// with bursts of more only, and until then BBR would begin with nothing better.
+/// What a new connection may send at once: ten packets (RFC 6928). Only larger bursts grow
+/// its window, and until then BBR would begin with nothing better.
 const INITIAL_WINDOW: usize = 10 * 1460;
 
-/// The least round trip of links on which it is chosen. Those of one region are
-/// shorter, and of a host with its containers much shorter.
+/// The shortest round trip with which it is chosen. Links within a region are shorter, and
+/// those between a host and its containers much shorter.
 const MIN_RTT: Duration = Duration::from_millis(5);
 
 /// Gives the socket of a connection [`PREFERRED`] once it pays.

@@ -21,12 +21,13 @@ use crate::observability;
 
 /// The options of a TCP socket that carries a connection.
 ///
-/// Connections set those of their configuration
-/// ([`Config::socket`](crate::Config::socket)): on a `TcpStream`, alone or in rustls's
-/// `TlsStream`, and on what a connector gives as hyper-util's `TokioIo<TcpStream>`.
-/// Where a socket is hidden in another type, [`apply`](Self::apply) is for whoever makes
-/// it. Options that a system does not have are left out, but for a
-/// [`congestion`](Self::congestion) that was asked for by its name.
+/// A connection sets the options of its [`Config::socket`](crate::Config::socket) if it can
+/// find the socket: a `TcpStream`, alone or in rustls's `TlsStream`, or in hyper-util's
+/// `TokioIo`. If the socket is hidden in another type, whoever makes it calls
+/// [`apply`](Self::apply).
+///
+/// Options that a system does not have are left out, except a
+/// [`congestion`](Self::congestion) that was asked for by name.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,11 +71,11 @@ impl Default for SocketProfile {
 }
 
 impl SocketProfile {
-    /// Bytes that the kernel takes before it has sent them
-    /// (`TCP_NOTSENT_LOWAT`, Linux). Default 128 KiB. What is in the kernel can't be
-    /// overtaken any more, so less lets a small request pass a large transfer
-    /// sooner, and more saves system calls. `None` leaves it to the system,
-    /// which commonly knows no limit.
+    /// Unsent bytes that the kernel buffers (`TCP_NOTSENT_LOWAT`, Linux). Default 128 KiB.
+    ///
+    /// Bytes in the kernel can't be overtaken. With fewer, a small request passes a large
+    /// transfer sooner; with more, there are fewer system calls. `None` leaves it to the system,
+    /// which commonly has no limit.
     ///
     /// # Errors
     ///
@@ -87,9 +88,8 @@ impl SocketProfile {
         Ok(self)
     }
 
-    /// How long sent bytes may stay unacknowledged before the kernel gives the
-    /// connection up (`TCP_USER_TIMEOUT`, Linux). Default 30 s; with `None`
-    /// Linux tries for about 15 minutes.
+    /// How long sent bytes may stay unacknowledged before the kernel gives the connection up
+    /// (`TCP_USER_TIMEOUT`, Linux). Default 30 s. With `None`, Linux tries for about 15 minutes.
     ///
     /// # Errors
     ///
@@ -102,10 +102,9 @@ impl SocketProfile {
         Ok(self)
     }
 
-    /// How long a connection may be idle before the kernel probes it
-    /// (`TCP_KEEPIDLE`), in whole seconds. Default 30 s; `None` for no probes.
-    /// The crate's own pings are earlier; this is for version 0, which has
-    /// none, and for a program that hangs.
+    /// How long a connection may be idle before the kernel probes it (`TCP_KEEPIDLE`), in whole
+    /// seconds. Default 30 s; `None` for no probes. The crate's own pings come earlier. This is
+    /// for version 0, which has no pings, and for a program that hangs.
     ///
     /// # Errors
     ///
@@ -120,25 +119,33 @@ impl SocketProfile {
 
     /// The congestion control (`TCP_CONGESTION`, Linux), such as `cubic`.
     ///
-    /// By default a socket gets BBR if it would have cubic or Reno, goes to
-    /// another host, and the system has BBR and lets this process choose it
-    /// (`net.ipv4.tcp_allowed_congestion_control`, or `CAP_NET_ADMIN`); else it
-    /// keeps the system's, silently. With cubic an idle connection starts over
-    /// slowly and a lossy one crawls; BBR does neither. The side that sends
-    /// chooses, so both sides should have it.
+    /// By default a socket gets BBR if all of this holds; otherwise it keeps the system's
+    /// choice, silently:
     ///
-    /// Connections begin with the system's, where their socket can be found, since BBR
-    /// spaces even the first packets. They choose it if a round trip is 5 ms or longer,
-    /// when 64 KiB are to be written at once or 128 KiB without a gap of 25 ms. After a
-    /// burst of more than ten packets, which makes TCP's window grow, they also choose
-    /// it between bursts: once 128 KiB were sent, or after a pause of a round trip and
-    /// 200 ms. Where the system's is BBR, what a listener accepts begins with cubic or
-    /// Reno, and gets BBR back at those times on any link to another host.
+    /// - The system's choice is cubic or Reno.
+    /// - The peer is another host.
+    /// - The system has BBR and lets this process choose it
+    ///   (`net.ipv4.tcp_allowed_congestion_control`, or `CAP_NET_ADMIN`).
     ///
-    /// [`apply`](Self::apply) knows no round trip and chooses BBR at once.
+    /// With cubic an idle connection starts over slowly, and a lossy one crawls. BBR does
+    /// neither. The side that sends chooses, so both sides should have it.
     ///
-    /// Whether there is BBR is asked once in a process. A module that the kernel has to
-    /// load for that is waited for by a thread, and the sockets meanwhile don't get it.
+    /// The choice is deferred if the connection's socket can be found, because BBR paces even
+    /// the first packets. A connection begins with the system's congestion control. If a round
+    /// trip is 5 ms or longer, it chooses BBR at one of these times:
+    ///
+    /// - before 64 KiB are written at once, or 128 KiB without a gap of 25 ms;
+    /// - between bursts, once 128 KiB were sent, or after a pause of a round trip and 200 ms. A
+    ///   burst of more than ten packets must have come before, since only that grows TCP's
+    ///   window.
+    ///
+    /// If the system's own is BBR, what a listener accepts begins with cubic or Reno. It gets BBR
+    /// back at those times, on any link to another host.
+    ///
+    /// [`apply`](Self::apply) knows no round trip, so it chooses BBR at once.
+    ///
+    /// A process asks the system for BBR once. If the kernel has to load a module for that, a
+    /// thread waits for it, and sockets don't get BBR meanwhile.
     ///
     /// # Errors
     ///
@@ -229,7 +236,7 @@ impl SocketProfile {
 }
 
 impl SocketProfile {
-    /// The same for connections that choose BBR themselves, once it pays.
+    /// The same, but connections choose BBR themselves, once it pays.
     pub(crate) fn defer_congestion(mut self, find: FindSocket) -> Self {
         if self.congestion == Congestion::Preferred {
             self.congestion = Congestion::Deferred(Deferral {

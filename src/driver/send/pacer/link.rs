@@ -1,96 +1,97 @@
 //! What a long link carries.
 //!
-//! While more is to be sent than leaves, a ping goes along in each round trip. Its
-//! answer tells what the link delivered, and how long things wait on it. Once they
-//! wait for an eighth of a round trip, and no more than a quarter more arrives than
-//! in the round before, bytes are paced: at what was delivered, a little faster
-//! while they wait for less than a sixteenth, and slower while they wait for more.
-//! Where that is in vain, others fill the link, or it got longer, or it loses
-//! packets, and nothing is paced for a while: things wait as long though less is
-//! sent, or they wait suddenly, as they do behind a packet that is sent again.
+//! The round trip and the delivery rate of a link are sampled with pings: while this side
+//! has more to send than may leave, one ping goes along in each round trip. Its answer tells
+//! how many bytes the link delivered, and how long they queued.
+//!
+//! - *Start.* Pacing begins when the queue delay exceeds an eighth of a round trip, and the
+//!   rate grew by no more than a quarter over the sample before.
+//! - *Rate.* Bytes leave at the delivered rate: a little faster while the delay is below a
+//!   sixteenth of a round trip, slower while it is above.
+//! - *Stop.* If pacing does not shorten the queue (cross traffic, a new route, loss), it is
+//!   turned off for a while, with a growing back-off. The signs are a delay that stays
+//!   though less is sent, and a sudden delay, as behind a packet that is sent again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Timers are too coarse for shorter links.
+/// The shortest round trip that is paced. Tokio's timers have a resolution of 1 ms.
 pub(super) const LEAST_RTT: Duration = Duration::from_millis(20);
 
-/// Bytes a round trip that are not worth it: any TCP sends ten packets at once.
+/// Bytes in a round trip below which nothing is paced: any TCP sends ten packets at once.
 const LEAST: f64 = 64.0 * 1024.0;
 
-/// Rounds whose best is what the link delivers.
+/// The delivered rate is the best of so many samples.
 const ROUNDS: usize = 4;
 
-/// The part of a round trip for which bytes are to wait on the link, and that
-/// from which they wait too long.
+/// The queue delay to aim at, and the one that is too long, as parts of a round trip.
 const TARGET: u32 = 16;
 const LATE: u32 = 8;
 
-/// How much faster than delivered bytes leave until the link is full, and rounds
-/// without a queue from which it is not.
+/// The factor of the delivered rate while the link's capacity is not found, and the samples
+/// in a row without a queue after which it counts as not found.
 const SEEK: f64 = 1.25;
 const FREE: u32 = 4;
 
-/// The least part of what is delivered that leaves.
+/// The least factor of the delivered rate.
 const LEAST_FACTOR: f64 = 0.6;
 
-/// How often a round leaves the link's queue empty, so that the shortest round trip is
-/// seen again before it is forgotten, as in LEDBAT++; and what leaves then.
+/// How often one sample empties the link's queue, and the factor of the rate then. The
+/// shortest round trip is so seen again before it is forgotten, as in LEDBAT++.
 const SLOWS: Duration = Duration::from_secs(8);
 const SLOW_FACTOR: f64 = 0.9;
 
-/// The part of a round trip by which a queue of ours does not grow in a round.
+/// A delay that grows by more in one sample, as a part of a round trip, is no queue of ours.
 const JUMP: u32 = 4;
 
-/// What is delivered of what was, at least, while things wait as long as before.
+/// The least part of the delivered rate that must remain while the delay stays.
 const KEPT: f64 = 0.93;
 
-/// What a round counts in which things suddenly wait, as for a packet that was
-/// lost; one in which they wait as long as before; and how much spacing may be in
-/// vain.
+/// Points against pacing: of a sample with a sudden delay, as behind a lost packet, and of
+/// one whose delay stays. With more than [`PATIENCE`] points it is turned off.
 const SUDDEN: u32 = 4;
-const STILL: u32 = 2;
+const STAYS: u32 = 2;
 const PATIENCE: u32 = 8;
 
-/// How long nothing is paced after that: at first, and at most.
-const OFF: Duration = Duration::from_secs(5);
-const LONGEST_OFF: Duration = Duration::from_secs(320);
+/// The back-off: how long pacing stays off, at first and at most.
+const BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(320);
 
 #[derive(Debug)]
 pub struct Link {
-    /// Bytes a second in the last rounds.
+    /// Bytes a second in the last samples.
     delivered: VecDeque<f64>,
-    /// What of it leaves, and what left in the round before: an answer tells of
-    /// that.
+    /// The factor of the delivered rate, now and in the sample before. An answer tells of
+    /// bytes that left with the earlier one.
     factor: f64,
     earlier: f64,
-    /// What the link carries is not found yet.
+    /// The link's capacity is not found yet.
     seeks: bool,
-    /// Rounds in a row without a queue.
+    /// Samples in a row without a queue.
     free: u32,
+    /// The queue delay of the last sample.
     last: Duration,
-    /// The shortest delay since it is above the target, and what was delivered
-    /// then.
+    /// The shortest delay since it is above the target, and the delivered rate then.
     low: Option<(Duration, f64)>,
-    /// How much of the spacing was in vain lately, and since when there is some.
-    vain: u32,
+    /// Points against pacing, and when pacing began.
+    points: u32,
     since: Instant,
-    /// When the queue was last left empty.
+    /// When the queue was last emptied.
     slowed: Instant,
     /// Until when nothing is paced, and how long the next time.
     off: Instant,
     off_for: Duration,
 }
 
-/// What one round showed.
+/// What one sample showed.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     /// Bytes a second that were delivered.
     pub rate: f64,
-    /// What the round trip was longer than the shortest.
+    /// The queue delay: how much longer the round trip was than the shortest.
     pub delay: Duration,
-    /// There was more to send all the time.
-    pub full: bool,
+    /// The link was saturated: there was more to send all the time.
+    pub saturated: bool,
 }
 
 impl Link {
@@ -103,11 +104,11 @@ impl Link {
             free: 0,
             last: Duration::ZERO,
             low: None,
-            vain: 0,
+            points: 0,
             since: now,
             slowed: now,
             off: now,
-            off_for: OFF,
+            off_for: BACKOFF,
         }
     }
 
@@ -115,8 +116,8 @@ impl Link {
         self.delivered.clear();
     }
 
-    /// The pace after a round, in bytes a second, if there is to be one; `pace` is
-    /// that until now.
+    /// The pace after a sample, in bytes a second; `None` if nothing is paced. `pace` is
+    /// the one until now.
     pub fn on_round(
         &mut self,
         seen: Seen,
@@ -125,13 +126,13 @@ impl Link {
         now: Instant,
     ) -> Option<f64> {
         let last = self.delivered.back().copied();
-        if seen.full || seen.rate > self.best() {
+        if seen.saturated || seen.rate > self.best() {
             self.delivered.push_back(seen.rate);
             if self.delivered.len() > ROUNDS {
                 self.delivered.pop_front();
             }
         }
-        if !seen.full {
+        if !seen.saturated {
             return pace;
         }
         let before = std::mem::replace(&mut self.last, seen.delay);
@@ -141,20 +142,20 @@ impl Link {
             if !late || starts || now < self.off {
                 return None;
             }
-            (self.low, self.vain, self.since) = (None, 0, now);
+            (self.low, self.points, self.since) = (None, 0, now);
             (self.factor, self.earlier) = (0.0, SEEK);
             (self.seeks, self.free, self.slowed) = (true, 0, now);
         }
         let calm = self.factor < SEEK && self.earlier < SEEK;
         let sudden = calm && seen.delay > before + rtt / JUMP;
         self.judge(seen.delay, rtt, sudden);
-        if self.vain > PATIENCE {
+        if self.points > PATIENCE {
             self.forget();
             if now - self.since > self.off_for {
-                self.off_for = OFF;
+                self.off_for = BACKOFF;
             }
             self.off = now + self.off_for;
-            self.off_for = LONGEST_OFF.min(self.off_for * 2);
+            self.off_for = MAX_BACKOFF.min(self.off_for * 2);
             return None;
         }
         let delay = match calm {
@@ -174,7 +175,7 @@ impl Link {
         self.delivered.iter().copied().fold(0.0, f64::max)
     }
 
-    /// Whether spacing helps.
+    /// Counts points against pacing.
     fn judge(&mut self, delay: Duration, rtt: Duration, sudden: bool) {
         let best = self.best();
         let less = self.factor < 1.0 && self.earlier < 1.0;
@@ -183,11 +184,11 @@ impl Link {
         }
         let still = self.low.is_some_and(|(low, _)| delay >= low * 4 / 5);
         let lost = self.low.is_some_and(|(_, rate)| best < rate * KEPT);
-        self.vain = match still {
-            _ if sudden => self.vain + SUDDEN,
-            true if lost => self.vain + PATIENCE,
-            true if delay > rtt / LATE => self.vain + STILL,
-            _ => self.vain.saturating_sub(1),
+        self.points = match still {
+            _ if sudden => self.points + SUDDEN,
+            true if lost => self.points + PATIENCE,
+            true if delay > rtt / LATE => self.points + STAYS,
+            _ => self.points.saturating_sub(1),
         };
         if delay > rtt / TARGET && less && !still && !sudden {
             self.low = Some((delay, best));

@@ -1,10 +1,9 @@
-//! How fast a long link is filled.
+//! Pacing: bytes leave no faster than a long link delivers them.
 //!
-//! TCP fills a link until packets wait on it or are lost. What was handed to TCP
-//! can't be overtaken any more, so small messages beside a transfer wait with it,
-//! and each loss holds up all channels. So on links where a round trip is 20 ms or
-//! more, bytes are handed over at the pace at which the link [`carries`](link)
-//! them, once that is known.
+//! TCP by itself fills a link until packets queue or are lost. Bytes that TCP has taken can't
+//! be overtaken, so small messages wait behind a transfer, and each loss holds up all
+//! channels. So on links with a round trip of 20 ms or more, bytes are handed to TCP at the
+//! rate that the [link](link) delivers, once that is known.
 
 mod link;
 
@@ -13,18 +12,18 @@ use std::time::{Duration, Instant};
 use self::link::{LEAST_RTT, Link, Seen};
 use crate::proto::DeliverySample;
 
-/// How long it is remembered what the link carries.
+/// How long a rate is kept after the link was last saturated.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// The part of a round trip whose bytes may leave at once after a pause, and when
-/// they waited for the task, which had no turn.
+/// The largest burst, as a part of a round trip's bytes: after a pause of the sender, and
+/// after the task was scheduled late.
 const PAUSE: u32 = 8;
-const LATE_TURN: u32 = 2;
+const LATE_TASK: u32 = 2;
 
-/// Of longer links, which are none on Earth, nothing is known in time.
+/// The longest round trip that is paced: there is none on Earth above it.
 const LONGEST_RTT: Duration = Duration::from_secs(2);
 
-/// What leaves at once: timers are no finer.
+/// Bytes of so much time leave together: timers are no finer.
 const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -42,13 +41,12 @@ pub struct Pacer {
     waiting: Option<Instant>,
     /// How long that was so since the last round.
     waited: Duration,
-    /// Nothing left for so long that some that was allowed did not.
-    cut: bool,
-    /// More was to be sent, and all that was allowed left, for most of the last
-    /// round.
-    full: bool,
-    /// When such a round last ended.
-    filled: Instant,
+    /// A burst was cut to its maximum, because the task was scheduled too late.
+    burst_cut: bool,
+    /// The link was saturated by this side for most of the last sample.
+    saturated: bool,
+    /// When such a sample last ended.
+    saturated_at: Instant,
 }
 
 impl Pacer {
@@ -63,9 +61,9 @@ impl Pacer {
             last: None,
             waiting: None,
             waited: Duration::ZERO,
-            cut: false,
-            full: false,
-            filled: now,
+            burst_cut: false,
+            saturated: false,
+            saturated_at: now,
         }
     }
 
@@ -104,19 +102,19 @@ impl Pacer {
         let Some(pace) = self.pace else {
             return usize::MAX;
         };
-        if now.saturating_duration_since(self.filled) > MEMORY {
+        if now.saturating_duration_since(self.saturated_at) > MEMORY {
             self.pace = None;
             self.link.forget();
             return usize::MAX;
         }
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         let part = match self.waiting {
-            Some(_) => LATE_TURN,
+            Some(_) => LATE_TASK,
             None => PAUSE,
         };
         let most = pace * (self.rtt / part).as_secs_f64();
         self.allowed += pace * passed;
-        self.cut |= self.allowed > most && self.waiting.is_some();
+        self.burst_cut |= self.allowed > most && self.waiting.is_some();
         self.allowed = self.allowed.min(most);
         self.at = self.at.max(now);
         match self.allowed > 0.0 {
@@ -138,7 +136,7 @@ impl Pacer {
         let pace = self.pace?;
         let lacks = (pace * TICK.as_secs_f64() - self.allowed).max(0.0);
         let until = now + Duration::from_secs_f64(lacks / pace);
-        Some(until.min(self.filled + MEMORY + TICK))
+        Some(until.min(self.saturated_at + MEMORY + TICK))
     }
 
     /// The last ping that was answered, and the shortest round trip.
@@ -161,17 +159,17 @@ impl Pacer {
             self.pace = None;
             return;
         }
-        let cut = std::mem::take(&mut self.cut);
-        let full = waited * 4 >= passed * 3 && !cut;
-        let was_full = std::mem::replace(&mut self.full, full);
-        if full {
-            self.filled = now;
+        let burst_cut = std::mem::take(&mut self.burst_cut);
+        let saturated = waited * 4 >= passed * 3 && !burst_cut;
+        let was_saturated = std::mem::replace(&mut self.saturated, saturated);
+        if saturated {
+            self.saturated_at = now;
         }
         let seen = Seen {
             // Neither faster than it was sent nor than it arrived.
             rate: (round.sent - before.sent) as f64 / passed.max(asked).max(TICK).as_secs_f64(),
             delay: (round.answered - round.left).saturating_sub(rtt),
-            full: was_full && full,
+            saturated: was_saturated && saturated,
         };
         let pace = self.link.on_round(seen, rtt, self.pace, now);
         if self.pace.is_none() {
@@ -250,10 +248,10 @@ mod tests {
         let mut pacer = paced(start);
         pacer.note(true, start);
         assert_eq!(pacer.room(start + RTT / 2), 40_000);
-        assert!(!pacer.cut);
+        assert!(!pacer.burst_cut);
         pacer.spend(40_000);
         assert_eq!(pacer.room(start + 3 * RTT), 40_000);
-        assert!(pacer.cut);
+        assert!(pacer.burst_cut);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Model {
     }
 
     /// A round; what it delivered, as a part of what the link carries.
-    fn round(&mut self, full: bool) -> f64 {
+    fn round(&mut self, saturated: bool) -> f64 {
         let sends = self.before.unwrap_or(self.unpaced);
         let time = (RTT.as_secs_f64() + self.queue).min(2.0 * RTT.as_secs_f64());
         let queue =
@@ -50,7 +50,11 @@ impl Model {
         let delay = Duration::from_secs_f64(queue + self.others);
         self.now += Duration::from_secs_f64(time);
         self.before = self.pace;
-        let seen = Seen { rate, delay, full };
+        let seen = Seen {
+            rate,
+            delay,
+            saturated,
+        };
         self.pace = self.link.on_round(seen, RTT, self.pace, self.now);
         rate / self.rate
     }
@@ -161,13 +165,13 @@ fn where_others_fill_the_link_nothing_is_spaced_for_a_while() {
         paced += u32::from(model.pace.is_some());
     }
     assert!((1..=2 * PATIENCE).contains(&paced), "{paced}");
-    model.now += OFF;
+    model.now += BACKOFF;
     model.rounds(2);
     assert!(model.pace.is_some());
 }
 
 #[test]
-fn that_while_grows_as_long_as_it_is_in_vain() {
+fn the_back_off_grows_while_pacing_does_not_help() {
     let mut model = Model::new();
     model.others = 0.04;
     for expected in [5, 10, 20, 40, 80, 160, 320, 320] {
