@@ -84,7 +84,7 @@ impl Connection {
     #[must_use = "every channel must be released at last"]
     pub fn accept(&mut self) -> Option<Key> {
         while let Some(key) = self.channels.incoming.pop_front() {
-            if let Some(channel) = self.channels.get_mut(key) {
+            if let Some(channel) = self.channels.held(key) {
                 self.counts.on_accept(channel);
                 return Some(key);
             }

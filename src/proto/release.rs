@@ -44,10 +44,11 @@ impl Connection {
 
     /// Gives up the send half as [`reset`](Self::reset) does, but behind what
     /// was written, as far as the peer's window has room for that. One that was
-    /// finished stays so.
+    /// finished stays so. It can't refuse: the code is 0 for [`REFUSED`].
     pub fn reset_after_flush(&mut self, key: Key, code: u32) {
         let channel = self.channels.get(key);
         if channel.is_some_and(|channel| channel.send.half == Half::Open) {
+            let code = no_refusal(code);
             self.give_up(key, code, |channel| channel.reset_after_flush(code));
         }
     }
@@ -80,7 +81,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&mut self, key: Key, code: u32) {
-        self.stop_with(key, if code == REFUSED { NO_CODE } else { code });
+        self.stop_with(key, no_refusal(code));
     }
 
     fn stop_with(&mut self, key: Key, code: u32) {
@@ -192,5 +193,13 @@ impl Connection {
         for key in std::mem::take(&mut self.deferred_stops) {
             self.send_deferred_stop(key);
         }
+    }
+}
+
+/// The code of one half, which can't refuse the channel.
+fn no_refusal(code: u32) -> u32 {
+    match code {
+        REFUSED => NO_CODE,
+        code => code,
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::pair::Pair;
 use tcpchan::proto::{
-    ChannelError, Config, Connection, ConnectionError, ErrorCode, Event, Key, OpenError, Read, Role,
+    ChannelError, Config, Connection, ConnectionError, ErrorCode, Event, Key, OpenError, REFUSED,
+    Read, Role,
 };
 
 /// What a channel may send before any of it was read: its window, and 2 MiB of the
@@ -99,6 +100,34 @@ fn a_channel_that_is_cut_ends_with_its_code_behind_the_bytes() {
         (&bytes[..], end),
         (&b"part"[..], Err(ChannelError::Reset(9)))
     );
+}
+
+#[test]
+fn a_reset_behind_the_bytes_refuses_nothing() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.run();
+    let far = pair.server.accept().unwrap();
+    pair.server.write(far, b"part").unwrap();
+    pair.server.reset_after_flush(far, REFUSED);
+    pair.run();
+    let (bytes, end) = pair.read_all(Role::Client, id);
+    assert_eq!(
+        (&bytes[..], end),
+        (&b"part"[..], Err(ChannelError::Reset(0)))
+    );
+}
+
+#[test]
+fn a_channel_that_was_released_before_it_was_accepted_is_not_accepted() {
+    let mut pair = Pair::up();
+    let id = pair.client.open().unwrap();
+    pair.client.write(id, b"?").unwrap();
+    pair.run();
+    let events: Vec<Event> = std::iter::from_fn(|| pair.server.poll_event()).collect();
+    assert!(events.contains(&Event::Readable(id)), "{events:?}");
+    pair.server.release(id);
+    assert_eq!(pair.server.accept(), None);
 }
 
 #[test]
