@@ -239,11 +239,12 @@ impl Peer {
         Ok(())
     }
 
-    /// Waits until this is so, which may take 100 ms, and 400 of a busy machine.
+    /// Waits until this is so, which may take 100 ms, and a fifth of the patience on a busy
+    /// machine.
     pub fn soon(&mut self, what: &str, so: impl Fn(&Seen) -> bool) -> Outcome {
         let since = Instant::now();
         self.wait(what, so)?;
-        match since.elapsed() <= Duration::from_millis(100 + 400) {
+        match since.elapsed() <= Duration::from_millis(100) + self.patience / 5 {
             true => Ok(()),
             false => Err(self.fail(format!("{what} comes after {:?}", since.elapsed()))),
         }
@@ -355,8 +356,8 @@ impl Peer {
         self.seen.theirs().budget.saturating_sub(owed)
     }
 
-    /// Sends up to `most` bytes, all credit and budget included, until there has been no
-    /// more for 100 ms.
+    /// Sends up to `most` bytes, all credit and budget included, until no more has come in
+    /// 100 ms.
     pub fn pour(&mut self, channel: u32, most: u64) -> Outcome {
         loop {
             let (of, free) = (self.seen.channel(channel), self.free());
@@ -370,6 +371,7 @@ impl Peer {
             }
             if sent < most {
                 self.listen(Duration::from_millis(100))?;
+                self.alive()?; // it may have been late
             }
             if self.seen.channel(channel).limit == limit || sent >= most {
                 return Ok(());

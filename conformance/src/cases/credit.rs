@@ -8,7 +8,7 @@ use crate::peer::{Outcome, Peer};
 const WINDOW: usize = 65_536;
 
 /// Time in which nothing more must come.
-pub(super) const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(50);
 
 pub(super) const LENDING: Settings = Settings {
     budget: 200_000,
@@ -144,10 +144,11 @@ pub fn add_sending(list: &mut List) {
         peer.say(&Frame::Stop(channel, 1));
         // Its application may notice that only by its next write.
         peer.say(&Frame::Data(channel, b"x".to_vec()));
-        peer.listen(Duration::from_millis(200))?;
-        if peer.seen.channel(channel).stop.is_none() {
+        let stopped = peer.wait("its STOP", |seen| seen.channel(channel).stop.is_some());
+        if stopped.is_err() && peer.seen.goaway.is_none() && peer.seen.end.is_none() {
             return Err(broken("skip", "it goes on reading"));
         }
+        stopped?;
         peer.pour(channel, u64::MAX)?;
         peer.bytes(&header(0x05, channel, 1));
         peer.ends(2)

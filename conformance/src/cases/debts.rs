@@ -1,4 +1,4 @@
-use super::credit::{LENDING, QUIET, flow, full};
+use super::credit::{LENDING, flow, full};
 use super::{List, fail};
 use crate::frame::{Broken, Frame, broken};
 use crate::judge::Seen;
@@ -156,13 +156,18 @@ fn owing(peer: &mut Peer) -> Result<u64, Broken> {
     peer.greet_with(LENDING)?;
     let channel = peer.open();
     peer.pour(channel, 300_000)?;
-    peer.listen(QUIET)?;
-    let debt = peer.seen.channel(channel).debt();
-    if debt < Seen::least_return(LENDING) {
+    let least = Seen::least_return(LENDING);
+    let borrows = peer.wait("what it borrows", |seen| {
+        seen.channel(channel).debt() >= least
+    });
+    if borrows.is_err() && peer.seen.goaway.is_none() && peer.seen.end.is_none() {
         return Err(broken("skip", "it borrows too little"));
     }
+    borrows?;
     peer.say(&Frame::Stop(channel, 1));
     peer.wait("RESET", |seen| seen.channel(channel).reset.is_some())?;
+    // All that it sent has come before its RESET.
+    let debt = peer.seen.channel(channel).debt();
     match peer.seen.channel(channel).reset {
         Some((_, said)) if said == debt => Ok(debt),
         other => fail(peer, format!("it says {other:?}, and has borrowed {debt}")),

@@ -39,14 +39,14 @@ fn failures(rows: &[Row]) -> Vec<String> {
 
 #[test]
 fn without_a_fault_it_passes_as_a_server() {
-    let rows = run(Role::Server, &[], &[], 3000);
+    let rows = run(Role::Server, &[], &[], 5000);
     assert_eq!(failures(&rows), [""; 0]);
     assert!(rows.len() > 120);
 }
 
 #[test]
 fn without_a_fault_it_passes_as_a_client() {
-    let rows = run(Role::Client, &[], &[], 3000);
+    let rows = run(Role::Client, &[], &[], 5000);
     assert_eq!(failures(&rows), [""; 0]);
     assert!(rows.len() > 120);
 }
@@ -135,7 +135,9 @@ fn each_fault_is_caught() {
         let work = || {
             let mut missed = Vec::new();
             while let Some((role, fault, rules)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if failures(&run(*role, &[fault], rules, 400)).is_empty() {
+                // A machine that stalls may hide a fault that shows in time.
+                let caught = || !failures(&run(*role, &[fault], rules, 400)).is_empty();
+                if !(0..3).any(|_| caught()) {
                     missed.push(format!("{role:?}: {fault}"));
                 }
             }
