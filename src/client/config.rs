@@ -59,7 +59,9 @@ impl PoolConfig {
     ///   ([`Throughput::limited`](crate::Throughput::limited)), as on a link that loses packets:
     ///   twice as many, again and again while more connections carry more.
     ///
-    /// Those that the load of the last 30 to 60 s did not need drain.
+    /// Those that the load of the last 30 to 60 s did not need drain. Of those that were
+    /// dialled for callers that waited, four stay so long; the others drain when they
+    /// have no channels.
     ///
     /// Two kinds come on top of the most. A suspect connection gets a replacement: as many more
     /// as the most allows, or 8 if that is more. Dials for callers that wait may be as many as

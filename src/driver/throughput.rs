@@ -10,7 +10,8 @@
 //! A direction is throughput-limited if both of these hold over two samples in a row:
 //!
 //! - One sign is there most of the time.
-//! - The rate neither grows as in a slow start nor reaches that of a healthy long link.
+//! - The rate is steady, and below that of a healthy long link. In a slow start it grows.
+//!   Where loss begins it falls.
 
 use std::time::{Duration, Instant};
 
@@ -194,7 +195,9 @@ impl Direction {
         self.soonest = now + LEAST_RTT * SAMPLE;
         let before = before.filter(|_| waited && long)?;
         // A transport that carries nothing at all is late: the core's keepalive sees that.
-        let limited = carried > 0 && carried < before + before / 2 && carried < HEALTHY;
+        // While a window collapses, what the transport carries is no measure.
+        let steady = carried < before + before / 2 && before < carried + carried / 2;
+        let limited = carried > 0 && steady && carried < HEALTHY;
         limited.then_some(ThroughputLimited {
             at: now,
             bytes_per_round_trip: carried,
@@ -247,6 +250,12 @@ mod tests {
     fn a_slow_start_is_not_limited() {
         let doubling: Vec<u64> = (0..12).map(|round| 14_000 << round).collect();
         assert!(found(&doubling, 90).is_empty());
+    }
+
+    #[test]
+    fn a_collapsing_window_is_no_measure() {
+        let halving: Vec<u64> = (0..10).map(|round| 400_000 >> round).collect();
+        assert!(found(&halving, 90).is_empty());
     }
 
     #[test]

@@ -134,8 +134,8 @@ impl SocketProfile {
     /// the first packets. A connection begins with the system's congestion control. If a round
     /// trip is 5 ms or longer, it chooses BBR at one of these times:
     ///
-    /// - before 64 KiB are written at once, or 128 KiB without a gap of 25 ms;
-    /// - between bursts, once 128 KiB were sent, or after a pause of a round trip and 200 ms. A
+    /// - before more than 256 KiB are written without a gap of 25 ms;
+    /// - between bursts, once 256 KiB were sent, or after a pause of a round trip and 200 ms. A
     ///   burst of more than ten packets must have come before, since only that grows TCP's
     ///   window.
     ///

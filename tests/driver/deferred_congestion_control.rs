@@ -28,7 +28,7 @@ use crate::guard::within;
 use crate::neighbour::{Family, Neighbour};
 
 const SMALL: usize = 1000;
-const LARGE: usize = 256 << 10;
+const LARGE: usize = 512 << 10;
 
 /// Of a link to another region, one way.
 const FAR: Duration = Duration::from_millis(10);

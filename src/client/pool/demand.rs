@@ -6,7 +6,8 @@ use super::select::View;
 use crate::client::PoolConfig;
 
 /// Up to how many connections are dialled because those that there are would be of no
-/// use for what comes: transfers saturate them, or their channels fail.
+/// use for what comes: transfers saturate them, or their channels fail. And how many a
+/// cold burst leaves.
 const BESIDE: usize = 4;
 
 /// Callers that wait for a slow dial, for each connection that is dialled for them. A
@@ -35,8 +36,22 @@ pub(super) struct Asked {
 /// The connections that were needed lately.
 #[derive(Debug)]
 pub(super) struct Demand {
+    /// When this period began, and the most that were needed in it.
     since: Instant,
     most: usize,
+    /// The most of the period before.
+    before: usize,
+    /// In this period more were dialled for a cold burst.
+    burst: bool,
+}
+
+/// How many connections may stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keep {
+    /// After a cold burst: so many, and beside them those that carry channels.
+    pub idle: Option<usize>,
+    /// Once at the end of each period: so many.
+    pub busy: Option<usize>,
 }
 
 impl Demand {
@@ -44,6 +59,8 @@ impl Demand {
         Demand {
             since: now,
             most: 0,
+            before: 0,
+            burst: false,
         }
     }
 
@@ -54,8 +71,11 @@ impl Demand {
 
     /// How many connections there are to be now, with those that are dialled for it.
     pub fn wanted(&mut self, views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
-        let needed = needed(views, asked, pool).clamp(pool.least, pool.most);
-        self.most = self.most.max(needed);
+        let lasting = needed(views, asked, pool);
+        self.most = self.most.max(lasting);
+        let needed = lasting.max(for_waiting(views, asked));
+        let needed = needed.clamp(pool.least, pool.most);
+        self.burst |= needed > lasting.max(pool.least);
         let fresh = views.iter().filter(|view| view.is_fresh()).count();
         let there = views.iter().any(|view| view.is_fresh() && view.greeted);
         let ahead = pool.least.max(asked.prewarm).max(asked.loss);
@@ -76,12 +96,19 @@ impl Demand {
         .min(pool.most)
     }
 
-    /// How many may stay, once at the end of each period.
-    pub fn keep(&mut self, pool: &PoolConfig, now: Instant) -> Option<usize> {
-        (now >= self.ends()).then(|| {
+    pub fn keep(&mut self, pool: &PoolConfig, now: Instant) -> Keep {
+        let ends = now >= self.ends();
+        if ends {
             self.since = now;
-            std::mem::take(&mut self.most).clamp(pool.least, pool.most)
-        })
+            self.before = std::mem::take(&mut self.most);
+        }
+        let lately = self.most.max(self.before);
+        let burst = self.burst;
+        self.burst &= !ends;
+        Keep {
+            idle: burst.then(|| lately.clamp(pool.least, pool.most)),
+            busy: ends.then(|| self.before.clamp(pool.least, pool.most)),
+        }
     }
 
     pub fn ends(&self) -> Instant {
@@ -98,7 +125,9 @@ fn has_free(views: &[View], fresh: usize, pool: &PoolConfig) -> bool {
     })
 }
 
-/// How many connections would do for what there is.
+/// How many connections would do for what there is. Of those that are dialled for a
+/// cold burst only a few are needed later: many windows that are open at once send more
+/// than the link can queue.
 fn needed(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
     let fresh = || views.iter().filter(|view| view.is_fresh());
     let occupied = fresh().filter(|view| view.saturated || (view.broken && asked.caller));
@@ -106,15 +135,22 @@ fn needed(views: &[View], asked: Asked, pool: &PoolConfig) -> usize {
         0 => 0,
         occupied => (occupied + 1).min(BESIDE),
     };
-    let for_waiting = match asked.behind_slow_dial {
-        0 => 0,
-        waiting => fresh().count() + waiting.div_ceil(CALLERS_EACH),
-    };
     let load = for_load(fresh(), asked.caller, pool);
     load.max(beside)
-        .max(for_waiting)
+        .max(for_waiting(views, asked).min(BESIDE))
         .max(asked.prewarm)
         .max(asked.loss)
+}
+
+/// How many connections would serve those who wait for a slow dial.
+fn for_waiting(views: &[View], asked: Asked) -> usize {
+    match asked.behind_slow_dial {
+        0 => 0,
+        waiting => {
+            let fresh = views.iter().filter(|view| view.is_fresh()).count();
+            fresh + waiting.div_ceil(CALLERS_EACH)
+        }
+    }
 }
 
 /// How many connections would carry the channels that there are.
@@ -253,10 +289,24 @@ mod tests {
         let mut demand = Demand::new(start);
         let busy = [with(10), with(10), with(10)];
         demand.wanted(&busy, CALLER, &pool);
-        assert_eq!(demand.keep(&pool, start + PERIOD / 2), None);
-        assert_eq!(demand.keep(&pool, start + PERIOD), Some(4));
-        demand.wanted(&[with(0); 4], CALLER, &pool);
-        assert_eq!(demand.keep(&pool, start + 2 * PERIOD), Some(1));
+        let keep = |periods| {
+            let keep = demand.keep(&pool, start + PERIOD * periods / 2);
+            demand.wanted(&[with(0); 4], CALLER, &pool);
+            keep.busy
+        };
+        assert_eq!([1, 2, 3, 4].map(keep), [None, Some(4), None, Some(1)]);
+    }
+
+    #[test]
+    fn of_those_dialled_for_a_cold_burst_a_few_are_needed_later() {
+        let (start, pool) = (Instant::now(), pool(1..=16));
+        let mut demand = Demand::new(start);
+        let burst = Asked {
+            behind_slow_dial: 40,
+            ..CALLER
+        };
+        assert_eq!(demand.wanted(&[], burst, &pool), 14);
+        assert_eq!(demand.keep(&pool, start).idle, Some(BESIDE));
     }
 
     /// Web sockets, say, on a connection that has served many.

@@ -1,26 +1,32 @@
 //! More connections where the link loses packets and TCP takes that for a full link.
 //!
 //! TCP does not tell of loss. A connection is throughput-limited if its transport held it
-//! back over eight round trips at a low rate ([`ThroughputLimited`]), which a slow link does, too.
-//! So it is an experiment: try twice as many connections, and keep them if together they
-//! carry more. On a slow link, or on one that is shared, they don't.
+//! back over eight round trips at a low rate. A slow link does that, too. So it is an
+//! experiment: try twice as many connections, and keep them if together they carry more.
+//! On a slow link, or on one that is shared, they don't.
 
 use std::time::{Duration, Instant};
 
 use super::select::View;
-use crate::driver::ThroughputLimited;
 
-/// How long a sign is taken for how things are.
+/// Samples that are averaged: what each carries while packets are lost varies much.
+const ENOUGH: u64 = 6;
+
+/// Samples are of one time if the next comes so soon.
 const RECENT: Duration = Duration::from_secs(5);
 
 /// Twice the connections help if they carry so much more, in percent.
 const HELPS: u64 = 140;
 
-/// An experiment that shows nothing for so long is over: there is too little to carry.
-const TRIAL: Duration = Duration::from_secs(90);
+/// A trial that shows nothing for so long is over: there is too little to carry.
+const TRIAL: Duration = Duration::from_secs(30);
 
 /// Without a sign for so long the loss has ended.
 const KEEP: Duration = Duration::from_secs(60);
+
+/// A connection that carries so many times what it did under loss shows no loss. One
+/// that carries so many times less shows more of it.
+const OTHER: u64 = 2;
 
 /// How long no more are tried after they were of no use, at first and at most.
 const REST: Duration = Duration::from_secs(60);
@@ -28,10 +34,11 @@ const LONGEST_REST: Duration = Duration::from_secs(32 * 60);
 
 #[derive(Debug)]
 pub(super) struct Loss {
-    /// At least 1.
-    wanted: usize,
-    /// So many were found to carry more than half as many.
-    proven: bool,
+    /// So many were found to carry more than half as many; 1 without loss.
+    proven: usize,
+    /// Bytes a second of each connection at the last verdict.
+    rate: u64,
+    samples: Samples,
     trial: Option<Trial>,
     /// When there was a sign.
     seen: Instant,
@@ -39,23 +46,64 @@ pub(super) struct Loss {
     rest: Duration,
 }
 
-/// Connections are changed from one number to another.
+/// Twice as many connections are tried.
 #[derive(Debug)]
 struct Trial {
     since: Instant,
     from: usize,
-    /// Bytes a second that so many carried.
-    carried: u64,
+    /// Bytes a second that each of them carried.
+    rate: u64,
     to: usize,
-    /// When there were as many.
-    ready: Option<Instant>,
+    /// There are as many.
+    ready: bool,
+}
+
+/// What connections carried, each sample once.
+#[derive(Debug)]
+struct Samples {
+    sum: u64,
+    count: u64,
+    newest: Instant,
+}
+
+impl Samples {
+    fn new(now: Instant) -> Self {
+        Samples {
+            sum: 0,
+            count: 0,
+            newest: now,
+        }
+    }
+
+    /// Takes the new ones; the least of their rates.
+    fn take(&mut self, views: &[View], now: Instant) -> Option<u64> {
+        let since = self.newest;
+        if now >= since + RECENT {
+            *self = Samples::new(since);
+        }
+        let mut least = None;
+        for view in views.iter().filter(|view| view.is_fresh()) {
+            if let Some(sign) = view.held_up.filter(|sign| sign.at > since) {
+                self.sum += sign.bytes_per_second;
+                self.count += 1;
+                self.newest = self.newest.max(sign.at);
+                least = Some(sign.bytes_per_second.min(least.unwrap_or(u64::MAX)));
+            }
+        }
+        least
+    }
+
+    fn mean(&self) -> Option<u64> {
+        (self.count >= ENOUGH).then(|| self.sum / self.count)
+    }
 }
 
 impl Loss {
     pub fn new(now: Instant) -> Self {
         Loss {
-            wanted: 1,
-            proven: false,
+            proven: 1,
+            rate: 0,
+            samples: Samples::new(now),
             trial: None,
             seen: now,
             rests_until: now,
@@ -65,116 +113,79 @@ impl Loss {
 
     /// How many connections loss asks for; 1 without loss.
     pub fn look(&mut self, views: &[View], most: usize, now: Instant) -> usize {
-        let fresh = || views.iter().filter(|view| view.is_fresh());
-        let signs = fresh().filter_map(|view| view.held_up);
-        let signs: Vec<ThroughputLimited> = signs.filter(|sign| now < sign.at + RECENT).collect();
-        match signs.is_empty() {
-            true => self.fade(now),
-            false => {
-                self.seen = now;
-                let channels = fresh().map(|view| view.channels).sum();
-                self.judge(&signs, fresh().count(), channels, most, now);
-            }
+        let least = self.samples.take(views, now);
+        if least.is_some_and(|least| least < self.rate * OTHER) {
+            self.seen = now;
+        } else if now >= self.seen + KEEP {
+            self.proven = 1;
         }
-        self.wanted
-    }
-
-    fn judge(
-        &mut self,
-        signs: &[ThroughputLimited],
-        there: usize,
-        channels: usize,
-        most: usize,
-        now: Instant,
-    ) {
-        match &mut self.trial {
-            Some(trial) => {
-                let reached = match trial.to > trial.from {
-                    true => there >= trial.to,
-                    false => there <= trial.to,
-                };
-                if reached {
-                    let ready = *trial.ready.get_or_insert(now);
-                    if let Some(carried) = carried(signs, there, Some(ready)) {
-                        self.conclude(carried, now);
-                    }
-                }
-                self.trial.take_if(|trial| now >= trial.since + TRIAL);
-            }
+        let fresh = || views.iter().filter(|view| view.is_fresh());
+        let there = fresh().count();
+        let channels: usize = fresh().map(|view| view.channels).sum();
+        match self.trial {
+            Some(_) => self.judge(there, now),
             // One transfer at a time can't use another connection.
-            None if channels >= 2 * there => {
-                if let Some(carried) = carried(signs, there, None) {
-                    self.begin(there, carried, most, now);
-                }
-            }
+            None if there < most && channels > there => self.begin(there, most, now),
             None => {}
         }
+        self.wanted()
     }
 
-    /// Fewer are tried first where nothing shows that so many help.
-    fn begin(&mut self, there: usize, carried: u64, most: usize, now: Instant) {
-        let to = match there > 1 && !(self.proven && there <= self.wanted) {
-            true => there.div_ceil(2),
-            false if now >= self.rests_until => most.min(2 * there),
-            false => return,
+    fn wanted(&self) -> usize {
+        self.trial.as_ref().map_or(self.proven, |trial| trial.to)
+    }
+
+    fn begin(&mut self, there: usize, most: usize, now: Instant) {
+        let Some(rate) = self.samples.mean() else {
+            return;
         };
-        if to != there {
-            self.wanted = to;
+        if now >= self.rests_until || rate * OTHER < self.rate {
+            self.samples = Samples::new(now);
             self.trial = Some(Trial {
                 since: now,
                 from: there,
-                carried,
-                to,
-                ready: None,
+                rate,
+                to: most.min(2 * there),
+                ready: false,
             });
         }
     }
 
-    fn conclude(&mut self, carried: u64, now: Instant) {
-        let Some(trial) = self.trial.take() else {
-            return;
-        };
-        let (from, to) = ((trial.from, trial.carried), (trial.to, carried));
-        let (fewer, more) = (from.min(to), from.max(to));
-        self.proven = more.1 * 100 >= fewer.1 * HELPS;
-        match self.proven {
-            true => (self.wanted, self.rest) = (more.0, REST),
-            false => {
-                self.wanted = fewer.0;
+    fn judge(&mut self, there: usize, now: Instant) {
+        let Some(trial) = &mut self.trial else { return };
+        if !trial.ready && there >= trial.to {
+            trial.ready = true;
+            self.samples = Samples::new(now);
+        }
+        let found = self.samples.mean().filter(|_| trial.ready);
+        if let Some(rate) = found {
+            let (before, after) = (trial.rate * trial.from as u64, rate * trial.to as u64);
+            if after * 100 >= before * HELPS {
+                (self.proven, self.rest) = (trial.to, REST);
+                self.seen = now;
+            } else {
                 self.rests_until = now + self.rest;
                 self.rest = (self.rest * 2).min(LONGEST_REST);
             }
+            self.rate = rate;
         }
-    }
-
-    /// While there is no sign, half of them go each minute.
-    fn fade(&mut self, now: Instant) {
-        if self.wanted > 1 && now >= self.seen + KEEP {
-            self.wanted = self.wanted.div_ceil(2);
-            (self.trial, self.seen) = (None, now);
-            self.proven &= self.wanted > 1;
+        if found.is_some() || now >= trial.since + TRIAL {
+            self.trial = None;
         }
     }
 
     /// When to look again though there is no sign.
     pub fn next(&self) -> Option<Instant> {
-        (self.wanted > 1).then_some(self.seen + KEEP)
+        let keep = (self.proven > 1).then_some(self.seen + KEEP);
+        let trial = self.trial.as_ref().map(|trial| trial.since + TRIAL);
+        keep.into_iter().chain(trial).min()
     }
-}
-
-/// Bytes a second that so many connections carry together, if most of them have had a
-/// sign since then: the others are taken for as quick.
-fn carried(signs: &[ThroughputLimited], connections: usize, since: Option<Instant>) -> Option<u64> {
-    let signs = signs.iter().filter(|sign| Some(sign.at) > since);
-    let (count, sum) = signs.fold((0, 0), |(count, sum), sign| {
-        (count + 1, sum + sign.bytes_per_second)
-    });
-    (2 * count > connections).then(|| sum * connections as u64 / count as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::ThroughputLimited;
 
     const MOST: usize = 16;
 
@@ -216,29 +227,42 @@ mod tests {
     }
 
     #[test]
-    fn what_a_cold_burst_had_dialled_stays_only_if_it_helps() {
-        assert_eq!(after(5, 13, |there| 50_000 / there as u64).0, 1);
-        assert!(after(5, 13, |_| 16_000).0 >= 13);
-    }
-
-    #[test]
     fn a_link_that_a_few_connections_fill_has_a_few() {
         let (_, most) = after(20, 1, |there| 16_000.min(64_000 / there as u64));
         assert_eq!(most, 8, "one more step showed that they are of no use");
     }
 
-    #[test]
-    fn half_of_them_go_each_minute_without_loss() {
+    /// A few seconds of loss, and what each connection carries from then on.
+    fn later(pace: Option<u64>) -> Vec<usize> {
         let start = Instant::now();
         let mut loss = Loss::new(start);
-        (loss.wanted, loss.proven) = (MOST, true);
-        let counts: Vec<usize> = (1..=5)
-            .map(|minute| {
-                let now = start + KEEP * minute;
-                loss.look(&views(MOST, None, now), MOST, now)
-            })
-            .collect();
-        assert_eq!(counts, [8, 4, 2, 1, 1]);
+        (loss.proven, loss.rate) = (MOST, 16_000);
+        let look = |seconds| {
+            let now = start + Duration::from_secs(seconds);
+            loss.look(&views(MOST, pace, now), MOST, now)
+        };
+        [0, 30, 59, 60, 300].map(look).into()
+    }
+
+    #[test]
+    fn they_stay_while_each_carries_little_and_go_a_minute_after() {
+        assert_eq!(later(Some(16_000)), [MOST; 5]);
+        for over in [None, Some(40_000)] {
+            assert_eq!(later(over), [MOST, MOST, MOST, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn a_trial_without_a_verdict_leaves_nothing() {
+        let start = Instant::now();
+        let mut loss = Loss::new(start);
+        let found = (1..=3).map(|second| {
+            let now = start + Duration::from_secs(second);
+            loss.look(&views(2, Some(16_000), now), MOST, now)
+        });
+        assert_eq!(found.last(), Some(4));
+        let end = start + 2 * TRIAL;
+        assert_eq!(loss.look(&views(4, None, end), MOST, end), 1);
     }
 
     #[test]

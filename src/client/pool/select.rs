@@ -127,6 +127,20 @@ pub(super) fn worth_keeping(views: &[View]) -> Vec<usize> {
     order
 }
 
+/// The same order by what they have carried: after a burst those stay whose congestion
+/// windows are open.
+pub(super) fn warmest(views: &[View]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..views.len())
+        .filter(|at| views[*at].is_fresh())
+        .collect();
+    order.sort_by_key(|at| {
+        let view = &views[*at];
+        let last = (!view.greeted, view.broken || view.ejected);
+        (last, Reverse((view.bytes, view.channels)))
+    });
+    order
+}
+
 #[cfg(test)]
 impl View {
     /// A connection that is well and has nothing to do.

@@ -13,7 +13,7 @@ use super::drains::Drains;
 use super::link::{Health, Link};
 use super::loss::Loss;
 use super::pooled::Pooled;
-use super::select::{Standing, View, best, worth_keeping};
+use super::select::{Standing, View, best, warmest, worth_keeping};
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
 use crate::proto::OpenError;
@@ -321,15 +321,18 @@ impl<L: Link> State<L> {
 
     /// Retires what nobody needs: of a target that is idle all.
     fn retire_surplus(&mut self, views: Vec<View>, now: Instant) {
-        let keep = match self.is_idle(now) {
-            true => Some(0),
-            false => self.demand.keep(&self.settings.pool, now),
+        let keep = self.demand.keep(&self.settings.pool, now);
+        // While some wait, what is idle is about to get channels.
+        let settled = self.waiters.is_empty() && self.dials.count() == 0;
+        let mut surplus: Vec<usize> = match (keep.busy, keep.idle) {
+            _ if self.is_idle(now) => (0..views.len()).collect(),
+            (Some(busy), _) => worth_keeping(&views).into_iter().skip(busy).collect(),
+            (None, Some(idle)) if settled => {
+                let order = warmest(&views).into_iter().skip(idle);
+                order.filter(|at| views[*at].channels == 0).collect()
+            }
+            _ => return,
         };
-        let Some(keep) = keep else { return };
-        let mut surplus: Vec<usize> = worth_keeping(&views).into_iter().skip(keep).collect();
-        if keep == 0 {
-            surplus = (0..views.len()).collect();
-        }
         surplus.sort_unstable();
         for at in surplus.into_iter().rev() {
             self.retire(at, now);
