@@ -49,9 +49,34 @@
 //! | `tls` | TLS by rustls on both sides |
 //! | `retry` | a policy for tower's retry layer |
 //! | `requests` | a tower service of requests, for clients that need no pool of channels |
-//! | `tracing`, `metrics` | spans, events and metrics for [operators](observability) |
+//! | `tracing`, `metrics` | spans, events and metrics for [operators][observability] |
 //! | `cli` | [the command](guide::command) `tcpchan`; nothing in the library |
 //! | `tokio`, `hyper`, `net` | parts of the default: the driver; hyper's I/O traits on channels; options of TCP sockets |
+#![doc = ""]
+#![cfg_attr(
+    not(feature = "client"),
+    doc = "[`client`]: https://docs.rs/tcpchan/latest/tcpchan/client/"
+)]
+#![cfg_attr(
+    not(feature = "client"),
+    doc = "[`client::Multiplex::new`]: https://docs.rs/tcpchan/latest/tcpchan/client/struct.Multiplex.html"
+)]
+#![cfg_attr(
+    not(feature = "server"),
+    doc = "[`server`]: https://docs.rs/tcpchan/latest/tcpchan/server/"
+)]
+#![cfg_attr(
+    not(feature = "server"),
+    doc = "[`server::Acceptor::new`]: https://docs.rs/tcpchan/latest/tcpchan/server/struct.Acceptor.html"
+)]
+#![cfg_attr(
+    not(feature = "tokio"),
+    doc = "[`Connection`]: https://docs.rs/tcpchan/latest/tcpchan/struct.Connection.html\n\
+           [`Connection::open`]: https://docs.rs/tcpchan/latest/tcpchan/struct.Connection.html#method.open\n\
+           [`Connection::accept`]: https://docs.rs/tcpchan/latest/tcpchan/struct.Connection.html#method.accept\n\
+           [`Channel`]: https://docs.rs/tcpchan/latest/tcpchan/struct.Channel.html\n\
+           [observability]: https://docs.rs/tcpchan/latest/tcpchan/observability/"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "client", feature = "server"))]

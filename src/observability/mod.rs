@@ -1,4 +1,13 @@
 #![doc = include_str!("OBSERVABILITY.md")]
+#![doc = ""]
+#![cfg_attr(
+    all(feature = "client", feature = "metrics"),
+    doc = "[`with_target_labels`]: crate::client::Multiplex::with_target_labels"
+)]
+#![cfg_attr(
+    not(all(feature = "client", feature = "metrics")),
+    doc = "[`with_target_labels`]: https://docs.rs/tcpchan/latest/tcpchan/client/struct.Multiplex.html#method.with_target_labels"
+)]
 #![cfg_attr(
     not(all(
         feature = "tracing",

@@ -8,7 +8,7 @@ use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 /// The configuration of one connection's core; always valid.
 ///
 /// Each setter checks its value. The getter of the same name begins with `get_`.
-/// With the tokio driver, use [`tcpchan::Config`](crate::Config), which has these
+/// With the tokio driver, use `tcpchan::Config`, which has these
 /// settings and those of the driver.
 ///
 /// ```

@@ -73,7 +73,7 @@ impl Acceptor {
     /// - After an error of the stream that isn't about one connection, it waits a second, or
     ///   until a connection has closed. After the stream's end no more connections come.
     /// - If a connection is rustls's `TlsStream` over a `TcpStream`, the peer's certificates are
-    ///   in [`PeerInfo::identity`].
+    ///   in the `identity` of [`PeerInfo`].
     ///
     /// # Panics
     ///
