@@ -50,6 +50,7 @@
 //! | `retry` | a policy for tower's retry layer |
 //! | `requests` | a tower service of requests, for clients that need no pool of channels |
 //! | `tracing`, `metrics` | spans, events and metrics for [operators][observability] |
+//! | `full` | all of these |
 //! | `cli` | [the command](guide::command) `tcpchan`; nothing in the library |
 //! | `tokio`, `hyper`, `net` | parts of the default: the driver; hyper's I/O traits on channels; options of TCP sockets |
 #![doc = ""]
