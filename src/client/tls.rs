@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use super::error::BoxError;
-use crate::tls::ALPN;
+use crate::tls::{ALPN, Prepared, Slot, TlsHandle};
 
 /// TLS over a TCP connection that a connector made.
 pub type TlsIo<T> = TokioIo<TlsStream<TokioIo<T>>>;
@@ -42,7 +42,7 @@ pub type TlsIo<T> = TokioIo<TlsStream<TokioIo<T>>>;
 #[must_use]
 pub struct TlsConnector<C = HttpConnector> {
     inner: C,
-    tls: tokio_rustls::TlsConnector,
+    tls: Arc<Prepared<ClientConfig>>,
     name: Option<ServerName<'static>>,
 }
 
@@ -60,11 +60,10 @@ impl TlsConnector {
 impl<C> TlsConnector<C> {
     /// Over another connector, which must take the URI's scheme.
     pub fn over(inner: C, config: impl Into<Arc<ClientConfig>>) -> Self {
-        let mut config = Arc::unwrap_or_clone(config.into());
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        let prepare = |config: &mut ClientConfig| config.alpn_protocols = vec![ALPN.to_vec()];
         TlsConnector {
             inner,
-            tls: Arc::new(config).into(),
+            tls: Arc::new(Prepared::new(Slot::new(config.into()), prepare)),
             name: None,
         }
     }
@@ -74,6 +73,12 @@ impl<C> TlsConnector<C> {
     pub fn server_name(mut self, name: ServerName<'static>) -> Self {
         self.name = Some(name);
         self
+    }
+
+    /// What exchanges the configuration for the next dials, also when a
+    /// [`Multiplex`](super::Multiplex) has taken the connector. Clones share it.
+    pub fn handle(&self) -> TlsHandle<ClientConfig> {
+        self.tls.handle()
     }
 
     fn name_for(&self, uri: &Uri) -> io::Result<ServerName<'static>> {
@@ -111,11 +116,12 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (tls, name) = (self.tls.clone(), self.name_for(&uri));
+        let (config, name) = (self.tls.get(), self.name_for(&uri));
         let connecting = self.inner.call(uri);
         Box::pin(async move {
             let name = name?;
             let io = connecting.await.map_err(Into::into)?;
+            let tls = tokio_rustls::TlsConnector::from(config);
             Ok(TokioIo::new(tls.connect(name, TokioIo::new(io)).await?))
         })
     }

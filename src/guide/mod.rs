@@ -36,6 +36,12 @@ macro_rules! page {
         #[cfg_attr(not(all(any(feature = "axum", feature = "tonic"), feature = "client", feature = "server")), doc = "[`ConnectInfoLayer`]: https://docs.rs/tcpchan/latest/tcpchan/server/struct.ConnectInfoLayer.html")]
         #[cfg_attr(all(unix, feature = "client", feature = "server"), doc = "[`LocalSocket`]: crate::client::LocalSocket")]
         #[cfg_attr(not(all(unix, feature = "client", feature = "server")), doc = "[`LocalSocket`]: https://docs.rs/tcpchan/latest/tcpchan/client/struct.LocalSocket.html")]
+        #[cfg_attr(all(feature = "tls", feature = "client", feature = "server"), doc = "[`TlsHandle`]: crate::TlsHandle")]
+        #[cfg_attr(not(all(feature = "tls", feature = "client", feature = "server")), doc = "[`TlsHandle`]: https://docs.rs/tcpchan/latest/tcpchan/struct.TlsHandle.html")]
+        #[cfg_attr(all(feature = "tls", feature = "client", feature = "server"), doc = "[`TlsHandle::watch`]: crate::TlsHandle::watch")]
+        #[cfg_attr(not(all(feature = "tls", feature = "client", feature = "server")), doc = "[`TlsHandle::watch`]: https://docs.rs/tcpchan/latest/tcpchan/struct.TlsHandle.html#method.watch")]
+        #[cfg_attr(all(feature = "tls", feature = "client", feature = "server"), doc = "[`AllowedNames`]: crate::server::AllowedNames")]
+        #[cfg_attr(not(all(feature = "tls", feature = "client", feature = "server")), doc = "[`AllowedNames`]: https://docs.rs/tcpchan/latest/tcpchan/server/struct.AllowedNames.html")]
         pub mod $name {}
     };
 }

@@ -3,6 +3,8 @@
 mod accept_loop;
 mod accept_retry;
 mod acceptor;
+#[cfg(feature = "tls")]
+mod allowed_names;
 #[cfg(feature = "axum")]
 mod axum;
 #[cfg(any(feature = "axum", feature = "tonic"))]
@@ -22,6 +24,8 @@ mod shared_port;
 mod tls;
 
 pub use self::acceptor::Acceptor;
+#[cfg(feature = "tls")]
+pub use self::allowed_names::AllowedNames;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use self::connect_info::{ConnectInfoLayer, WithConnectInfo};
 pub use self::drain::{DrainHandle, Stop};

@@ -113,15 +113,16 @@ impl SharedPort {
         use crate::tls::ALPN;
 
         let limits = tls.limits;
-        let mut alpn = tls.config.alpn_protocols.clone();
-        if alpn.is_empty() {
-            alpn.push(b"http/1.1".to_vec());
-        }
-        alpn.retain(|protocol| protocol != ALPN);
-        alpn.insert(0, ALPN.to_vec());
-        let acceptor = tls.acceptor(alpn, &config);
+        let both = |alpn: &mut Vec<Vec<u8>>| {
+            if alpn.is_empty() {
+                alpn.push(b"http/1.1".to_vec());
+            }
+            alpn.retain(|protocol| protocol != ALPN);
+            alpn.insert(0, ALPN.to_vec());
+        };
+        let prepared = tls.prepared(both, &config);
         SharedPort::start(listener, config, limits, move |tcp, addr| {
-            let shake = shake(acceptor.clone(), tcp, addr);
+            let shake = shake(prepared.get(), tcp, addr);
             async {
                 let (stream, peer) = shake.await?;
                 let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);

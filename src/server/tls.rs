@@ -18,7 +18,7 @@ use super::peer::Peer;
 use crate::check::{ConfigError, HOUR, MOST, check, check_time};
 use crate::config::{Config, MAX_HANDSHAKES};
 use crate::socket::find;
-use crate::tls::ALPN;
+use crate::tls::{ALPN, Prepared, Slot, TlsHandle};
 
 /// How a server speaks TLS: rustls's configuration, and limits of handshakes.
 ///
@@ -35,7 +35,7 @@ use crate::tls::ALPN;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Tls {
-    pub(super) config: ServerConfig,
+    pub(super) config: Slot<ServerConfig>,
     pub(super) limits: Limits,
 }
 
@@ -44,7 +44,7 @@ impl Tls {
     /// what takes this.
     pub fn new(config: impl Into<Arc<ServerConfig>>) -> Self {
         Tls {
-            config: Arc::unwrap_or_clone(config.into()),
+            config: Slot::new(config.into()),
             limits: Limits {
                 within: Duration::from_secs(10),
                 at_once: MAX_HANDSHAKES as usize,
@@ -75,14 +75,30 @@ impl Tls {
         Ok(self)
     }
 
-    pub(super) fn acceptor(mut self, alpn: Vec<Vec<u8>>, config: &Config) -> TlsAcceptor {
-        self.config.alpn_protocols = alpn;
-        if config.get_max_connection_age().is_some() {
-            self.config.session_storage = Arc::new(NoServerSessionStorage {});
-            self.config.ticketer = Arc::new(NoTickets);
-            self.config.send_tls13_tickets = 0;
-        }
-        Arc::new(self.config).into()
+    /// What exchanges the configuration, also when an acceptor has taken it. Clones share
+    /// it.
+    pub fn handle(&self) -> TlsHandle<ServerConfig> {
+        self.config.handle()
+    }
+
+    /// The configurations for handshakes, with what `alpn` makes of their protocols.
+    pub(super) fn prepared(
+        self,
+        alpn: impl Fn(&mut Vec<Vec<u8>>) + Send + Sync + 'static,
+        config: &Config,
+    ) -> Arc<Prepared<ServerConfig>> {
+        let resumes = config.get_max_connection_age().is_none();
+        Arc::new(Prepared::new(
+            self.config,
+            move |config: &mut ServerConfig| {
+                alpn(&mut config.alpn_protocols);
+                if !resumes {
+                    config.session_storage = Arc::new(NoServerSessionStorage {});
+                    config.ticketer = Arc::new(NoTickets);
+                    config.send_tls13_tickets = 0;
+                }
+            },
+        ))
     }
 }
 
@@ -110,11 +126,11 @@ impl ProducesTickets for NoTickets {
 
 /// A handshake, and whom it was with.
 pub(super) async fn shake(
-    tls: TlsAcceptor,
+    config: Arc<ServerConfig>,
     tcp: TcpStream,
     addr: SocketAddr,
 ) -> io::Result<(TlsStream<TcpStream>, Peer)> {
-    let stream = tls.accept(tcp).await?;
+    let stream = TlsAcceptor::from(config).accept(tcp).await?;
     let peer = Peer::of(&stream, addr);
     Ok((stream, peer))
 }
@@ -143,9 +159,9 @@ impl Acceptor {
         let local_addr = listener.local_addr().ok();
         let incoming = Incoming::new(listener, &mut config);
         let limits = tls.limits;
-        let acceptor = tls.acceptor(vec![ALPN.to_vec()], &config);
+        let prepared = tls.prepared(|alpn| *alpn = vec![ALPN.to_vec()], &config);
         let shake = move |tcp, addr| {
-            let shake = shake(acceptor.clone(), tcp, addr);
+            let shake = shake(prepared.get(), tcp, addr);
             async { shake.await.map(Outcome::Ours) }
         };
         Acceptor::start(config, local_addr, |listener| {

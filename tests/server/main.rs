@@ -11,6 +11,7 @@ mod slow_proxy;
 
 mod accept_errors;
 mod acceptor;
+mod allowed_names;
 mod cancel;
 mod connection_age;
 mod graceful;
@@ -21,3 +22,4 @@ mod shared_port;
 mod silent_peers;
 mod tls;
 mod tls_mismatch;
+mod tls_rotation;

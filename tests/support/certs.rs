@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -25,6 +26,19 @@ impl Authority {
     pub fn certify(&self, name: &str) -> Certified {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        (certificate.der().clone(), key)
+    }
+
+    /// A certificate with these URIs.
+    pub fn certify_uris(&self, uris: &[&str]) -> Certified {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        let names = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        params.subject_alt_names = names.collect();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         (certificate.der().clone(), key)
@@ -62,13 +76,28 @@ impl Authority {
 
     /// A server at 127.0.0.1 that wants client certificates of this authority.
     pub fn server_for_known_clients(&self) -> ServerConfig {
+        self.server_with(self.verifier())
+    }
+
+    /// A server at 127.0.0.1 that wants client certificates of another authority.
+    pub fn server_for_clients_of(&self, other: &Authority) -> ServerConfig {
+        self.server_with(other.verifier())
+    }
+
+    /// What lets clients of this authority come.
+    pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots(), provider.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots(), provider);
+        verifier.build().unwrap()
+    }
+
+    /// A server at 127.0.0.1 whose clients this lets come.
+    pub fn server_with(&self, verifier: Arc<dyn ClientCertVerifier>) -> ServerConfig {
         let (certificate, key) = self.certify("127.0.0.1");
-        ServerConfig::builder_with_provider(provider)
+        ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate], key)
             .unwrap()
     }

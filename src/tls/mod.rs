@@ -1,9 +1,15 @@
 //! What both sides of TLS know.
 
+mod handle;
+
 use std::error::Error;
 use std::io;
 
 use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage};
+
+pub use self::handle::TlsHandle;
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) use self::handle::{Prepared, Slot};
 
 /// The protocol's name in TLS's ALPN: `tcpchan/1`.
 pub const ALPN: &[u8] = b"tcpchan/1";
