@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::cause;
 use super::emit::{Label, count, record};
-use super::origin::Target;
+use super::target::Target;
 
 /// A dial under way, which ends with the peer's hello.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::emit::{Label, Level, count, record};
-use super::{Reason, role_name};
+use super::reason::{Reason, role_name};
 use crate::proto::{Event, Role, Stats};
 
 /// How often a connection that is in use tells what it has done.

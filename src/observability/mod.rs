@@ -31,7 +31,9 @@ mod meter;
 #[cfg(feature = "client")]
 mod opening;
 mod origin;
+mod reason;
 mod tap;
+mod target;
 #[cfg(feature = "tracing")]
 mod trace;
 
@@ -44,14 +46,16 @@ pub(crate) use self::dial::Dial;
 pub(crate) use self::emit::Label;
 #[cfg(feature = "client")]
 pub(crate) use self::opening::opening;
-pub(crate) use self::origin::{Origin, Target, TargetLabels};
+pub(crate) use self::origin::Origin;
 pub(crate) use self::tap::Tap;
+pub(crate) use self::target::{Target, TargetLabels};
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use self::meter::Meter;
+use self::reason::{Reason, reason};
 use crate::proto::{ConnectionError, ErrorCode, Event, Role, Stats};
 
 /// Watches one connection. Nothing of it is done under the connection's lock.
@@ -219,41 +223,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a connection has ended.
-#[derive(Clone, Copy)]
-struct Reason {
-    word: &'static str,
-    /// One side closed it without a complaint, or its runtime ended.
-    is_in_order: bool,
-    /// The peer had not even said its hello.
-    is_stranger: bool,
-}
-
 /// An option of a socket that the system does not have.
 #[cfg(feature = "net")]
 pub(crate) fn left_out(option: &str, error: &std::io::Error) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: "tcpchan", option, %error, "the system has no such socket option");
-}
-
-/// A word for why a connection ended.
-fn reason(error: Option<&ConnectionError>) -> &'static str {
-    match error {
-        None | Some(ConnectionError::Closed) => "closed",
-        Some(ConnectionError::PeerClosed { .. }) => "peer_closed",
-        Some(ConnectionError::Violation { .. }) => "violation",
-        Some(ConnectionError::Version(_)) => "version",
-        Some(ConnectionError::Lost(_)) => "lost",
-        Some(ConnectionError::NoHello(_)) => "no_hello",
-        Some(ConnectionError::HandshakeTimeout) => "handshake_timeout",
-        Some(ConnectionError::Dead) => "dead",
-        Some(ConnectionError::Abandoned) => "abandoned",
-    }
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
 }

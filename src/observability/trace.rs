@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tracing::{Level, Span, debug, enabled, info, info_span, warn};
 
 use super::limit::Limit;
-use super::origin::{Target, Who};
-use super::{Reason, role_name};
+use super::reason::{Reason, role_name};
+use super::target::{Target, Who};
 use crate::proto::{ConnectionError, Event, Role, Stats};
 
 /// Its parent is the span of its peer or target, and never that of a request, which ends

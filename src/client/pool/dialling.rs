@@ -5,19 +5,29 @@ use std::sync::{Arc, Weak};
 use tokio::time::{Instant, sleep_until};
 
 use super::dial::Dialling;
-use super::target::Target;
 use crate::client::ConnectError;
 use crate::driver::Connection;
 
+/// What a dial tells its target.
+pub(super) trait Dials {
+    /// It begins now.
+    fn dial_begins(self: &Arc<Self>, id: u64);
+
+    fn dialled(self: &Arc<Self>, id: u64, result: Result<Connection, ConnectError>);
+
+    /// It ended with its runtime.
+    fn dial_lost(self: &Arc<Self>, id: u64);
+}
+
 /// Tells the target of the dial's end, however it ends.
-pub(super) struct DialGuard {
-    target: Weak<Target>,
+pub(super) struct DialGuard<T: Dials> {
+    target: Weak<T>,
     id: u64,
     result: Option<Result<Connection, ConnectError>>,
 }
 
-impl DialGuard {
-    pub fn new(target: &Arc<Target>, id: u64) -> Self {
+impl<T: Dials> DialGuard<T> {
+    pub fn new(target: &Arc<T>, id: u64) -> Self {
         DialGuard {
             target: Arc::downgrade(target),
             id,
@@ -26,7 +36,7 @@ impl DialGuard {
     }
 }
 
-impl Drop for DialGuard {
+impl<T: Dials> Drop for DialGuard<T> {
     fn drop(&mut self) {
         let Some(target) = self.target.upgrade() else {
             return;
@@ -42,7 +52,7 @@ impl Drop for DialGuard {
 }
 
 /// Dials once, not before `start`.
-pub(super) async fn dial(mut guard: DialGuard, dialling: Dialling, start: Instant) {
+pub(super) async fn dial<T: Dials>(mut guard: DialGuard<T>, dialling: Dialling, start: Instant) {
     if start > Instant::now() {
         sleep_until(start).await; // a millisecond at least
     }

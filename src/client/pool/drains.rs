@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::action::Action;
 use super::link::{Health, Link};
-use super::state::Action;
 
 pub(super) struct Drains<L>(Vec<Drain<L>>);
 

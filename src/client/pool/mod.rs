@@ -9,6 +9,7 @@
 //! [`target`] runs its actions, [`targets`] has all targets and the task that wakes
 //! them.
 
+mod action;
 mod demand;
 mod dial;
 mod dialling;

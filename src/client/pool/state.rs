@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Settings;
+use super::action::Action;
 use super::demand::{Asked, Demand};
 use super::dials::Dials;
 use super::drains::Drains;
@@ -21,25 +22,6 @@ use crate::proto::OpenError;
 /// How many connections there may be on top of the most that take channels,
 /// however few those are: the ones that are late, and so are replaced.
 const LATE: usize = 8;
-
-/// What the shell is to do.
-#[derive(Debug)]
-pub(super) enum Action<L: Link> {
-    /// Dial, not before this time, and tell [`State::dialled`].
-    Dial(u64, Instant),
-    /// Give a caller that waits its channel, or the reason why there is none.
-    Give(WaiterId, Result<L::Channel, ConnectError>),
-    /// Tell one that waits for connections that they are up, or why not.
-    Prewarmed(WaiterId, Result<(), ConnectError>),
-    /// Ask for no more channels on a connection.
-    Drain(L),
-    /// End a connection: its channels had their time.
-    Close(L),
-    /// End a connection whose task is not run.
-    Abandon(L),
-    /// Nothing: the pool is done with the connection. To drop it may run anything.
-    Release(L),
-}
 
 /// What becomes of a caller.
 #[derive(Debug)]

@@ -8,26 +8,39 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Wake, Waker};
 
+use http::uri::{Authority, Scheme};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::Settings;
+use super::action::Action;
 use super::dial::Dial;
-use super::dialling::{DialGuard, dial};
+use super::dialling::{DialGuard, Dials, dial};
 use super::places::Places;
-use super::state::{Action, Opened, State};
-use super::targets::{Key, Targets};
+use super::state::{Opened, State};
 use super::waiters::WaiterId;
 use crate::client::error::ConnectError;
 use crate::client::stats::TargetStats;
 use crate::driver::{Channel, Connection};
 
+/// The scheme and the authority of a target.
+pub(super) type Key = (Option<Scheme>, Option<Authority>);
+
+/// What looks at targets when it is time.
+pub(super) trait Keepers: Send + Sync {
+    /// Has a task look at targets on this runtime.
+    fn keep_here(self: Arc<Self>);
+
+    /// Has a target looked at at this time, instead of another.
+    fn schedule(&self, target: &Arc<Target>, before: Option<Instant>, at: Instant);
+}
+
 pub(in crate::client) struct Target {
     pub id: u64,
     pub key: Key,
     settings: Arc<Settings>,
-    targets: Weak<Targets>,
+    keepers: Weak<dyn Keepers>,
     dialler: Mutex<Box<dyn Dial>>,
     inner: Mutex<Inner>,
     /// What its connections wake.
@@ -62,11 +75,11 @@ impl Inner {
 }
 
 impl Target {
-    pub fn new(
+    pub(super) fn new(
         id: u64,
         key: Key,
         settings: Arc<Settings>,
-        targets: Weak<Targets>,
+        keepers: Weak<dyn Keepers>,
         dialler: Box<dyn Dial>,
     ) -> Arc<Self> {
         let state = State::new(settings.clone(), Instant::now().into());
@@ -74,7 +87,7 @@ impl Target {
             id,
             key,
             settings,
-            targets,
+            keepers,
             dialler: Mutex::new(dialler),
             inner: Mutex::new(Inner {
                 state,
@@ -133,9 +146,9 @@ impl Target {
 
     fn schedule(self: &Arc<Self>, sooner: Option<Sooner>) {
         if let Some(sooner) = sooner
-            && let Some(targets) = self.targets.upgrade()
+            && let Some(keepers) = self.keepers.upgrade()
         {
-            targets.schedule(self, sooner.before, sooner.at);
+            keepers.schedule(self, sooner.before, sooner.at);
         }
     }
 
@@ -171,34 +184,6 @@ impl Target {
         if !task.is_finished() {
             inner.dials.insert(id, task.abort_handle());
         }
-    }
-
-    pub fn dial_begins(self: &Arc<Self>, id: u64) {
-        self.with(|inner, now| inner.state.dial_begins(id, now));
-    }
-
-    pub fn dialled(self: &Arc<Self>, id: u64, result: Result<Connection, ConnectError>) {
-        if let Ok(connection) = &result {
-            connection.watched_by(self.watcher.clone());
-        }
-        self.with(|inner, now| {
-            inner.dials.remove(&id);
-            inner.state.dialled(id, result, now);
-        });
-    }
-
-    /// A dial ended with its runtime. What it was for is done on another that has
-    /// callers.
-    pub fn dial_lost(self: &Arc<Self>, id: u64) {
-        if self.settings.runtime.is_some() {
-            let error = "the runtime for connections was shut down";
-            return self.dialled(id, Err(ConnectError::dial(error)));
-        }
-        let mut inner = self.lock();
-        inner.dials.remove(&id);
-        inner.state.dial_lost(id);
-        drop(inner);
-        self.look_at(Instant::now());
     }
 
     /// A channel, for which the caller waits if it must. Cancel safe: a caller
@@ -240,8 +225,8 @@ impl Target {
     ) -> Result<T, ConnectError> {
         let within = self.settings.pool.open_timeout;
         let wait = timeout(within, async {
-            if let Some(targets) = self.targets.upgrade() {
-                targets.keep_here();
+            if let Some(keepers) = self.keepers.upgrade() {
+                keepers.keep_here();
             }
             wait.await
         });
@@ -278,6 +263,36 @@ impl Target {
             dials: state.dials.begun,
             failed: state.dials.failed,
         }
+    }
+}
+
+impl Dials for Target {
+    fn dial_begins(self: &Arc<Self>, id: u64) {
+        self.with(|inner, now| inner.state.dial_begins(id, now));
+    }
+
+    fn dialled(self: &Arc<Self>, id: u64, result: Result<Connection, ConnectError>) {
+        if let Ok(connection) = &result {
+            connection.watched_by(self.watcher.clone());
+        }
+        self.with(|inner, now| {
+            inner.dials.remove(&id);
+            inner.state.dialled(id, result, now);
+        });
+    }
+
+    /// A dial ended with its runtime. What it was for is done on another that has
+    /// callers.
+    fn dial_lost(self: &Arc<Self>, id: u64) {
+        if self.settings.runtime.is_some() {
+            let error = "the runtime for connections was shut down";
+            return self.dialled(id, Err(ConnectError::dial(error)));
+        }
+        let mut inner = self.lock();
+        inner.dials.remove(&id);
+        inner.state.dial_lost(id);
+        drop(inner);
+        self.look_at(Instant::now());
     }
 }
 

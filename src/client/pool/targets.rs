@@ -4,17 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::Uri;
-use http::uri::{Authority, Scheme};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
 use super::dial::Dial;
-use super::target::Target;
+use super::target::{Keepers, Key, Target};
 use crate::client::stats::TargetStats;
-
-pub(super) type Key = (Option<Scheme>, Option<Authority>);
 
 /// Targets that a keeper looks at before it lets others run.
 const AT_ONCE: usize = 32;
@@ -72,7 +69,7 @@ impl Targets {
             return target.clone();
         }
         map.next_id += 1;
-        let (id, targets) = (map.next_id, Arc::downgrade(self));
+        let (id, targets) = (map.next_id, Arc::downgrade(self) as Weak<dyn Keepers>);
         let target = Target::new(id, key.clone(), self.settings.clone(), targets, dialler());
         map.targets.insert(key, target.clone());
         target
@@ -89,40 +86,6 @@ impl Targets {
         let key = (uri.scheme().cloned(), uri.authority().cloned());
         let target = lock(&self.map).targets.get(&key).cloned();
         target.map(|target| target.stats())
-    }
-
-    /// Has a keeper run on this runtime. Each runtime with callers has one, so that what
-    /// is due for them is done though other runtimes end or are not run.
-    pub(super) fn keep_here(self: &Arc<Self>) {
-        let runtime = self.settings.runtime.clone();
-        let runtime = runtime.unwrap_or_else(Handle::current);
-        let mut schedule = lock(&self.schedule);
-        if schedule.keepers.contains(&runtime.id()) {
-            return;
-        }
-        schedule.keepers.push(runtime.id());
-        drop(schedule);
-        let keeper = Keeper {
-            targets: Arc::downgrade(self),
-            runtime: runtime.id(),
-        };
-        runtime.spawn(keeper.run(self.changed.clone()));
-    }
-
-    /// Has a target looked at at this time, instead of another.
-    pub(super) fn schedule(&self, target: &Arc<Target>, before: Option<Instant>, at: Instant) {
-        let mut schedule = lock(&self.schedule);
-        if let Some(before) = before {
-            schedule.queue.remove(&(before, target.id));
-        }
-        let weak = Arc::downgrade(target);
-        schedule.queue.insert((at, target.id), weak);
-        let first = schedule.queue.first_key_value();
-        let sooner = first.is_some_and(|((first, _), _)| *first == at);
-        drop(schedule);
-        if sooner {
-            self.changed.notify_waiters();
-        }
     }
 
     /// Looks at the targets for which it is time.
@@ -156,6 +119,42 @@ impl Targets {
         drop(map);
         if forgotten.is_none() {
             target.look_at(Instant::now() + self.settings.pool.idle_timeout);
+        }
+    }
+}
+
+impl Keepers for Targets {
+    /// Has a keeper run on this runtime. Each runtime with callers has one, so that what
+    /// is due for them is done though other runtimes end or are not run.
+    fn keep_here(self: Arc<Self>) {
+        let runtime = self.settings.runtime.clone();
+        let runtime = runtime.unwrap_or_else(Handle::current);
+        let mut schedule = lock(&self.schedule);
+        if schedule.keepers.contains(&runtime.id()) {
+            return;
+        }
+        schedule.keepers.push(runtime.id());
+        drop(schedule);
+        let keeper = Keeper {
+            targets: Arc::downgrade(&self),
+            runtime: runtime.id(),
+        };
+        runtime.spawn(keeper.run(self.changed.clone()));
+    }
+
+    /// Has a target looked at at this time, instead of another.
+    fn schedule(&self, target: &Arc<Target>, before: Option<Instant>, at: Instant) {
+        let mut schedule = lock(&self.schedule);
+        if let Some(before) = before {
+            schedule.queue.remove(&(before, target.id));
+        }
+        let weak = Arc::downgrade(target);
+        schedule.queue.insert((at, target.id), weak);
+        let first = schedule.queue.first_key_value();
+        let sooner = first.is_some_and(|((first, _), _)| *first == at);
+        drop(schedule);
+        if sooner {
+            self.changed.notify_waiters();
         }
     }
 }
