@@ -12,9 +12,9 @@ use super::key::Key;
 use super::queues::{Queue, QueueSet};
 use crate::wire::MAX_DATA;
 
-/// Bytes that a channel may borrow before a WINDOW says how many: an answer of 2 MiB
-/// leaves whole, and so does all that a link of 200 Mbit/s and 80 ms carries in a
-/// round trip. A reader that stands still holds no more of the budget.
+/// Bytes that a channel may borrow before a WINDOW says how many. An answer of 2 MiB
+/// leaves whole, as much as a link of 200 Mbit/s and 80 ms carries in a round trip. A
+/// reader that stands still holds no more of the budget.
 const FIRST_LOAN: u32 = 2 << 20;
 
 /// A reader keeps up with its peer while it has no larger part of the loan unread. Its

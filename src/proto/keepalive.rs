@@ -1,9 +1,8 @@
 //! When to ping, when to doubt, when to give up, and the round-trip time.
 //!
-//! Any byte counts as life. A ping leaves when nothing was heard for the
-//! configured time, and each [`PROBE_EVERY`] while something is sent: so a
-//! request into a black hole is noticed, and the round-trip time is known of a
-//! connection that is never silent. While the ping is unanswered and nothing
+//! Any byte counts as life. A ping leaves when nothing was heard for the configured time,
+//! and each [`PROBE_EVERY`] while something is sent. So a request into a black hole is
+//! noticed, and a connection that is never silent knows its round-trip time. While the ping is unanswered and nothing
 //! is heard, the connection first becomes suspect and then dead. A ping that
 //! can't leave counts as well, and so does a transport that takes bytes again:
 //! a peer that only takes them slowly is alive. Where this side looks late,

@@ -1,13 +1,18 @@
 //! The connections of each target.
 //!
 //! [`state`] is the pool of one target: a state machine that is given the time, asks
-//! its connections how they are, and returns actions. Each of its parts owns what it
-//! decides on: [`pooled`] and [`outlier`] what is known of a connection, [`select`]
-//! which gets a channel, [`demand`] and [`loss`] how many there should be, [`dials`] when the next
-//! may begin, [`waiters`] who is served next,
-//! [`drains`] what is on its way out. [`simulation`] drives it from seeds.
-//! [`target`] runs its actions, [`targets`] has all targets and the task that wakes
-//! them.
+//! its connections how they are, and returns [actions](action). Each part owns what it
+//! decides on:
+//!
+//! - [`pooled`] and [`outlier`]: what is known of a connection;
+//! - [`select`]: which connection gets a channel;
+//! - [`demand`] and [`loss`]: how many connections there should be;
+//! - [`dials`]: when the next dial may begin;
+//! - [`waiters`]: who is served next;
+//! - [`drains`]: connections that get no more channels.
+//!
+//! [`simulation`] drives the state machine from seeds. [`target`] runs its actions.
+//! [`targets`] has all targets and the task that wakes them.
 
 mod action;
 mod demand;

@@ -1,6 +1,6 @@
-//! The state machine of the pool against a world from a seed, without a runtime:
-//! callers come and go, dials take their time, fail or are lost, connections are late,
-//! stall, drain and end, servers fail their channels.
+//! The state machine of the pool against a world from a seed, without a runtime. Callers
+//! come and go. Dials take their time, fail or are lost. Connections are late, stall, drain
+//! and end. Servers fail their channels.
 //!
 //! `TCPCHAN_SEEDS=100000 cargo test --release --lib pool::simulation` tries more.
 
