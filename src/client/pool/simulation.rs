@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::Settings;
+use super::action::Action;
 use super::link::{Health, Link, Seen};
-use super::state::{Action, Opened, State};
+use super::state::{Opened, State};
 use super::waiters::WaiterId;
 use crate::client::{ConnectError, PoolConfig};
 
