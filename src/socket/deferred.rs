@@ -35,7 +35,7 @@ impl PartialEq for Deferral {
 ///
 /// BBR paces even the first packets, and later ones by what it has seen of the link. Slow
 /// start sends at once what its window allows. So bursts arrive sooner if BBR begins with a
-/// window that has grown: 50 answers of 64 KiB on 16 new connections take 5.4 round trips,
+/// window that has grown. 50 answers of 64 KiB on 16 new connections take 5.4 round trips,
 /// and 6.2 if BBR is chosen before the first of them.
 const LEAST_SENT: usize = 256 << 10;
 
