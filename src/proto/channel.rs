@@ -377,11 +377,13 @@ impl Channel {
 
 /// What this side does.
 impl Channel {
-    /// Ends the send half; a RESET tells the peer.
+    /// Ends the send half; a RESET tells the peer, or a CLOSE that waits already.
     pub fn fail_send(&mut self, cause: Cause) {
         self.send.half = Half::Failed(cause);
         self.send.buffer.clear();
-        self.send.end = End::ResetPending;
+        if self.send.end != End::ClosePending {
+            self.send.end = End::ResetPending;
+        }
     }
 
     /// Reads no more; the peer is asked to stop, and what it has borrowed is paid

@@ -211,20 +211,25 @@ impl Connection {
 
     /// A channel is closed. It may be in any queue but two: one whose OPEN has not left,
     /// or that was not accepted, can't be closed. The deferred stops have a bound of their
-    /// own. From the others nothing else may ever be taken, if the peer reads nothing.
-    /// In version 1 a channel is closed only once its end has left.
+    /// own. From the others nothing else may ever be taken: the peer may read nothing, or
+    /// have so much reset that no bytes get a turn.
     fn sweep(&mut self, gone: &Channel) {
         let (living, store) = (self.channels.len(), &self.channels);
         let lives = |key: &Key| store.get(*key).is_some();
-        if gone.queues.has(Queue::Budget) {
+        let is_in = |queue| gone.queues.has(queue);
+        if is_in(Queue::Control) {
+            sweep(&mut self.pending.control, living, lives);
+        }
+        if is_in(Queue::Data) {
+            self.scheduler.sweep(living, lives);
+        }
+        if is_in(Queue::Budget) {
             sweep(&mut self.send_budget.waiting, living, lives);
         }
-        if gone.queues.has(Queue::Window) {
+        if is_in(Queue::Window) {
             sweep(&mut self.recv_budget.delayed, living, lives);
         }
-        if self.handshake.is_v0() {
-            sweep(&mut self.pending.control, living, lives);
-            self.scheduler.sweep(living, lives);
+        if is_in(Queue::Readable) || is_in(Queue::Writable) {
             self.events.sweep(living, lives);
         }
     }

@@ -239,6 +239,42 @@ fn one_byte_frames_that_nobody_wants_end_at_the_window() {
     raw.data(1, 1).ends(FLOW_CONTROL, "beyond the window");
 }
 
+/// Their RESETs fill each write, so their bytes never have a turn.
+#[test]
+fn channels_that_are_closed_before_their_bytes_have_a_turn_are_forgotten() {
+    const EACH: u32 = 100;
+    const RESET: usize = 20; // bytes
+    let now = Instant::now();
+    let [mut client, mut server] =
+        [Role::Client, Role::Server].map(|role| Connection::new(role, Config::default(), now));
+    let (mut bytes, mut reset) = (Vec::new(), 0);
+    for _ in 0..50 {
+        let keys: Vec<_> = (0..EACH).filter_map(|_| client.open().ok()).collect();
+        client.poll_transmit(&mut bytes, usize::MAX, now);
+        server.handle_input(&std::mem::take(&mut bytes), now);
+        let theirs: Vec<_> = std::iter::from_fn(|| server.accept()).collect();
+        for key in &theirs {
+            server.write(*key, b"answer").unwrap();
+        }
+        for key in keys {
+            client.stop(key, 0);
+            client.reset(key, 0);
+            client.release(key);
+        }
+        client.poll_transmit(&mut bytes, usize::MAX, now);
+        server.handle_input(&std::mem::take(&mut bytes), now);
+        for key in &theirs {
+            server.release(*key);
+        }
+        reset += theirs.len();
+        server.poll_transmit(&mut bytes, RESET * theirs.len(), now);
+        client.handle_input(&std::mem::take(&mut bytes), now);
+    }
+    assert!(reset > 1_000, "{reset}");
+    let (living, sending) = (server.channels(), server.sending());
+    assert!(sending <= 2 * living + 16, "{sending} of {living}");
+}
+
 #[test]
 fn channels_beyond_those_that_may_wait_are_refused_and_the_others_go_on() {
     let config = Config::default().max_waiting(10).unwrap();

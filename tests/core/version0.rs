@@ -445,6 +445,21 @@ fn a_stop_is_remembered_and_close_follows_the_last_bytes() {
     );
 }
 
+/// The CLOSE waits for the bytes, and the reset drops those.
+#[test]
+fn a_channel_that_is_reset_while_its_close_waits_is_closed() {
+    let mut side = Side::client();
+    let key = side.core.open().unwrap();
+    let id = side.core.id(key).unwrap();
+    side.core.write(key, b"never sent").unwrap();
+    side.core.finish(key).unwrap();
+    side.core.stop(key, 0);
+    side.core.reset(key, 0);
+    assert_eq!(side.closes(), [id]);
+    side.core.release(key);
+    assert_eq!(side.core.channels(), 0);
+}
+
 #[test]
 fn what_was_written_and_finished_leaves_before_the_close_of_a_released_channel() {
     let mut side = Side::server();
