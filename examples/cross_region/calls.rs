@@ -8,7 +8,7 @@ use clap::Args;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
-use tcpchan::client::Multiplex;
+use tcpchan::client::{Connector, Multiplex};
 
 use crate::caller::{Caller, Counter, builder, root};
 use crate::progress::Progress;
@@ -92,7 +92,7 @@ pub struct Row {
 /// Makes all calls through `connector`, which is the same for all ways.
 pub async fn three_ways<C>(connector: C, target: Target, load: Load) -> Result<Vec<Row>, Failure>
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Connect + Connector + Clone + Send + Sync + 'static,
     Multiplex<C>: Connect + Clone + Send + Sync + 'static,
 {
     let counter = Counter::new(target).await?;

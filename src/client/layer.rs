@@ -1,5 +1,6 @@
 use tower_layer::Layer;
 
+use super::connector::Connector;
 use super::{Multiplex, PoolConfig};
 use crate::config::Config;
 
@@ -38,7 +39,7 @@ impl MultiplexLayer {
     }
 }
 
-impl<C> Layer<C> for MultiplexLayer {
+impl<C: Connector> Layer<C> for MultiplexLayer {
     type Service = Multiplex<C>;
 
     fn layer(&self, inner: C) -> Multiplex<C> {

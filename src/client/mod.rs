@@ -24,6 +24,7 @@
 
 mod config;
 mod connection;
+mod connector;
 mod error;
 #[cfg(feature = "requests")]
 mod health;
@@ -45,6 +46,7 @@ mod tls;
 mod user_info;
 
 pub use self::config::PoolConfig;
+pub use self::connector::Connector;
 pub use self::error::ConnectError;
 pub use self::layer::MultiplexLayer;
 #[cfg(unix)]

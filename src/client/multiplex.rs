@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::config::PoolConfig;
+use super::connector::Connector;
 use super::error::{BoxError, ConnectError};
 use super::pool::{Dialler, Settings, Target, Targets};
 use super::stats::TargetStats;
@@ -73,7 +74,10 @@ pub struct Multiplex<C> {
 impl<C> Multiplex<C> {
     /// Wraps a connector: a `tower::Service<Uri>` whose response is hyper's
     /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
-    pub fn new(inner: C) -> Self {
+    pub fn new(inner: C) -> Self
+    where
+        C: Connector,
+    {
         let config = Config::default();
         let (late, dead) = config.core().get_answer_within();
         let settings = Settings {
