@@ -109,7 +109,9 @@ pub use self::driver::{Channel, Connection, ReadHalf, Throughput, ThroughputLimi
 #[cfg(feature = "net")]
 pub use self::socket::SocketProfile;
 #[cfg(feature = "tls")]
-pub use self::tls::{ALPN, TlsHandle};
+pub use self::tls::ALPN;
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
+pub use self::tls::TlsHandle;
 pub use self::wire::Protocol;
 
 #[cfg(all(doctest, feature = "axum"))]

@@ -1,5 +1,6 @@
 //! What both sides of TLS know.
 
+#[cfg(any(feature = "client", feature = "server"))]
 mod handle;
 
 use std::error::Error;
@@ -7,6 +8,7 @@ use std::io;
 
 use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage};
 
+#[cfg(any(feature = "client", feature = "server"))]
 pub use self::handle::TlsHandle;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) use self::handle::{Prepared, Slot};
