@@ -65,6 +65,7 @@ impl<C: Clone> Prepared<C> {
         ready
     }
 
+    #[cfg(feature = "client")]
     pub fn handle(&self) -> TlsHandle<C> {
         self.slot.handle()
     }
