@@ -18,7 +18,7 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 /// One byte stream of a connection, with the behaviour of a TCP connection.
 ///
 /// Shutting down the writer sends a FIN, the only clean end of file. A reset,
-/// a peer that let go and a lost connection are errors of `io`,
+/// a peer that released the channel, and a lost connection, are errors of `io`,
 /// whose `get_ref` is a [`proto::ChannelError`](crate::proto::ChannelError).
 ///
 /// Dropping a channel that was not shut down resets it, and asks the peer to

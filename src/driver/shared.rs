@@ -119,7 +119,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `change` on the core, then wakes the task so that what it owes
+    /// Runs `change` on the core, then wakes the task so that what is pending
     /// leaves.
     pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
@@ -308,7 +308,7 @@ impl Inner {
         register(&mut self.slot(key).writer, cx.waker())
     }
 
-    /// Forgets who waits for a channel that was let go of; the caller drops it
+    /// Forgets who waits for a channel that was released; the caller drops it
     /// without the lock.
     #[must_use]
     pub fn unregister(&mut self, key: Key) -> impl Sized + use<> {
@@ -340,7 +340,7 @@ impl Inner {
 
     /// Notes the task; what it returns is to be dropped without the lock. After
     /// the end, handles have nothing more for it: those that learn of the end
-    /// would call it before others have had their turn.
+    /// would wake it before other tasks have run.
     #[must_use]
     pub fn register_task(&mut self, waker: &Waker) -> Option<Waker> {
         self.woken = self.core.error().map(|_| now());

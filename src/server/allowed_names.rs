@@ -31,7 +31,7 @@ use webpki::EndEntityCert;
 ///
 /// let verifier = WebPkiClientVerifier::builder(roots.into()).build()?;
 /// let verifier = AllowedNames::new(verifier, ["spiffe://example.org/ns/prod/*"]);
-/// let config = ServerConfig::builder().with_client_cert_verifier(verifier.into());
+/// let config = ServerConfig::builder().with_client_cert_verifier(std::sync::Arc::new(verifier));
 /// # Ok(())
 /// # }
 /// ```

@@ -170,7 +170,7 @@ impl DrainHandle {
                 () = self.drained() => {}
                 () = tokio::time::sleep(within / 2) => {}
             }
-            let _ = stop.send(()); // a server may have let go of it
+            let _ = stop.send(()); // a server may have dropped it
             server.await
         };
         let served = tokio::select! {

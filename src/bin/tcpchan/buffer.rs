@@ -20,34 +20,34 @@ thread_local! {
 }
 
 /// What a read took.
-pub struct Piece {
+pub struct Chunk {
     buffer: Box<[u8]>,
     len: usize,
 }
 
-impl Piece {
+impl Chunk {
     fn new() -> Self {
         let unused = UNUSED.with_borrow_mut(Vec::pop);
-        Piece {
+        Chunk {
             buffer: unused.unwrap_or_else(|| vec![0; SIZE].into()),
             len: 0,
         }
     }
 
     /// Waits for bytes; none are the end.
-    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Piece> {
+    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Chunk> {
         poll_fn(|cx| {
-            let mut piece = Piece::new();
-            let mut bytes = ReadBuf::new(&mut piece.buffer);
+            let mut chunk = Chunk::new();
+            let mut bytes = ReadBuf::new(&mut chunk.buffer);
             ready!(Pin::new(&mut *from).poll_read(cx, &mut bytes))?;
-            piece.len = bytes.filled().len();
-            Poll::Ready(Ok(piece))
+            chunk.len = bytes.filled().len();
+            Poll::Ready(Ok(chunk))
         })
         .await
     }
 }
 
-impl Deref for Piece {
+impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -55,7 +55,7 @@ impl Deref for Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for Chunk {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         UNUSED.with_borrow_mut(|unused| {

@@ -10,7 +10,7 @@ use tcpchan::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::buffer::Piece;
+use crate::buffer::Chunk;
 use crate::stats::Counters;
 
 /// How long the last bytes for a TCP peer may take when it sends what nobody
@@ -54,13 +54,13 @@ async fn pump(
     carried: &AtomicU64,
 ) -> io::Result<bool> {
     loop {
-        let piece = Piece::read(&mut from).await?;
-        if piece.is_empty() {
+        let chunk = Chunk::read(&mut from).await?;
+        if chunk.is_empty() {
             to.shutdown().await?;
             return Ok(true);
         }
-        match to.write_all(&piece).await {
-            Ok(()) => carried.fetch_add(piece.len() as u64, Relaxed),
+        match to.write_all(&chunk).await {
+            Ok(()) => carried.fetch_add(chunk.len() as u64, Relaxed),
             // Of a channel: its peer stopped it. Of a TCP connection: a reset
             // after its peer's end, for one before that is another error.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
@@ -70,5 +70,5 @@ async fn pump(
 }
 
 async fn discard(from: &mut (impl AsyncRead + Unpin)) {
-    while Piece::read(from).await.is_ok_and(|piece| !piece.is_empty()) {}
+    while Chunk::read(from).await.is_ok_and(|chunk| !chunk.is_empty()) {}
 }

@@ -1,6 +1,6 @@
 //! Which of several targets is next.
 //!
-//! The one that has the least to carry, and of those alike each in turn. One
+//! The one with the least to carry; if several have as little, each one after the other. One
 //! that can't be reached goes to the end of the list until it can, which a
 //! task tries; so clients pay for it once.
 
