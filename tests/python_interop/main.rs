@@ -1,4 +1,5 @@
-//! Against the real Python package `tcpchan`, from PyPI, over real TCP.
+//! Over real TCP, against the real Python package `tcpchan` from PyPI, and against a peer of
+//! version 1 in Python.
 #![cfg(feature = "axum")]
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use process::{Python, soon};
 
 mod process;
 mod steps;
+mod version_1;
 
 fn config(protocol: Protocol) -> Config {
     Config::default().protocol(protocol)
