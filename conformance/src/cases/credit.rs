@@ -242,6 +242,17 @@ pub fn add_windows(list: &mut List) {
             },
         );
     }
+    list.both("W11.1", "half of an odd window is rounded up", |peer| {
+        let window = 65_537;
+        peer.greet_with(Settings { window, ..LEAST })?;
+        let channel = echoed(peer, 40_000)?;
+        let limit = u64::from(window) + 32_769;
+        peer.say(&Frame::Window(channel, limit, 2 << 20));
+        peer.alive()?;
+        let channel = echoed(peer, 40_000)?;
+        peer.bytes(&Frame::Window(channel, limit - 1, 2 << 20).encode());
+        peer.ends(2)
+    });
     list.both("W11.1", "a second WINDOW rises from the first", |peer| {
         peer.greet()?;
         let channel = echoed(peer, 40_000)?;

@@ -86,8 +86,44 @@ pub fn add(list: &mut List) {
         let least = Seen::least_return(peer.seen.theirs());
         peer.soon("RETURN", |seen| seen.returned + least > debt)
     });
+    list.both(
+        "W12.5",
+        "what was paid back can be borrowed again",
+        |peer| {
+            peer.greet()?;
+            let least = Seen::least_return(peer.seen.theirs());
+            for _ in 0..3 {
+                let (channel, debt) = in_debt(peer)?;
+                if debt < least {
+                    return Err(broken("skip", "too little can be borrowed"));
+                }
+                peer.say(&Frame::Reset(channel, 7, debt));
+                peer.say(&Frame::Stop(channel, 7));
+                peer.wait("RETURN", |seen| seen.returned + least > seen.owed())?;
+            }
+            Ok(())
+        },
+    );
     list.both("W12.1", "its RESET owes what it has borrowed", |peer| {
         owing(peer).map(drop)
+    });
+    list.both("W12.1", "its FIN owes what it has borrowed", |peer| {
+        peer.greet_with(LENDING)?;
+        let (channel, total) = (peer.open(), 65_536 + 60_000);
+        peer.send(channel, total)?;
+        let borrows = peer.wait("what it borrows", |seen| {
+            seen.channel(channel).data.len() == total
+        });
+        if borrows.is_err() && peer.seen.goaway.is_none() && peer.seen.end.is_none() {
+            return Err(broken("skip", "it borrows too little"));
+        }
+        borrows?;
+        peer.say(&Frame::Fin(channel, 0));
+        peer.wait("FIN", |seen| seen.channel(channel).fin.is_some())?;
+        match peer.seen.channel(channel).fin {
+            Some(60_000) => Ok(()),
+            other => fail(peer, format!("it says {other:?}, and has borrowed 60000")),
+        }
     });
     list.both(
         "W12.4",
@@ -132,6 +168,8 @@ pub fn add(list: &mut List) {
             let channel = *channel;
             let limit = peer.seen.channel(channel).data.len() as u64;
             peer.bytes(&Frame::Window(channel, limit, 2 << 20).encode());
+            let other = peer.open();
+            peer.pour(other, 300_000)?;
             peer.say(&Frame::Return(debt));
             peer.alive()
         },
