@@ -1,11 +1,14 @@
 //! What the application asks of a connection.
 
+use super::channel::Origin;
 #[cfg(feature = "hyper")]
-use super::channel::{Cause, Usage};
-use super::channel::{Half, Origin};
+use super::channel::Usage;
 use super::connection::Connection;
 use super::error::{ChannelError, OpenError, REFUSED};
 use super::event::Event;
+#[cfg(feature = "hyper")]
+use super::half::Cause;
+use super::half::Half;
 use super::key::Key;
 use super::queues::Queue;
 

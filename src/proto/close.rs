@@ -2,10 +2,11 @@
 
 use std::io;
 
-use super::channel::{Cause, Half, Origin};
+use super::channel::Origin;
 use super::connection::Connection;
 use super::error::{ConnectionError, ErrorCode, TransportError};
 use super::event::Event;
+use super::half::{Cause, Half};
 use super::handshake::Role;
 use super::pending::Pending;
 use super::scheduler::Scheduler;
@@ -94,6 +95,16 @@ impl Connection {
     }
 
     /// The transport failed. All who have a channel get its error.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.handle_error(std::io::ErrorKind::ConnectionReset.into());
+    /// let Some(ConnectionError::Lost(how)) = client.error() else {
+    ///     return Err("it is lost".into());
+    /// };
+    /// assert_eq!(how.get_ref().kind(), std::io::ErrorKind::ConnectionReset);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle_error(&mut self, error: io::Error) {
         self.lost(error);
     }
@@ -110,6 +121,42 @@ impl Connection {
                 true => ConnectionError::Lost(how),
                 false => ConnectionError::NoHello(how),
             });
+        }
+    }
+
+    /// What the peer sent is an error, or ends the connection.
+    pub(super) fn on_error(&mut self, error: ConnectionError) {
+        // Also where the first frame is a bad one: what is said now must be said in its
+        // version.
+        self.handshake.learn(self.input.decoder.version());
+        match error {
+            ConnectionError::Violation { code, text } => {
+                self.violated(self.handshake.violation_code(code), &text);
+            }
+            ConnectionError::Version(text)
+                if self.handshake.is_hello_received() && !self.is_v0() =>
+            {
+                self.violated(self.handshake.violation_code(ErrorCode::PROTOCOL), &text);
+            }
+            error => {
+                // Whatever version the peer speaks, a hello it understands.
+                let mismatch = matches!(error, ConnectionError::Version(_));
+                let silent = self.handshake.role == Role::Client || self.handshake.is_sent();
+                self.fail(error);
+                if mismatch && !silent {
+                    self.shutdown.last = Some(LastFrame::Hello);
+                }
+            }
+        }
+    }
+
+    /// The peer ends the connection and never gave these to its application.
+    pub(super) fn refused_above(&mut self, last: u32) {
+        for channel in self.channels.iter_mut() {
+            if channel.origin == Origin::Opened && channel.id > last {
+                channel.origin = Origin::Unseen;
+                self.stats.refused_by_peer += u64::from(channel.give_up());
+            }
         }
     }
 
@@ -132,10 +179,8 @@ impl Connection {
             channel.send.buffer.clear();
         }
         self.stats.carried += self.channels.remove_released();
-        self.counts.unsent = 0;
         self.pending = Pending::default();
         self.scheduler = Scheduler::default();
-        self.deferred_stops.clear();
         self.events.push(Event::Closed);
         self.shutdown.error = Some(error);
     }

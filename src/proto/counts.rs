@@ -1,8 +1,9 @@
 //! How many channels there are, and how many there may be.
 
-use super::channel::{Channel, Half, Usage};
+use super::channel::{Channel, Usage};
 use super::config::Config;
 use super::error::{ConnectionError, ErrorCode, violation};
+use super::half::Half;
 use super::handshake::Role;
 use crate::wire::{Protocol, Settings};
 
@@ -34,7 +35,7 @@ pub(super) struct Counts {
     /// than it may open.
     pub awaiting_end: usize,
     /// Unsent bytes of released channels.
-    pub unsent: usize,
+    unsent: usize,
     /// The highest of the peer's ids that the application has got.
     pub last_accepted: u32,
 }
@@ -192,6 +193,11 @@ impl Counts {
     pub fn on_release(&mut self, channel: &Channel) {
         self.unsent += channel.send.buffer.len();
         self.awaiting_end += usize::from(channel.is_ours());
+    }
+
+    /// Of what released channels had still to send, so much was sent or dropped.
+    pub fn on_unsent_gone(&mut self, bytes: usize) {
+        self.unsent -= bytes;
     }
 
     /// Whether the peer ends released channels too slowly, where it said that it takes

@@ -2,10 +2,11 @@
 
 use super::config::Config;
 use super::error::{ConnectionError, ErrorCode, violation};
-use crate::wire::{Control, Protocol, Settings, Version};
+use crate::wire::{Control, MAX_DATA, Protocol, Settings, Version};
 
-/// The most bytes that a client sends before it knows the peer's version (W8).
-const FIRST_FLIGHT: usize = 64 * 1024;
+/// Bytes that a client sends before it knows the peer's version (W8.4): 64 KiB, less the
+/// DATA frame and its header by which the last write may go over.
+const FIRST_FLIGHT: usize = 64 * 1024 - (MAX_DATA + 8);
 
 /// Which side of the connection this is. The client sends the first hello and
 /// opens odd channels, the server even ones.
@@ -80,8 +81,15 @@ impl Handshake {
         self.received == Received::Settings
     }
 
-    pub fn complete(&mut self) {
+    /// The peer's settings have come; version 0 has none, so the least hold.
+    pub fn complete(&mut self, settings: Settings) {
         self.received = Received::Settings;
+        self.peer = settings;
+    }
+
+    /// So many bytes leave before the peer's version is known.
+    pub fn spend_first_flight(&mut self, bytes: usize) {
+        self.first_flight = self.first_flight.saturating_sub(bytes);
     }
 
     pub fn is_sent(&self) -> bool {

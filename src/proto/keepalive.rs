@@ -30,11 +30,11 @@ pub(super) struct Keepalive {
     /// When the peer was last heard, or else when the connection began.
     pub heard: Instant,
     /// Until when the hello may take; none once it has come.
-    pub handshake: Option<Instant>,
+    handshake: Option<Instant>,
     /// Since when the transport is write-blocked.
-    pub blocked: Option<Instant>,
+    blocked: Option<Instant>,
     /// Something was sent since the last ping left.
-    pub asks: bool,
+    asks: bool,
     ping: Ping,
     /// When the last ping was answered.
     answered: Instant,
@@ -145,6 +145,24 @@ impl Keepalive {
     pub fn on_life(&mut self, now: Instant) -> bool {
         self.heard = self.heard.max(now);
         self.suspect.take().is_some()
+    }
+
+    /// The hello has come, which had a deadline.
+    pub fn on_connected(&mut self) {
+        self.handshake = None;
+    }
+
+    /// Something was sent that a ping is to follow.
+    pub fn on_sent(&mut self) {
+        self.asks = true;
+    }
+
+    pub fn on_blocked(&mut self, now: Instant) {
+        self.blocked.get_or_insert(now);
+    }
+
+    pub fn on_progress(&mut self) {
+        self.blocked = None;
     }
 
     /// Asks for a ping, unless one is under way.

@@ -8,10 +8,9 @@ use super::channel::{Channel, End, Origin, Stop};
 use super::connection::Connection;
 use super::error::{ConnectionError, ErrorCode, REFUSED, violation};
 use super::event::Event;
-use super::flow_control::RecvBudget;
-use super::handshake::Role;
 use super::key::Key;
-use super::shutdown::{Drain, LastFrame};
+use super::recv_budget::RecvBudget;
+use super::shutdown::Drain;
 use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 
 /// Work in frames that a channel makes which the peer gives up: a task of the
@@ -31,6 +30,17 @@ impl Connection {
     /// Takes bytes as [`handle_input`](Self::handle_input) does, and keeps
     /// `block` instead of copying what channels get, where that is within their
     /// windows. So `block` should have no more memory than it has bytes.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.write(here, &[7; 4096])?;
+    /// let mut bytes = Vec::new();
+    /// client.poll_transmit(&mut bytes, 64 << 10, now);
+    /// let block = bytes::Bytes::from(bytes.into_boxed_slice()); // no memory beyond its bytes
+    /// server.handle_block(&block, now);
+    /// assert_eq!(server.read(there, &mut [0; 8192])?, Read::Bytes(5 + 4096));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle_block(&mut self, block: &Bytes, now: Instant) {
         self.take_input(block, Some(block), now);
     }
@@ -60,31 +70,6 @@ impl Connection {
         self.input.decoder = decoder;
         if let Err(error) = result {
             self.on_error(error);
-        }
-    }
-
-    fn on_error(&mut self, error: ConnectionError) {
-        // Also where the first frame is a bad one: what is said now must be said in its
-        // version.
-        self.handshake.learn(self.input.decoder.version());
-        match error {
-            ConnectionError::Violation { code, text } => {
-                self.violated(self.handshake.violation_code(code), &text);
-            }
-            ConnectionError::Version(text)
-                if self.handshake.is_hello_received() && !self.is_v0() =>
-            {
-                self.violated(self.handshake.violation_code(ErrorCode::PROTOCOL), &text);
-            }
-            error => {
-                // Whatever version the peer speaks, a hello it understands.
-                let mismatch = matches!(error, ConnectionError::Version(_));
-                let silent = self.handshake.role == Role::Client || self.handshake.is_sent();
-                self.fail(error);
-                if mismatch && !silent {
-                    self.shutdown.last = Some(LastFrame::Hello);
-                }
-            }
         }
     }
 
@@ -125,7 +110,7 @@ impl Connection {
                 self.handshake.on_hello(magic, &self.config)?;
                 if self.is_v0() {
                     self.on_version0();
-                    self.connected();
+                    self.connected(Settings::default());
                 }
             }
             Control::Settings { body } => self.on_settings(Settings::decode(&body)?),
@@ -189,16 +174,15 @@ impl Connection {
         Ok(())
     }
 
-    fn connected(&mut self) {
-        self.handshake.complete();
-        self.keepalive.handshake = None;
+    fn connected(&mut self, settings: Settings) {
+        self.handshake.complete(settings);
+        self.keepalive.on_connected();
         self.events.push(Event::Connected);
     }
 
     /// The peer's limits are at least what was assumed, so they only rise.
     fn on_settings(&mut self, settings: Settings) {
-        self.connected();
-        self.handshake.peer = settings;
+        self.connected(settings);
         self.make_room(|counts| counts.on_max_channels(settings.max_channels));
         let window = settings.initial_window.into();
         self.send_budget
@@ -350,7 +334,7 @@ impl Connection {
             };
         }
         if !held {
-            self.make_room(|counts| counts.unsent -= unsent);
+            self.make_room(|counts| counts.on_unsent_gone(unsent));
         }
         self.stats.unanswered += u64::from(refused);
         self.count_given_up(key)?;
@@ -374,16 +358,6 @@ impl Connection {
     pub(super) fn ended(&mut self, key: Key) {
         self.notify_readable(key);
         self.forget_if_closed(key);
-    }
-
-    /// The peer ends the connection and never gave these to its application.
-    fn refused_above(&mut self, last: u32) {
-        for channel in self.channels.iter_mut() {
-            if channel.origin == Origin::Opened && channel.id > last {
-                channel.origin = Origin::Unseen;
-                self.stats.refused_by_peer += u64::from(channel.give_up());
-            }
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! How this side gives up a channel, or one of its halves.
 
-use super::channel::{Cause, Channel, Half, Stop};
+use super::channel::{Channel, Stop};
 use super::connection::Connection;
 use super::error::{ErrorCode, NO_CODE, REFUSED};
+use super::half::{Cause, Half};
 use super::key::Key;
 use super::shutdown::Drain;
 
@@ -45,6 +46,16 @@ impl Connection {
     /// Gives up the send half as [`reset`](Self::reset) does, but behind what
     /// was written, as far as the peer's window has room for that. One that was
     /// finished stays so. It can't refuse: the code is 0 for [`REFUSED`].
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// client.write(here, b"more")?;
+    /// client.reset_after_flush(here, 7);
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(server.read(there, &mut [0; 16])?, Read::Bytes(9));
+    /// assert_eq!(server.read(there, &mut [0; 16]), Err(ChannelError::Reset(7)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset_after_flush(&mut self, key: Key, code: u32) {
         let channel = self.channels.get(key);
         if channel.is_some_and(|channel| channel.send.half == Half::Open) {
@@ -167,7 +178,7 @@ impl Connection {
         if drains || !ours && self.counts.is_peer_short() {
             return self.send_deferred_stop(key);
         }
-        self.keepalive.asks = true; // so that there is a ping
+        self.keepalive.on_sent(); // so that there is a ping
         self.deferred_stops.push_back(key);
         if self.deferred_stops.len() > MOST_DEFERRED
             && let Some(first) = self.deferred_stops.pop_front()
@@ -189,6 +200,18 @@ impl Connection {
 
     /// Waits no more for the peer to end the channels that were finished and released,
     /// so that the connection can close.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// server.finish(there)?;
+    /// server.release(there);
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(server.channels(), 1); // the client may still end its half by itself
+    /// server.send_deferred_stops();
+    /// carry(&mut client, &mut server, now);
+    /// assert_eq!(server.channels(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_deferred_stops(&mut self) {
         for key in std::mem::take(&mut self.deferred_stops) {
             self.send_deferred_stop(key);

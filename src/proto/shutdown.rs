@@ -1,7 +1,7 @@
 //! How far the connection is from its end.
 
-use super::channel::Cause;
 use super::error::{ChannelError, ConnectionError};
+use super::half::Cause;
 use crate::wire::Control;
 
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
-use super::channel::{Cause, Channel, Half};
+use super::channel::Channel;
 use super::error::REFUSED;
+use super::half::{Cause, Half};
 use crate::wire::Version;
 
 /// What a connection has done and how it is: a copy, cheap to take.

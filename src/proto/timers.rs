@@ -12,7 +12,7 @@ impl Connection {
     /// The transport took bytes again after it had been write-blocked, so the peer's
     /// side is alive though it may say nothing.
     pub fn handle_progress(&mut self, now: Instant) {
-        self.keepalive.blocked = None;
+        self.keepalive.on_progress();
         self.heard(now);
     }
 
@@ -36,7 +36,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn handle_blocked(&mut self, now: Instant) {
-        self.keepalive.blocked.get_or_insert(now);
+        self.keepalive.on_blocked(now);
     }
 
     pub(super) fn heard(&mut self, now: Instant) {

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use super::buffer::FreeList;
-use super::channel::{Channel, End, Half, Origin, Stop};
+use super::channel::Origin;
 use super::connection::Connection;
-use super::flow_control::SendBudget;
+use super::encode::{end, next_frame, put_control};
 use super::handshake::Role;
 use super::key::Key;
 use super::queues::Queue;
 use super::shutdown::{Drain, LastFrame};
-use crate::wire::{Control, Frame, MAX_DATA, Version, data_header};
+use crate::wire::{Control, Frame, MAX_DATA, Version};
 
 /// Bytes of a DATA frame's header, and of the longest whole frame.
 const HEADER: usize = 8;
@@ -53,7 +52,7 @@ impl Connection {
             self.data(out, end);
             // A pong asks for no answer, or two idle peers would keep asking.
             if opened > 0 || out.len() > before {
-                self.keepalive.asks = true;
+                self.keepalive.on_sent();
             }
         }
         let appended = out.len() - start;
@@ -73,7 +72,7 @@ impl Connection {
         let queued = !self.pending.opens.is_empty() || !self.scheduler.is_empty();
         let hello = !self.handshake.is_sent();
         match self.version() {
-            None => hello || queued && self.handshake.first_flight > MAX_FRAME,
+            None => hello || queued && self.handshake.first_flight > 0,
             Some(version) => {
                 let control = || version != Version::V0 && self.is_connection_control_pending();
                 let channel =
@@ -188,11 +187,10 @@ impl Connection {
         }
         let start = out.len();
         self.hello(out);
-        let left = self.handshake.first_flight;
-        let end = start + left.saturating_sub(MAX_FRAME).min(budget);
+        let end = start + self.handshake.first_flight.min(budget);
         self.opens(out, end);
         self.data(out, end);
-        self.handshake.first_flight = left.saturating_sub(out.len() - start);
+        self.handshake.spend_first_flight(out.len() - start);
     }
 
     /// W2, W3.
@@ -323,7 +321,7 @@ impl Connection {
         }
         let released = !channel.is_held();
         if released {
-            self.make_room(|counts| counts.unsent -= unsent - left);
+            self.make_room(|counts| counts.on_unsent_gone(unsent - left));
         }
         if full && sent > 0 {
             self.notify_writable(key);
@@ -333,91 +331,4 @@ impl Connection {
             self.forget_if_closed(key);
         }
     }
-}
-
-/// A channel's pending control frames.
-fn put_control(
-    channel: &mut Channel,
-    budget: &mut SendBudget,
-    version: Version,
-    out: &mut Vec<u8>,
-) {
-    let id = channel.id;
-    let mut put = |control| Frame::Control(control).encode(version, out);
-    if std::mem::take(&mut channel.recv.window_pending) {
-        let (limit, loan) = channel.recv.credit.advertised();
-        put(Control::Window {
-            channel: id,
-            limit,
-            loan,
-        });
-    }
-    if channel.recv.stop == Stop::Pending {
-        channel.recv.stop = Stop::No;
-        let code = channel.recv.half.code();
-        put(Control::Stop { channel: id, code });
-    }
-    if channel.send.end == End::ResetPending {
-        let code = channel.send.half.code();
-        let debt = budget.on_end(&channel.send.credit);
-        channel.send.end = End::Sent;
-        put(Control::Reset {
-            channel: id,
-            code,
-            debt,
-        });
-    }
-    close(channel, version, out);
-}
-
-/// Version 0: only once everything has left.
-fn close(channel: &mut Channel, version: Version, out: &mut Vec<u8>) {
-    if channel.send.end == End::ClosePending && !channel.send.half.is_alive() {
-        channel.send.end = End::Sent;
-        let channel = channel.id;
-        Frame::Control(Control::Close { channel }).encode(version, out);
-    }
-}
-
-/// A data frame as large as the buffer, the credit, the channel's turn and `room`
-/// allow; of how many bytes.
-fn next_frame(
-    channel: &mut Channel,
-    budget: &mut SendBudget,
-    version: Version,
-    room: usize,
-    free_list: &mut FreeList,
-    out: &mut Vec<u8>,
-) -> usize {
-    let most = MAX_DATA.min(room).min(channel.share.turn()) as u64;
-    let waiting = channel.send.buffer.len() as u64;
-    let n = budget.room(&channel.send.credit, waiting).min(most) as usize;
-    if n == 0 {
-        return 0;
-    }
-    data_header(version, out, channel.id, n);
-    let append = |bytes: &[u8]| out.extend_from_slice(bytes);
-    channel.send.buffer.take(n, free_list, append);
-    budget.spend(&mut channel.send.credit, n as u64);
-    n
-}
-
-/// The end of the send half behind its bytes; version 0 says it by a CLOSE,
-/// once the receive half is closed too.
-fn end(channel: &mut Channel, budget: &mut SendBudget, version: Version, out: &mut Vec<u8>) {
-    let half = std::mem::replace(&mut channel.send.half, Half::Done);
-    if version == Version::V0 {
-        return close(channel, version, out);
-    }
-    channel.send.end = End::Sent;
-    let (channel, debt) = (channel.id, budget.on_end(&channel.send.credit));
-    let end = match half {
-        Half::ResetAfterFlush(code) => Control::Reset {
-            channel,
-            code,
-            debt,
-        },
-        _ => Control::Fin { channel, debt },
-    };
-    Frame::Control(end).encode(version, out);
 }

@@ -5,9 +5,10 @@
 //! numbers, raises when it gets an OPEN for a number that is in use, and drops
 //! the connection at an op above 5.
 
-use super::channel::{Cause, Channel, End, Half, Stop};
+use super::channel::{Channel, End, Stop};
 use super::connection::Connection;
 use super::error::{ConnectionError, ErrorCode, NO_CODE, violation};
+use super::half::{Cause, Half};
 use super::key::Key;
 use super::shutdown::Drain;
 
@@ -108,7 +109,7 @@ impl Connection {
         channel.send.end = End::Sent;
         if !channel.is_held() {
             let left = unsent - channel.send.buffer.len();
-            self.make_room(|counts| counts.unsent -= left);
+            self.make_room(|counts| counts.on_unsent_gone(left));
         }
         self.notify_writable(key);
         self.free_number_v0(key);
