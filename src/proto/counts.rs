@@ -167,13 +167,22 @@ impl Counts {
             channel.usage = Usage::Accepted;
             self.unused += 1;
         }
-        self.last_accepted = channel.id;
+        self.note_accepted(channel);
     }
 
     /// The application uses a channel.
     pub fn on_use(&mut self, channel: &mut Channel) {
-        self.unused -= usize::from(channel.is_accepted_unused());
+        match channel.usage {
+            Usage::Used => return, // nearly always
+            // Its key came with an event. What was done with it must not be done twice.
+            Usage::Offered => self.note_accepted(channel),
+            _ => self.unused -= usize::from(!channel.is_ours()),
+        }
         channel.usage = Usage::Used;
+    }
+
+    fn note_accepted(&mut self, channel: &Channel) {
+        self.last_accepted = self.last_accepted.max(channel.id);
     }
 
     /// The application writes to a channel or finishes it. Where that fails it has still

@@ -133,6 +133,7 @@ impl Connection {
         let Some(channel) = self.channels.held(key) else {
             return;
         };
+        let code = channel.code(code);
         self.counts.before_release(channel);
         self.stats.buffered -= channel.recv.buffer.len() as u64;
         if code == REFUSED {

@@ -130,6 +130,23 @@ fn a_channel_that_was_released_before_it_was_accepted_is_not_accepted() {
     assert_eq!(pair.server.accept(), None);
 }
 
+/// The key came with an event, and what was read is not done twice.
+#[test]
+fn a_channel_that_was_read_before_it_was_accepted_is_not_refused() {
+    let ends: [fn(&mut Connection); 2] = [Connection::refuse_waiting, |core| core.close("")];
+    for end in ends {
+        let mut pair = Pair::up();
+        let id = pair.client.open().unwrap();
+        pair.client.write(id, b"?").unwrap();
+        pair.run();
+        assert_eq!(pair.server.read(id, &mut [0; 4]), Ok(Read::Bytes(1)));
+        end(&mut pair.server);
+        pair.run();
+        let error = pair.client.read(id, &mut [0; 4]).unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+    }
+}
+
 #[test]
 fn a_lost_connection_is_an_error_and_never_an_end_of_file() {
     let mut pair = Pair::up();
