@@ -117,13 +117,10 @@ def main():
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("command", choices=["serve", "connect", "check"])
     parser.add_argument("address", metavar="HOST:PORT")
-    parser.add_argument("--window", type=int, default=65_536)
-    parser.add_argument("--max-channels", type=int, default=256)
-    parser.add_argument("--budget", type=int, default=300_000)
-    parser.add_argument("--channels", type=int, default=1)
-    parser.add_argument("--bytes", type=int, default=1_000_000)
+    numbers = {"window": 65_536, "max-channels": 256, "budget": 300_000}
+    for name, default in (numbers | {"channels": 1, "bytes": 1_000_000, "resets": 0}).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--delay", type=float, default=0, help="seconds after each read")
-    parser.add_argument("--resets", type=int, default=0)
     args = parser.parse_args()
     args.settings = Settings(args.window, args.max_channels, args.budget)
     host, _, port = args.address.rpartition(":")

@@ -88,11 +88,6 @@ class Channel:
         assert code != REFUSED  # W14.7
         self._reset(code, ChannelError("reset", code, "by this side"))
 
-    def stop(self, code=0):
-        """Asks the peer to end its direction. What came and will come is dropped."""
-        assert code != REFUSED
-        self._stop(code)
-
     def refuse(self):
         """In place of giving the channel to an application (W15.1)."""
         self._stop(REFUSED)
@@ -109,6 +104,7 @@ class Channel:
     # inside
 
     def _stop(self, code):
+        """Asks the peer to end its direction. What came and will come is dropped."""
         if not self.into.ended and not self.stopped:  # W14.5
             self.stopped = True
             self.connection.send(Op.STOP, self.number, code)
@@ -166,7 +162,7 @@ class Channel:
             owed.send(out, count)
             self.changed.set()
         if self.unsent:
-            (self.connection.is_ready if count else self.connection.is_blocked)(self)
+            self.connection.is_ready(self) if count else self.connection.blocked.add(self)
         elif self.finishing:
             self.connection.send(Op.FIN, self.number, out.debt)
             self._end_out()

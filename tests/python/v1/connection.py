@@ -113,9 +113,6 @@ class Connection:
         self.ready[channel] = None
         self.wake.set()
 
-    def is_blocked(self, channel):
-        self.blocked.add(channel)
-
     def is_paid(self, channel):
         """Credit came: of this channel, and maybe some of the budget."""
         if self.owed.total < self.peer.budget:
