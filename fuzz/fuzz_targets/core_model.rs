@@ -725,7 +725,7 @@ impl Model {
         }
         match self.core.error() {
             Some(ConnectionError::Violation { code, text }) => {
-                assert_eq!(self.go_away, Some((*code, text.clone())));
+                assert_eq!(self.go_away, Some((code.0, text.clone())));
             }
             // The model answers no ping.
             Some(error) => assert_eq!(*error, ConnectionError::Dead),
