@@ -144,11 +144,6 @@ impl Channel {
         !self.is_held() && ended && !self.is_end_pending()
     }
 
-    /// Bytes, both ways.
-    pub fn carried(&self) -> u64 {
-        self.send.credit.sent + self.recv.credit.received
-    }
-
     /// Whether an end waits to leave.
     fn is_end_pending(&self) -> bool {
         let end = matches!(self.send.end, End::ResetPending | End::ClosePending);

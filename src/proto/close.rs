@@ -178,7 +178,7 @@ impl Connection {
             }
             channel.send.buffer.clear();
         }
-        self.stats.carried += self.channels.remove_released();
+        self.channels.remove_released();
         self.pending = Pending::default();
         self.scheduler = Scheduler::default();
         self.events.push(Event::Closed);

@@ -204,7 +204,6 @@ impl Connection {
             return;
         };
         self.sweep(&channel);
-        self.stats.carried += channel.carried();
         let crossing_windows = self.send_budget.crossing_windows(&channel.send.credit);
         self.limits.on_closed(crossing_windows);
         self.make_room(|counts| counts.on_closed(&channel));

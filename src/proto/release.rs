@@ -140,8 +140,7 @@ impl Connection {
             self.stats.on_give_up(channel, code);
         }
         if self.shutdown.has_ended() {
-            let channel = self.channels.remove(key);
-            self.stats.carried += channel.map_or(0, |channel| channel.carried());
+            self.channels.remove(key);
             return;
         }
         let unfinished = channel.send.half == Half::Open;

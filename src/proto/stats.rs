@@ -53,8 +53,6 @@ pub struct Stats {
     /// Channels of this side that the peer refused, reset or finished before it had sent
     /// anything, while this side still waited for that.
     pub unanswered: u64,
-    /// Bytes of the channels that are closed, both ways.
-    pub carried: u64,
     /// Bytes that were received, with the protocol's own.
     pub bytes_received: u64,
     /// Bytes that were sent, with the protocol's own.
@@ -93,7 +91,6 @@ impl Stats {
             reset_by_self: 0,
             answered: 0,
             unanswered: 0,
-            carried: 0,
             bytes_received: 0,
             bytes_sent: 0,
             no_op_frames: 0,

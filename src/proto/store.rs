@@ -99,18 +99,16 @@ impl Store {
         }
     }
 
-    /// Removes the channels that were released; the bytes that they have carried.
-    pub fn remove_released(&mut self) -> u64 {
-        let (slots, mut carried) = (&mut self.slots, 0);
+    /// Removes the channels that were released.
+    pub fn remove_released(&mut self) {
+        let slots = &mut self.slots;
         self.channels.retain(|_, channel| {
             if !channel.is_held() {
                 slots.remove(&channel.id);
-                carried += channel.carried();
             }
             channel.is_held()
         });
         self.fit();
-        carried
     }
 
     pub fn get(&self, key: Key) -> Option<&Channel> {

@@ -92,18 +92,6 @@ fn a_cut_behind_a_finish_is_no_reset() {
 }
 
 #[test]
-fn what_ends_with_the_connection_has_carried_its_bytes() {
-    let mut raw = Raw::client().accepted(1).data(1, 1_000);
-    raw = raw.released_unfinished().accepted(3).data(3, 200);
-    raw.core.write(raw.key(), &[7; 30]).unwrap();
-    raw.hear();
-    raw.core.handle_eof();
-    assert_eq!(raw.core.stats().carried, 1_000);
-    raw = raw.released_unfinished();
-    assert_eq!(raw.core.stats().carried, 1_230);
-}
-
-#[test]
 fn what_a_goaway_refuses_counts_as_refused() {
     let mut raw = Raw::server().opened().opened().opened();
     let reset = raw.core.open().unwrap();

@@ -369,24 +369,3 @@ fn a_channel_that_is_given_up_before_anyone_saw_it_has_its_bytes() {
         (&b"a request"[..], Err(ChannelError::Reset(0)))
     );
 }
-
-#[test]
-fn what_a_channel_carried_counts_once_it_is_over() {
-    let mut pair = Pair::up();
-    let key = pair.client.open().unwrap();
-    pair.client.write(key, b"a request").unwrap();
-    pair.client.finish(key).unwrap();
-    pair.run();
-    let there = pair.server.accept().unwrap();
-    pair.server.write(there, b"the answer").unwrap();
-    pair.server.finish(there).unwrap();
-    pair.run();
-    assert_eq!(pair.client.stats().carried, 0);
-    assert_eq!(pair.read_all(Role::Server, there).0, b"a request");
-    assert_eq!(pair.read_all(Role::Client, key).0, b"the answer");
-    pair.client.release(key);
-    pair.server.release(there);
-    pair.run();
-    let carried = [pair.client.stats(), pair.server.stats()].map(|stats| stats.carried);
-    assert_eq!(carried, [19, 19]);
-}

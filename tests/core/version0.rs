@@ -714,17 +714,6 @@ fn a_cut_behind_a_finish_leaves_the_answer_to_be_read() {
 }
 
 #[test]
-fn bytes_of_both_directions_count_as_carried() {
-    let mut side = Side::server();
-    let key = side.accepted(7);
-    side.core.write(key, b"answer").unwrap();
-    side.sent();
-    side.gets(&[data(7, b"ask"), short(CLOSE, 7)].concat());
-    side.core.release(key);
-    assert_eq!(side.core.stats().carried, 9);
-}
-
-#[test]
 fn a_drain_needs_no_answer_and_later_opens_are_closed() {
     let mut side = Side::server();
     let key = side.accepted(7);
