@@ -104,12 +104,12 @@ impl HttpIo {
 fn sort(bytes: &[u8]) -> Option<bool> {
     match bytes[0] {
         0 | 1 => Some(true),
-        b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => {
+        b'!'..=b'~' | b'\r' | b'\n' => {
             let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
             let whole = bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
             (whole || bytes.len() == HEAD).then_some(false)
         }
-        _ => Some(false), // HTTP's server says what is wrong with it
+        _ => Some(false), // no method begins so: HTTP's server refuses it at once
     }
 }
 

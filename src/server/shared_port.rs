@@ -78,7 +78,7 @@ struct Waiting {
 }
 
 impl SharedPort {
-    /// Without TLS. The first byte tells tcpchan (0 or 1) from HTTP (a letter).
+    /// Without TLS. The first byte tells tcpchan (0 or 1) from HTTP (any printable one).
     ///
     /// A connection is closed if it has sent neither a hello nor the head of a request after
     /// [`Config::handshake_timeout`]; 16 KiB of a head are enough. A request that has come waits
