@@ -183,9 +183,9 @@ struct Harmless<'a>(&'a str);
 impl fmt::Display for Harmless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for char in self.0.chars() {
-            match char.is_control() {
-                true => write!(f, "{}", char.escape_default())?,
-                false => f.write_char(char)?,
+            match char {
+                '"' | '\'' => f.write_char(char)?,
+                char => char.escape_debug().fmt(f)?,
             }
         }
         Ok(())
@@ -276,5 +276,22 @@ impl Error for OpenError {
             OpenError::Connection(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peers_words_forge_no_line_and_drive_no_terminal() {
+        let text = "it's \"ça\"\nWARN \x1b[2J\u{2028}\u{202e}\\n".to_owned();
+        let code = ErrorCode::PROTOCOL;
+        let shown = ConnectionError::PeerClosed { code, text }.to_string();
+        let words = r#"it's "ça"\nWARN \u{1b}[2J\u{2028}\u{202e}\\n"#;
+        assert_eq!(
+            shown,
+            format!("the peer closed the connection (code 1): {words}")
+        );
     }
 }
