@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tcpchan::client::{
@@ -275,6 +275,30 @@ async fn the_retry_policy_repeats_a_refused_request() {
         .service(requests_to(addr));
     assert_eq!(text(requests, get_request("/")).await.unwrap(), "");
     assert_eq!(seen.load(SeqCst), 3);
+}
+
+/// The target has answered: whoever wants more than that says so in a layer of its own.
+#[tokio::test]
+async fn an_answer_is_never_repeated_whatever_its_status() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = seen.clone();
+    let answer = move || {
+        counted.fetch_add(1, SeqCst);
+        std::future::ready(StatusCode::SERVICE_UNAVAILABLE)
+    };
+    let addr = serve(Router::new().route("/", get(answer))).await;
+    let policy = RetryPolicy::new().idempotent(true);
+    let by_policy = ServiceBuilder::new()
+        .retry(policy.clone())
+        .service(requests_to(addr));
+    let by_layer = ServiceBuilder::new()
+        .layer(RetryLayer::new(policy))
+        .service(requests_to(addr));
+    let response = within(by_policy.oneshot(get_request("/"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let response = within(by_layer.oneshot(get_request("/"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(seen.load(SeqCst), 2);
 }
 
 /// Of two targets one refuses each channel. The errors are tower's boxed ones.
