@@ -8,6 +8,11 @@ use tokio::time::Instant;
 use super::cause;
 use super::emit::{Label, Level, count, record};
 
+/// A listener begins. An alert sees only failures that a counter at 0 comes before.
+pub(crate) fn accepts() {
+    count("tcpchan_accept_errors_total", Vec::new(), 0);
+}
+
 pub(crate) fn accept_failed(error: &io::Error) {
     #[cfg(feature = "tracing")]
     super::trace::accept_failed(error);

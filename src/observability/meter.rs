@@ -9,6 +9,10 @@ use crate::proto::{Event, Role, Stats};
 /// How often a connection that is in use tells what it has done.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// Ends that alerts are for. Their counters begin at 0: an alert on the growth of one does
+/// not see what it begins with.
+const FAILURES: [&str; 5] = ["lost", "dead", "violation", "version", "peer_error"];
+
 #[derive(Debug)]
 pub(super) struct Meter {
     labels: Vec<Label>,
@@ -31,7 +35,7 @@ impl Meter {
         let mut labels = vec![Label::new("role", role_name(role))];
         labels.extend_from_slice(target);
         count("tcpchan_connections_opened_total", labels.clone(), 1);
-        Meter {
+        let meter = Meter {
             levels: Some(Levels {
                 connections: Level::new("tcpchan_connections", labels.clone(), 1),
                 channels: Level::new("tcpchan_channels", labels.clone(), 0),
@@ -40,7 +44,11 @@ impl Meter {
             labels,
             last: None,
             at: now,
+        };
+        for reason in FAILURES {
+            meter.closed(reason, 0);
         }
+        meter
     }
 
     /// When to report, if not now.
@@ -133,10 +141,15 @@ impl Meter {
                     count("tcpchan_strangers_total", labels, 1);
                     word = "stranger";
                 }
-                one("tcpchan_connections_closed_total", ("reason", word));
+                self.closed(word, 1);
             }
             _ => {}
         }
+    }
+
+    fn closed(&self, reason: &'static str, more: u64) {
+        let labels = self.labelled(Some(("reason", reason)));
+        count("tcpchan_connections_closed_total", labels, more);
     }
 
     fn labelled(&self, label: Option<(&'static str, &'static str)>) -> Vec<Label> {

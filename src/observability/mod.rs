@@ -38,7 +38,7 @@ mod target;
 mod trace;
 
 #[cfg(feature = "server")]
-pub(crate) use self::accepting::{Handshake, HttpConnection, accept_failed};
+pub(crate) use self::accepting::{Handshake, HttpConnection, accept_failed, accepts};
 pub(crate) use self::cause::kind;
 #[cfg(feature = "metrics")]
 pub use self::describe::{BUCKETS, describe_metrics};
@@ -47,6 +47,8 @@ pub(crate) use self::emit::Label;
 #[cfg(feature = "client")]
 pub(crate) use self::opening::opening;
 pub(crate) use self::origin::Origin;
+#[cfg(feature = "server")]
+pub(crate) use self::origin::network;
 pub(crate) use self::tap::Tap;
 pub(crate) use self::target::{Target, TargetLabels};
 
@@ -209,10 +211,9 @@ impl Observer {
             Some(ConnectionError::PeerClosed { code, .. }) => *code == ErrorCode::NO_ERROR,
             Some(_) => false,
         };
-        let word = reason(error);
-        let by_choice = is_in_order || word == "peer_closed";
+        let by_choice = is_in_order || matches!(error, Some(ConnectionError::PeerClosed { .. }));
         Reason {
-            word,
+            word: reason(error),
             is_in_order,
             is_stranger: self.role == Role::Server && !by_choice && !self.greeted.load(Relaxed),
         }

@@ -1,6 +1,6 @@
 //! Where a connection comes from: whom it was dialled to, or who dialled it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::dial::Dial;
 use super::emit::Label;
@@ -29,7 +29,7 @@ impl Origin {
 
     pub(super) fn who(&self) -> Option<Who> {
         match (&self.peer, &self.dial) {
-            (Some((addr, _)), _) => Some(Who::Peer(addr.ip())),
+            (Some((addr, _)), _) => Some(Who::Peer(network(addr.ip()))),
             (None, Some(dial)) => Some(dial.target.who()),
             (None, None) => None,
         }
@@ -53,5 +53,28 @@ impl Origin {
             (None, Some(dial)) => dial.span.clone(),
             (None, None) => tracing::Span::none(),
         }
+    }
+}
+
+/// What one peer commonly has: an address of IPv4, a /64 of IPv6.
+pub(crate) fn network(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & (!0 << 64)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use super::*;
+
+    /// It has 2^64 of them.
+    #[test]
+    fn the_addresses_of_one_network_of_ipv6_are_limited_together() {
+        let who = |ip: &str| Origin::accepted(SocketAddr::new(ip.parse().unwrap(), 1), 1).who();
+        assert_eq!(who("2001:db8::1"), who("2001:db8::ffff:2"));
+        assert_ne!(who("2001:db8::1"), who("2001:db8:0:1::1"));
+        assert_eq!(who("::ffff:192.0.2.1"), who("192.0.2.1"));
+        assert_ne!(who("192.0.2.1"), who("192.0.2.2"));
     }
 }

@@ -1,6 +1,6 @@
 //! Why a connection ended, and the words of labels and fields.
 
-use crate::proto::{ConnectionError, Role};
+use crate::proto::{ConnectionError, ErrorCode, Role};
 
 /// Why a connection has ended.
 #[derive(Clone, Copy)]
@@ -16,7 +16,10 @@ pub(super) struct Reason {
 pub(super) fn reason(error: Option<&ConnectionError>) -> &'static str {
     match error {
         None | Some(ConnectionError::Closed) => "closed",
-        Some(ConnectionError::PeerClosed { .. }) => "peer_closed",
+        Some(ConnectionError::PeerClosed { code, .. }) if *code == ErrorCode::NO_ERROR => {
+            "peer_closed"
+        }
+        Some(ConnectionError::PeerClosed { .. }) => "peer_error",
         Some(ConnectionError::Violation { .. }) => "violation",
         Some(ConnectionError::Version(_)) => "version",
         Some(ConnectionError::Lost(_)) => "lost",

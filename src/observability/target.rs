@@ -68,21 +68,20 @@ impl TargetLabels {
             return labels.clone();
         }
         if given.len() >= self.most {
-            return labels("other", String::new());
+            return labels("other", "");
         }
-        let labels = labels(
-            &key.0,
-            port.map_or_else(String::new, |port| port.to_string()),
-        );
+        let port = port.map_or_else(String::new, |port| port.to_string());
+        let labels = labels(&key.0, &port);
         given.insert(key, labels.clone());
         labels
     }
 }
 
-fn labels(address: &str, port: String) -> Vec<Label> {
+/// Each request copies them.
+fn labels(address: &str, port: &str) -> Vec<Label> {
     vec![
-        Label::new("server_address", address.to_owned()),
-        Label::new("server_port", port),
+        Label::new("server_address", Arc::<str>::from(address)),
+        Label::new("server_port", Arc::<str>::from(port)),
     ]
 }
 

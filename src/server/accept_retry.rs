@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::observability;
+
 /// How long to wait before the listener is tried again when the system is out
 /// of file descriptors or memory: what axum's server waits.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,6 +51,7 @@ pub(super) struct AcceptRetry<S> {
 
 impl<S> AcceptRetry<S> {
     pub fn new(incoming: S, freed: Freed, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        observability::accepts();
         AcceptRetry {
             incoming: Box::pin(incoming),
             freed,

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
+
+use crate::observability::network;
 
 /// How long an honest hello may take, even if its packet is lost once.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
@@ -187,12 +189,4 @@ impl Drop for Permit {
 
 fn lock(permits: &Mutex<Permits>) -> MutexGuard<'_, Permits> {
     permits.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What one peer commonly has: an address of IPv4, a /64 of IPv6.
-fn network(addr: IpAddr) -> IpAddr {
-    match addr.to_canonical() {
-        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & (!0 << 64)).into(),
-        v4 => v4,
-    }
 }

@@ -7,8 +7,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, duplex, split};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tower::Service;
 
 use crate::guard::within;
@@ -127,4 +128,55 @@ async fn strangers_are_counted_by_themselves() {
     assert_eq!(value("tcpchan_strangers_total{reason=\"violation\"}"), 1.0);
     let closed = "tcpchan_connections_closed_total{role=\"server\",reason=\"stranger\"}";
     assert_eq!(value(closed), 1.0);
+}
+
+/// An alert on the growth of a counter does not see the first of one that begins with it.
+#[tokio::test]
+async fn the_counters_of_failures_begin_at_nothing() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let _pair = pair();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _acceptor = Acceptor::new(listener, Config::default());
+    for role in ["client", "server"] {
+        for reason in ["lost", "dead", "violation", "version", "peer_error"] {
+            let labels = format!("{{role=\"{role}\",reason=\"{reason}\"}}");
+            let name = format!("tcpchan_connections_closed_total{labels}");
+            assert_eq!(value(&metrics, &name), 0.0, "{name}");
+        }
+    }
+    assert_eq!(value(&metrics, "tcpchan_accept_errors_total"), 0.0);
+}
+
+/// Who is at fault is told on both sides.
+#[tokio::test]
+async fn a_peer_that_complains_is_told_from_one_that_closes() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let ((near, one), (other, far)) = (duplex(64 << 10), duplex(64 << 10));
+    let (mut from_client, mut to_client) = split(one);
+    let (mut from_server, mut to_server) = split(other);
+    let (spoil, spoils) = oneshot::channel();
+    tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = copy(&mut from_client, &mut to_server) => {}
+            _ = spoils => to_server.write_all(&[0xff; 64]).await.unwrap(),
+        }
+        let _ = from_client.read_to_end(&mut Vec::new()).await;
+    });
+    let client = Connection::client(near, Config::default());
+    let server = Connection::server(far, Config::default());
+    let _channel = client.open().await.unwrap();
+    let _accepted = within(server.accept()).await.unwrap();
+    spoil.send(()).unwrap();
+    within(client.closed()).await;
+    within(server.closed()).await;
+    for labels in [
+        "role=\"client\",reason=\"peer_error\"",
+        "role=\"server\",reason=\"violation\"",
+    ] {
+        let name = format!("tcpchan_connections_closed_total{{{labels}}}");
+        assert_eq!(value(&metrics, &name), 1.0, "{}", metrics.render());
+    }
 }
