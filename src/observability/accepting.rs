@@ -65,7 +65,6 @@ impl Drop for Handshake {
     fn drop(&mut self) {
         let error = self.result.map(|kind| Label::new("error_type", kind));
         let labels: Vec<Label> = error.into_iter().collect();
-        count("tcpchan_handshakes_total", labels.clone(), 1);
         let took = self.since.elapsed();
         record("tcpchan_handshake_duration_seconds", labels, took);
     }

@@ -12,7 +12,7 @@ pub const BUCKETS: [f64; 16] = [
     5.0, 10.0,
 ];
 
-const COUNTERS: [(&str, Unit, &str); 15] = [
+const COUNTERS: [(&str, Unit, &str); 12] = [
     (
         "tcpchan_connections_opened_total",
         Unit::Count,
@@ -62,17 +62,6 @@ const COUNTERS: [(&str, Unit, &str); 15] = [
         "tcpchan_sent_bytes_total",
         Unit::Bytes,
         "bytes sent, with the protocol's own",
-    ),
-    ("tcpchan_dials_total", Unit::Count, "dials that ended"),
-    (
-        "tcpchan_opens_total",
-        Unit::Count,
-        "calls for a channel that ended",
-    ),
-    (
-        "tcpchan_handshakes_total",
-        Unit::Count,
-        "handshakes with clients that ended, before any hello",
     ),
     (
         "tcpchan_http_connections_opened_total",

@@ -6,7 +6,7 @@ use std::io;
 use tokio::time::Instant;
 
 use super::cause;
-use super::emit::{Label, count, record};
+use super::emit::{Label, record};
 use super::target::Target;
 
 /// A dial under way, which ends with the peer's hello.
@@ -61,7 +61,6 @@ impl Dial {
         self.over = true;
         let mut labels = self.target.labels.clone();
         labels.extend(error.map(|kind| Label::new("error_type", kind)));
-        count("tcpchan_dials_total", labels.clone(), 1);
         let took = self.since.elapsed();
         record("tcpchan_dial_duration_seconds", labels, took);
     }

@@ -63,12 +63,9 @@ impl Caller {
 #[cfg(feature = "metrics")]
 impl Drop for Caller {
     fn drop(&mut self) {
-        use super::emit::{count, record};
-
         let mut labels = std::mem::take(&mut self.labels);
         labels.extend(self.result.map(|kind| Label::new("error_type", kind)));
-        count("tcpchan_opens_total", labels.clone(), 1);
         let took = self.since.elapsed();
-        record("tcpchan_open_duration_seconds", labels, took);
+        super::emit::record("tcpchan_open_duration_seconds", labels, took);
     }
 }

@@ -47,10 +47,8 @@ async fn fails(kind: &str, log: &Log, metrics: &PrometheusHandle) -> String {
     let kind_field = format!("error.type=\"{kind}\"");
     let line = log.line(&["WARN", "the dial failed", " took="]);
     assert!(line.contains(&kind_field), "{line}");
-    for name in ["dials_total", "dial_duration_seconds_count"] {
-        let name = format!("tcpchan_{name}{{error_type=\"{kind}\"}}");
-        assert_eq!(value(metrics, &name), 1.0, "{name}");
-    }
+    let name = format!("tcpchan_dial_duration_seconds_count{{error_type=\"{kind}\"}}");
+    assert_eq!(value(metrics, &name), 1.0, "{name}");
     line
 }
 
@@ -220,9 +218,9 @@ async fn one_to_a_server_that_is_mute_succeeds_never() {
     let call = connector.call(Uri::from_static("http://mute.example"));
     let _call = tokio::spawn(call);
     tokio::time::sleep(Duration::from_secs(9)).await;
-    assert_eq!(sum(&metrics, "tcpchan_dials_total"), 0.0);
+    assert_eq!(sum(&metrics, "tcpchan_dial_duration_seconds_count"), 0.0);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let mute = "tcpchan_dials_total{error_type=\"hello\"}";
+    let mute = "tcpchan_dial_duration_seconds_count{error_type=\"hello\"}";
     assert_eq!(value(&metrics, mute), 1.0);
     log.line(&["WARN", "mute.example", "error.type=\"hello\"", "took=10"]);
 }
@@ -241,8 +239,8 @@ async fn one_succeeds_with_the_hello_and_is_no_event() {
     let uri: Uri = format!("http://{addr}").parse().unwrap();
     connector.prewarm(&uri, 1).await.unwrap();
     let _channel = connector.call(uri).await.unwrap();
-    assert_eq!(value(&metrics, "tcpchan_dials_total"), 1.0);
-    assert_eq!(sum(&metrics, "tcpchan_dials_total"), 1.0);
+    assert_eq!(value(&metrics, "tcpchan_dial_duration_seconds_count"), 1.0);
+    assert_eq!(sum(&metrics, "tcpchan_dial_duration_seconds_count"), 1.0);
     assert!(!log.text().contains("the dial failed"), "{}", log.text());
 }
 

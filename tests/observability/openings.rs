@@ -23,8 +23,11 @@ type Silent = io::Result<TokioIo<DuplexStream>>;
 
 /// How many calls ended with this kind of error, of all that ended.
 fn failed(metrics: &PrometheusHandle, kind: &str) -> (f64, f64) {
-    let name = format!("tcpchan_opens_total{{error_type=\"{kind}\"}}");
-    (value(metrics, &name), sum(metrics, "tcpchan_opens_total"))
+    let name = format!("tcpchan_open_duration_seconds_count{{error_type=\"{kind}\"}}");
+    (
+        value(metrics, &name),
+        sum(metrics, "tcpchan_open_duration_seconds_count"),
+    )
 }
 
 #[tokio::test(start_paused = true)]

@@ -263,8 +263,8 @@ async fn the_dashboard_and_the_alerts_work_in_a_real_prometheus() {
         task.abort();
     }
     for name in [
-        "tcpchan_opens_total",
-        "tcpchan_dials_total",
+        "tcpchan_open_duration_seconds_count",
+        "tcpchan_dial_duration_seconds_count",
         "tcpchan_channels_opened_total",
     ] {
         within(async {

@@ -66,11 +66,11 @@ async fn the_first_targets_have_their_own_and_others_share_one() {
     };
     for addr in &servers[..2] {
         let port = addr.port().to_string();
-        assert_eq!(of("dials_total{", "127.0.0.1", &port), 1.0);
-        assert_eq!(of("opens_total{", "127.0.0.1", &port), 2.0);
+        assert_eq!(of("dial_duration_seconds_count{", "127.0.0.1", &port), 1.0);
+        assert_eq!(of("open_duration_seconds_count{", "127.0.0.1", &port), 2.0);
         assert_eq!(of("connections{role=\"client\",", "127.0.0.1", &port), 1.0);
     }
-    assert_eq!(of("dials_total{", "other", ""), 2.0);
-    assert_eq!(of("opens_total{", "other", ""), 4.0);
+    assert_eq!(of("dial_duration_seconds_count{", "other", ""), 2.0);
+    assert_eq!(of("open_duration_seconds_count{", "other", ""), 4.0);
     assert_eq!(of("connections{role=\"client\",", "other", ""), 2.0);
 }
