@@ -103,7 +103,8 @@ impl Connection {
     }
 
     /// Refuses the channels that wait to be accepted: the peer may try again
-    /// elsewhere what they were for.
+    /// elsewhere what they were for. One that was used by the key of an event is
+    /// reset with the code 0.
     ///
     /// ```
     #[doc = include_str!("example.md")]

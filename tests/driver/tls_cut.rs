@@ -80,7 +80,9 @@ async fn both_readers_of_a_channel_get_an_error() {
         link.proxy.hurt(cut);
         for end in [&mut near, &mut far] {
             let read = within(end.read_to_end(&mut Vec::new())).await;
-            assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+            let kind = read.unwrap_err().kind();
+            let kinds = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
+            assert!(kinds.contains(&kind), "{kind:?}");
         }
     }
 }
