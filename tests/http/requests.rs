@@ -405,7 +405,7 @@ async fn a_body_that_was_begun_is_not_sent_again() {
     let error = retry_streamed(requests_to(addr), body.boxed_unsync())
         .await
         .unwrap_err();
-    assert!(!error.to_string().contains("begun"), "{error:?}");
+    assert!(!format!("{error:?}").contains("begun"), "{error:?}");
     assert_eq!(seen.load(SeqCst), 1);
 }
 
