@@ -9,7 +9,7 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tcpchan::client::Multiplex;
+use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,7 +128,9 @@ async fn ask(mut channel: Channel, what: What) {
 
 /// A round on a new connector, whose connection the server cuts in every other round.
 async fn round(server: &mut Server, round: usize) {
-    let mut connector = Multiplex::new(HttpConnector::new());
+    // One, so that a busy machine's late answer is no reason to dial another.
+    let one = PoolConfig::default().connections(1..=1).unwrap();
+    let mut connector = Multiplex::new(HttpConnector::new()).with_pool(one);
     let uri: http::Uri = format!("http://{}", server.addr).parse().unwrap();
     for nth in 0..EACH {
         let what = What::nth(nth);
