@@ -7,6 +7,24 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why no channel could be had. Cloned for every caller that waited for the
 /// same dial, whose own error is the source.
+///
+/// ```
+/// use std::error::Error;
+///
+/// use hyper_util::client::legacy::connect::HttpConnector;
+/// use tcpchan::client::Multiplex;
+/// use tower_service::Service;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn Error>> {
+/// let mut connector = Multiplex::new(HttpConnector::new());
+/// let uri = "http://127.0.0.1:1/".parse()?; // where nothing listens
+/// let error = connector.call(uri).await.unwrap_err();
+/// assert!(error.is_retryable() && !error.is_timeout());
+/// assert!(error.source().is_some()); // the connector's own error
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConnectError {
     kind: Kind,

@@ -354,6 +354,26 @@ where
 /// Why a request of [`Requests`] has no response; its source is the cause.
 /// [`is_retryable`](super::is_retryable) and [`is_lost`](super::is_lost) tell
 /// what that means for the request.
+///
+/// ```
+/// # use std::error::Error;
+/// use http::Request;
+/// use http_body_util::Empty;
+/// use hyper_util::client::legacy::connect::HttpConnector;
+/// use tcpchan::client::{Multiplex, Requests, is_retryable};
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn Error>> {
+/// let target = "http://127.0.0.1:1".parse()?; // where nothing listens
+/// let requests = Requests::new(Multiplex::new(HttpConnector::new()), target);
+/// let request = Request::new(Empty::<bytes::Bytes>::new());
+/// let error = requests.oneshot(request).await.unwrap_err();
+/// assert!(error.is_connect());
+/// assert!(is_retryable(&error)); // no server saw it
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RequestError(Cause);
 

@@ -3,6 +3,17 @@ use http::uri::{Authority, Scheme};
 use crate::proto::Stats;
 
 /// What the pool of one target has done and how it is.
+///
+/// ```
+/// use tcpchan::client::Multiplex;
+///
+/// fn report<C>(connector: &Multiplex<C>) {
+///     for target in connector.stats() {
+///         let (live, waiting) = (target.connections.len(), target.waiting);
+///         println!("{:?}: {live} connections, {waiting} callers wait", target.authority);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TargetStats {
