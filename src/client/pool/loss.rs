@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::select::View;
 
+/// So many are tried at most: more were not measured.
+const MOST: usize = 16;
+
 /// Samples that are averaged: what each carries while packets are lost varies much.
 const ENOUGH: u64 = 6;
 
@@ -113,7 +116,7 @@ impl Loss {
 
     /// How many connections loss asks for; 1 without loss.
     pub fn look(&mut self, views: &[View], most: usize, now: Instant) -> usize {
-        let least = self.samples.take(views, now);
+        let (least, most) = (self.samples.take(views, now), most.min(MOST));
         if least.is_some_and(|least| least < self.rate * OTHER) {
             self.seen = now;
         } else if now >= self.seen + KEEP {
@@ -186,8 +189,6 @@ impl Loss {
 mod tests {
     use super::*;
     use crate::driver::ThroughputLimited;
-
-    const MOST: usize = 16;
 
     fn views(count: usize, pace: Option<u64>, now: Instant) -> Vec<View> {
         let view = View {
