@@ -32,7 +32,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         PoolConfig {
             least: 1,
-            most: 25,
+            most: 20,
             target_concurrency: 256,
             open_timeout: Duration::from_secs(10),
             await_hello: false,
@@ -46,7 +46,7 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// The least and the most connections of one target. Default `1..=25`: a clean link needs
+    /// The least and the most connections of one target. Default `1..=20`: a clean link needs
     /// one. A target that nobody uses may have none.
     ///
     /// The load decides how many there are ([how](crate::guide::pool)). Another is dialled if:

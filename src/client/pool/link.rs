@@ -28,7 +28,7 @@ pub(super) struct Seen {
     /// Channels that are in use.
     pub channels: usize,
     /// Channels that the peer takes beside those.
-    pub room: u32,
+    pub available: u32,
     /// Channels opened so far; those of them that the peer has answered, and those that
     /// it ended without an answer.
     pub opened: u64,
@@ -42,7 +42,7 @@ pub(super) struct Seen {
     /// A transfer fills a direction.
     pub saturated: bool,
     /// When the transport was last found to hold it back, and at what rate.
-    pub held_up: Option<ThroughputLimited>,
+    pub throughput_limited: Option<ThroughputLimited>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Link for Connection {
             overdue,
             // Those that wait for the peer's end alone are no work.
             channels: stats.channels.saturating_sub(stats.awaiting_end),
-            room: stats.available,
+            available: stats.available,
             opened: stats.opened,
             answered: stats.answered,
             unanswered: stats.unanswered,
@@ -90,7 +90,7 @@ impl Link for Connection {
             rtt: stats.min_rtt,
             heard: stats.heard,
             saturated: throughput.saturated,
-            held_up: throughput.limited,
+            throughput_limited: throughput.limited,
         }
     }
 

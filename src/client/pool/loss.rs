@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::select::View;
+use super::select::Snapshot;
 
 /// So many are tried at most: more were not measured.
 const MOST: usize = 16;
@@ -79,14 +79,14 @@ impl Samples {
     }
 
     /// Takes the new ones; the least of their rates.
-    fn take(&mut self, views: &[View], now: Instant) -> Option<u64> {
+    fn take(&mut self, snapshots: &[Snapshot], now: Instant) -> Option<u64> {
         let since = self.newest;
         if now >= since + RECENT {
             *self = Samples::new(since);
         }
         let mut least = None;
-        for view in views.iter().filter(|view| view.is_fresh()) {
-            if let Some(sign) = view.held_up.filter(|sign| sign.at > since) {
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.is_fresh()) {
+            if let Some(sign) = snapshot.throughput_limited.filter(|sign| sign.at > since) {
                 self.sum += sign.bytes_per_second;
                 self.count += 1;
                 self.newest = self.newest.max(sign.at);
@@ -115,16 +115,16 @@ impl Loss {
     }
 
     /// How many connections loss asks for; 1 without loss.
-    pub fn look(&mut self, views: &[View], most: usize, now: Instant) -> usize {
-        let (least, most) = (self.samples.take(views, now), most.min(MOST));
+    pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) -> usize {
+        let (least, most) = (self.samples.take(snapshots, now), most.min(MOST));
         if least.is_some_and(|least| least < self.rate * OTHER) {
             self.seen = now;
         } else if now >= self.seen + KEEP {
             self.proven = 1;
         }
-        let fresh = || views.iter().filter(|view| view.is_fresh());
+        let fresh = || snapshots.iter().filter(|snapshot| snapshot.is_fresh());
         let there = fresh().count();
-        let channels: usize = fresh().map(|view| view.channels).sum();
+        let channels: usize = fresh().map(|snapshot| snapshot.channels).sum();
         match self.trial {
             Some(_) => self.judge(there, now),
             // One transfer at a time can't use another connection.
@@ -190,12 +190,12 @@ mod tests {
     use super::*;
     use crate::driver::ThroughputLimited;
 
-    fn views(count: usize, pace: Option<u64>, now: Instant) -> Vec<View> {
-        let view = View {
-            held_up: pace.map(|pace| ThroughputLimited::at(now, pace)),
-            ..View::with(10)
+    fn snapshots(count: usize, pace: Option<u64>, now: Instant) -> Vec<Snapshot> {
+        let snapshot = Snapshot {
+            throughput_limited: pace.map(|pace| ThroughputLimited::at(now, pace)),
+            ..Snapshot::with(10)
         };
-        vec![view; count]
+        vec![snapshot; count]
     }
 
     /// How many there are after some minutes on a link where so many connections carry
@@ -206,7 +206,7 @@ mod tests {
         let (mut there, mut most) = (begin, begin);
         for second in 0..60 * minutes {
             let now = start + Duration::from_secs(second);
-            let wanted = loss.look(&views(there, Some(pace(there)), now), MOST, now);
+            let wanted = loss.look(&snapshots(there, Some(pace(there)), now), MOST, now);
             // Dials take a moment; what is not needed goes after half a minute.
             if wanted > there || second % 30 == 0 {
                 there = wanted;
@@ -240,7 +240,7 @@ mod tests {
         (loss.proven, loss.rate) = (MOST, 16_000);
         let look = |seconds| {
             let now = start + Duration::from_secs(seconds);
-            loss.look(&views(MOST, pace, now), MOST, now)
+            loss.look(&snapshots(MOST, pace, now), MOST, now)
         };
         [0, 30, 59, 60, 300].map(look).into()
     }
@@ -259,17 +259,17 @@ mod tests {
         let mut loss = Loss::new(start);
         let found = (1..=3).map(|second| {
             let now = start + Duration::from_secs(second);
-            loss.look(&views(2, Some(16_000), now), MOST, now)
+            loss.look(&snapshots(2, Some(16_000), now), MOST, now)
         });
         assert_eq!(found.last(), Some(4));
         let end = start + 2 * TRIAL;
-        assert_eq!(loss.look(&views(4, None, end), MOST, end), 1);
+        assert_eq!(loss.look(&snapshots(4, None, end), MOST, end), 1);
     }
 
     #[test]
     fn one_transfer_at_a_time_tries_nothing() {
         let now = Instant::now();
-        let mut alone = views(1, Some(16_000), now);
+        let mut alone = snapshots(1, Some(16_000), now);
         alone[0].channels = 1;
         assert_eq!(Loss::new(now).look(&alone, MOST, now), 1);
     }

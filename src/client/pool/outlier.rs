@@ -91,7 +91,7 @@ mod tests {
                 greeted: true,
                 overdue: Duration::ZERO,
                 channels: 0,
-                room: 1,
+                available: 1,
                 opened: 0,
                 answered: 0,
                 unanswered: 0,
@@ -99,7 +99,7 @@ mod tests {
                 rtt: None,
                 heard: now,
                 saturated: false,
-                held_up: None,
+                throughput_limited: None,
             };
             let outlier = Outlier::default();
             One { outlier, seen, now }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use super::link::{Health, Link, Seen};
 use super::outlier::Outlier;
-use super::select::{Standing, View};
+use super::select::{Snapshot, Standing};
 use crate::backoff::SHORT;
 
 /// How long a connection gets few channels at first. Those that stay, such as web
@@ -50,7 +50,7 @@ impl<L: Link> Pooled<L> {
     }
 
     /// Notes what the connection shows.
-    pub fn view(&mut self, seen: &Seen, late: Duration, now: Instant) -> View {
+    pub fn snapshot(&mut self, seen: &Seen, late: Duration, now: Instant) -> Snapshot {
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= seen.opened >= self.most_opened;
         self.good |= seen.greeted && (!self.is_young(now) || seen.answered > 0);
@@ -60,7 +60,7 @@ impl<L: Link> Pooled<L> {
             false => self.stalled = None,
         }
         self.outlier.look(seen, now);
-        View {
+        Snapshot {
             standing: self.standing(seen, late, now),
             greeted: seen.greeted,
             retiring: self.retiring,
@@ -68,14 +68,14 @@ impl<L: Link> Pooled<L> {
             broken: self.outlier.is_broken(),
             is_new: now < self.since + NEW,
             channels: seen.channels,
-            room: seen.room,
+            available: seen.available,
             answered: seen.answered,
             bytes: seen.bytes,
             rtt: seen.rtt,
             heard: seen.heard,
-            owes: self.asked.map_or(Duration::ZERO, |asked| now - asked),
+            unanswered_for: self.asked.map_or(Duration::ZERO, |asked| now - asked),
             saturated: seen.saturated,
-            held_up: seen.held_up,
+            throughput_limited: seen.throughput_limited,
         }
     }
 

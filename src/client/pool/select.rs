@@ -28,7 +28,7 @@ pub(super) enum Standing {
 
 /// One connection at one moment: the snapshot that the pool decides on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View {
+pub(super) struct Snapshot {
     pub standing: Standing,
     /// The peer has answered the hello.
     pub greeted: bool,
@@ -43,7 +43,7 @@ pub(super) struct View {
     /// Channels that are in use.
     pub channels: usize,
     /// Channels that the peer takes beside those.
-    pub room: u32,
+    pub available: u32,
     /// Channels that the peer has answered.
     pub answered: u64,
     /// Bytes, both ways.
@@ -52,14 +52,14 @@ pub(super) struct View {
     /// When the peer was last heard.
     pub heard: Instant,
     /// How long the peer has said nothing since it got a channel.
-    pub owes: Duration,
+    pub unanswered_for: Duration,
     /// A transfer fills it, so that what is small waits behind it.
     pub saturated: bool,
     /// When the transport was last found to hold it back, and at what rate.
-    pub held_up: Option<ThroughputLimited>,
+    pub throughput_limited: Option<ThroughputLimited>,
 }
 
-impl View {
+impl Snapshot {
     /// Whether it counts among the connections that there should be.
     pub fn is_fresh(&self) -> bool {
         self.standing != Standing::Suspect && !self.retiring
@@ -72,7 +72,7 @@ impl View {
 
     /// Whether it can take a channel now.
     pub fn is_available(&self) -> bool {
-        self.standing == Standing::Healthy && self.room > 0
+        self.standing == Standing::Healthy && self.available > 0
     }
 
     /// How full it is: 1, it has its target concurrency; 2, it is new and has as many
@@ -90,7 +90,7 @@ impl View {
     fn load(&self, quickest: Duration) -> u128 {
         let alike = quickest + quickest / 2 + quickest / 8;
         let rtt = self.rtt.filter(|rtt| *rtt > alike).unwrap_or(quickest);
-        let rtt = rtt.max(self.owes).max(FLOOR);
+        let rtt = rtt.max(self.unanswered_for).max(FLOOR);
         (self.channels as u128 + 1) * rtt.as_nanos()
     }
 }
@@ -99,53 +99,53 @@ impl View {
 /// the one that has carried most, whose congestion window is open. To look at all of them is better than at two by chance,
 /// and as cheap with so few. Others come first than those that may never answer, are ejected,
 /// are to be replaced, are saturated or have enough to do, in this order.
-pub(super) fn best(views: &[View], concurrency: usize) -> Option<usize> {
-    let quickest = views.iter().filter_map(|view| view.rtt).min();
+pub(super) fn best(snapshots: &[Snapshot], concurrency: usize) -> Option<usize> {
+    let quickest = snapshots.iter().filter_map(|snapshot| snapshot.rtt).min();
     let quickest = quickest.unwrap_or_default();
-    let rank = |view: &View| {
-        let full = view.fullness(concurrency);
-        let last = (!view.greeted, view.ejected, view.retiring);
-        let load = view.load(quickest);
-        let warm = Reverse((view.bytes, view.heard));
-        (last, view.saturated, full, load, warm)
+    let rank = |snapshot: &Snapshot| {
+        let full = snapshot.fullness(concurrency);
+        let last = (!snapshot.greeted, snapshot.ejected, snapshot.retiring);
+        let load = snapshot.load(quickest);
+        let warm = Reverse((snapshot.bytes, snapshot.heard));
+        (last, snapshot.saturated, full, load, warm)
     };
-    let available = (0..views.len()).filter(|at| views[*at].is_available());
-    available.min_by_key(|at| rank(&views[*at]))
+    let available = (0..snapshots.len()).filter(|at| snapshots[*at].is_available());
+    available.min_by_key(|at| rank(&snapshots[*at]))
 }
 
 /// The connections that get channels in turn, those to keep first: they have channels
 /// that would otherwise have to end, and have carried most.
-pub(super) fn worth_keeping(views: &[View]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..views.len())
-        .filter(|at| views[*at].is_fresh())
+pub(super) fn worth_keeping(snapshots: &[Snapshot]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..snapshots.len())
+        .filter(|at| snapshots[*at].is_fresh())
         .collect();
     order.sort_by_key(|at| {
-        let view = &views[*at];
-        let last = (!view.greeted, view.broken || view.ejected);
-        (last, Reverse((view.channels, view.bytes)))
+        let snapshot = &snapshots[*at];
+        let last = (!snapshot.greeted, snapshot.broken || snapshot.ejected);
+        (last, Reverse((snapshot.channels, snapshot.bytes)))
     });
     order
 }
 
 /// The same order by what they have carried: after a burst those stay whose congestion
 /// windows are open.
-pub(super) fn warmest(views: &[View]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..views.len())
-        .filter(|at| views[*at].is_fresh())
+pub(super) fn warmest(snapshots: &[Snapshot]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..snapshots.len())
+        .filter(|at| snapshots[*at].is_fresh())
         .collect();
     order.sort_by_key(|at| {
-        let view = &views[*at];
-        let last = (!view.greeted, view.broken || view.ejected);
-        (last, Reverse((view.bytes, view.channels)))
+        let snapshot = &snapshots[*at];
+        let last = (!snapshot.greeted, snapshot.broken || snapshot.ejected);
+        (last, Reverse((snapshot.bytes, snapshot.channels)))
     });
     order
 }
 
 #[cfg(test)]
-impl View {
+impl Snapshot {
     /// A connection that is well and has nothing to do.
-    pub fn idle() -> View {
-        View {
+    pub fn idle() -> Snapshot {
+        Snapshot {
             standing: Standing::Healthy,
             greeted: true,
             retiring: false,
@@ -153,21 +153,21 @@ impl View {
             broken: false,
             is_new: false,
             channels: 0,
-            room: 100,
+            available: 100,
             answered: 0,
             bytes: 0,
             rtt: Some(Duration::from_millis(10)),
             heard: Instant::now(),
-            owes: Duration::ZERO,
+            unanswered_for: Duration::ZERO,
             saturated: false,
-            held_up: None,
+            throughput_limited: None,
         }
     }
 
-    pub fn with(channels: usize) -> View {
-        View {
+    pub fn with(channels: usize) -> Snapshot {
+        Snapshot {
             channels,
-            ..View::idle()
+            ..Snapshot::idle()
         }
     }
 }
@@ -178,19 +178,19 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn best(views: &[View]) -> Option<usize> {
-        super::best(views, 256)
+    fn best(snapshots: &[Snapshot]) -> Option<usize> {
+        super::best(snapshots, 256)
     }
 
-    fn with(channels: usize) -> View {
-        View::with(channels)
+    fn with(channels: usize) -> Snapshot {
+        Snapshot::with(channels)
     }
 
     #[test]
     fn the_least_loaded_comes_first_and_a_slow_one_counts_as_loaded() {
-        let slow = View {
+        let slow = Snapshot {
             rtt: Some(50 * MS),
-            ..View::idle()
+            ..Snapshot::idle()
         };
         assert_eq!(best(&[with(3), slow, with(1)]), Some(2));
         assert_eq!(best(&[with(3), slow]), Some(0));
@@ -198,21 +198,21 @@ mod tests {
 
     #[test]
     fn of_those_alike_the_one_that_has_carried_most_comes_first() {
-        let carried = |bytes| View {
+        let carried = |bytes| Snapshot {
             bytes,
-            ..View::idle()
+            ..Snapshot::idle()
         };
         assert_eq!(best(&[carried(10), carried(1 << 20), carried(0)]), Some(1));
     }
 
     #[test]
     fn small_differences_between_round_trips_are_chance() {
-        let quick = |micros, channels| View {
+        let quick = |micros, channels| Snapshot {
             rtt: Some(Duration::from_micros(micros)),
             ..with(channels)
         };
         assert_eq!(best(&[quick(20, 1), quick(400, 0)]), Some(1));
-        let warm = View {
+        let warm = Snapshot {
             bytes: 1 << 20,
             ..quick(81_000, 0)
         };
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn one_that_was_not_measured_counts_as_the_quickest() {
-        let new = View {
+        let new = Snapshot {
             rtt: None,
             ..with(1)
         };
@@ -231,26 +231,26 @@ mod tests {
 
     #[test]
     fn one_that_owes_an_answer_counts_as_that_slow() {
-        let owes = View {
-            owes: 40 * MS,
-            ..View::idle()
+        let unanswered_for = Snapshot {
+            unanswered_for: 40 * MS,
+            ..Snapshot::idle()
         };
-        assert_eq!(best(&[owes, with(2)]), Some(1));
+        assert_eq!(best(&[unanswered_for, with(2)]), Some(1));
     }
 
     #[test]
     fn what_fails_never_answered_or_is_to_be_replaced_comes_last() {
-        let fails = View {
+        let fails = Snapshot {
             ejected: true,
-            ..View::idle()
+            ..Snapshot::idle()
         };
-        let new = View {
+        let new = Snapshot {
             greeted: false,
-            ..View::idle()
+            ..Snapshot::idle()
         };
-        let old = View {
+        let old = Snapshot {
             retiring: true,
-            ..View::idle()
+            ..Snapshot::idle()
         };
         let order = [new, fails, old, with(99)];
         assert_eq!(best(&order), Some(3));
@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn what_is_late_stalled_or_full_gets_nothing() {
-        let in_standing = |standing| View {
+        let in_standing = |standing| Snapshot {
             standing,
-            ..View::idle()
+            ..Snapshot::idle()
         };
-        let full = View {
-            room: 0,
-            ..View::idle()
+        let full = Snapshot {
+            available: 0,
+            ..Snapshot::idle()
         };
         let late = in_standing(Standing::Suspect);
         assert_eq!(best(&[late, in_standing(Standing::Stalled), full]), None);
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn small_requests_pass_beside_a_transfer() {
-        let transfer = View {
+        let transfer = Snapshot {
             saturated: true,
             ..with(1)
         };
@@ -284,12 +284,12 @@ mod tests {
 
     #[test]
     fn a_new_connection_gets_few_channels_until_it_has_served_some() {
-        let old = View {
+        let old = Snapshot {
             answered: 1000,
             ..with(200)
         };
         let few = FIRST as usize;
-        let new = |channels, answered| View {
+        let new = |channels, answered| Snapshot {
             is_new: true,
             answered,
             ..with(channels)
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn those_that_carry_something_are_worth_keeping() {
-        let fails = View {
+        let fails = Snapshot {
             ejected: true,
             ..with(5)
         };

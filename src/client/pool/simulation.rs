@@ -59,7 +59,7 @@ impl Connection {
         self.stalled.map_or(Duration::ZERO, |since| now - since)
     }
 
-    fn room(&self) -> usize {
+    fn available(&self) -> usize {
         self.limit - self.channels
     }
 
@@ -67,7 +67,7 @@ impl Connection {
     fn is_available(&self, now: Instant) -> bool {
         let up = self.greeted || now < self.since + LATE;
         let well = !self.suspect && !self.draining && self.ended.is_none();
-        up && well && self.overdue(now) < LATE && self.room() > 0
+        up && well && self.overdue(now) < LATE && self.available() > 0
     }
 }
 
@@ -88,7 +88,7 @@ impl Link for Fake {
             greeted: one.greeted,
             overdue: one.overdue(now),
             channels: one.channels,
-            room: one.room() as u32,
+            available: one.available() as u32,
             opened: one.opened,
             answered: one.answered,
             unanswered: one.unanswered,
@@ -96,7 +96,7 @@ impl Link for Fake {
             rtt: one.greeted.then_some(SECOND / 50),
             heard: one.since,
             saturated: false,
-            held_up: None,
+            throughput_limited: None,
         }
     }
 

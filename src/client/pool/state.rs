@@ -14,7 +14,7 @@ use super::drains::Drains;
 use super::link::{Health, Link};
 use super::loss::Loss;
 use super::pooled::Pooled;
-use super::select::{Standing, View, best, warmest, worth_keeping};
+use super::select::{Snapshot, Standing, best, warmest, worth_keeping};
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
 use crate::proto::OpenError;
@@ -71,17 +71,17 @@ impl<L: Link> State<L> {
     /// A channel for a caller, or its place among those who wait.
     pub fn open(&mut self, now: Instant) -> Opened<L::Channel> {
         self.used = now;
-        let views = self.serve(now);
-        let opened = self.find(views.clone(), now);
-        // By the views that the caller found: the next one dials for itself.
-        self.adjust(views, true, now);
+        let snapshots = self.serve(now);
+        let opened = self.find(snapshots.clone(), now);
+        // By the snapshots that the caller found: the next one dials for itself.
+        self.adjust(snapshots, true, now);
         opened
     }
 
-    fn find(&mut self, mut views: Vec<View>, now: Instant) -> Opened<L::Channel> {
+    fn find(&mut self, mut snapshots: Vec<Snapshot>, now: Instant) -> Opened<L::Channel> {
         let waiting = self.waiters.callers();
         let alone = waiting == 0;
-        match alone.then(|| self.take(&mut views, now)).flatten() {
+        match alone.then(|| self.take(&mut snapshots, now)).flatten() {
             Some(channel) => Opened::Channel(channel),
             None if waiting >= self.settings.pool.max_waiting => Opened::Full(waiting),
             None => Opened::Waits(self.waiters.enter()),
@@ -100,9 +100,9 @@ impl<L: Link> State<L> {
 
     /// Does what is due.
     pub fn look(&mut self, now: Instant) {
-        let views = self.serve(now);
+        let snapshots = self.serve(now);
         let waiting = self.waiters.callers() > 0;
-        self.adjust(views, waiting, now);
+        self.adjust(snapshots, waiting, now);
     }
 
     /// A caller waits no more.
@@ -146,14 +146,14 @@ impl<L: Link> State<L> {
     /// Tells those who wait of a failed dial if nothing else could serve them. A dial
     /// that took too long is not told: callers have their own time, and those that came
     /// late see the next one.
-    fn tell(&mut self, error: ConnectError, views: &[View]) {
+    fn tell(&mut self, error: ConnectError, snapshots: &[Snapshot]) {
         if self.dials.count() > 0 {
             return;
         }
         let told = self.waiters.take_prewarms(usize::MAX).into_iter();
         let told = told.map(|id| Action::Prewarmed(id, Err(error.clone())));
         self.actions.extend(told);
-        if !views.iter().any(View::is_usable) {
+        if !snapshots.iter().any(Snapshot::is_usable) {
             let told = self.waiters.take_callers().into_iter();
             let told = told.map(|id| Action::Give(id, Err(error.clone())));
             self.actions.extend(told);
@@ -161,59 +161,59 @@ impl<L: Link> State<L> {
     }
 
     /// Looks at all connections and serves those who wait; how the connections are then.
-    fn serve(&mut self, now: Instant) -> Vec<View> {
+    fn serve(&mut self, now: Instant) -> Vec<Snapshot> {
         self.dials.expire(self.settings.pool.open_timeout, now);
-        let mut views = self.views(now);
+        let mut snapshots = self.snapshots(now);
         if let Some(error) = self.untold.take() {
-            self.tell(error, &views);
+            self.tell(error, &snapshots);
         }
         let settles = self.dials.settles(now);
         while let Some(id) = self.waiters.first(settles) {
-            let Some(channel) = self.take(&mut views, now) else {
+            let Some(channel) = self.take(&mut snapshots, now) else {
                 break;
             };
             self.waiters.pop();
             self.actions.push(Action::Give(id, Ok(channel)));
         }
-        let up = views
+        let up = snapshots
             .iter()
-            .filter(|view| view.is_fresh() && view.greeted)
+            .filter(|snapshot| snapshot.is_fresh() && snapshot.greeted)
             .count();
         let met = self.waiters.take_prewarms(up).into_iter();
         self.actions
             .extend(met.map(|id| Action::Prewarmed(id, Ok(()))));
-        views
+        snapshots
     }
 
     /// A channel of the best connection that has one.
-    fn take(&mut self, views: &mut [View], now: Instant) -> Option<L::Channel> {
-        while let Some(at) = best(views, self.settings.pool.target_concurrency) {
-            let view = &mut views[at];
+    fn take(&mut self, snapshots: &mut [Snapshot], now: Instant) -> Option<L::Channel> {
+        while let Some(at) = best(snapshots, self.settings.pool.target_concurrency) {
+            let snapshot = &mut snapshots[at];
             match self.pooled[at].open(now) {
                 Some(channel) => {
                     self.carries = true;
-                    view.channels += 1;
-                    view.room -= 1;
+                    snapshot.channels += 1;
+                    snapshot.available -= 1;
                     return Some(channel);
                 }
-                None => view.room = 0, // it has just ended or filled up
+                None => snapshot.available = 0, // it has just ended or filled up
             }
         }
         None
     }
 
     /// Looks at every connection, and lets go of those that have ended or drain.
-    fn views(&mut self, now: Instant) -> Vec<View> {
+    fn snapshots(&mut self, now: Instant) -> Vec<Snapshot> {
         let (late, dead) = (self.settings.late, self.settings.dead);
         self.draining.look(dead, now, &mut self.actions);
-        let mut views = Vec::with_capacity(self.pooled.len());
+        let mut snapshots = Vec::with_capacity(self.pooled.len());
         let mut good = false;
-        while let Some(one) = self.pooled.get_mut(views.len()) {
+        while let Some(one) = self.pooled.get_mut(snapshots.len()) {
             let was_good = one.is_good();
             let seen = one.link.look(now);
-            let view = one.view(&seen, late, now);
+            let snapshot = one.snapshot(&seen, late, now);
             good |= one.is_good() && !was_good;
-            let at = views.len();
+            let at = snapshots.len();
             match seen.health {
                 Health::Abandoned => {
                     let one = self.pooled.remove(at);
@@ -232,7 +232,7 @@ impl<L: Link> State<L> {
                     let one = self.pooled.remove(at);
                     self.actions.push(Action::Abandon(one.link));
                 }
-                _ => views.push(view),
+                _ => snapshots.push(snapshot),
             }
         }
         if good {
@@ -241,19 +241,21 @@ impl<L: Link> State<L> {
         // A request may be lost on a connection whose peer has never answered. So after a
         // failure the peer answers first, and callers get its failure as that of a dial.
         if self.settings.pool.await_hello || self.dials.is_failing() {
-            let healthy = views.iter_mut().filter(|view| view.is_available());
-            let unanswered = healthy.filter(|view| !view.greeted);
-            unanswered.for_each(|view| view.standing = Standing::AwaitsHello);
+            let healthy = snapshots
+                .iter_mut()
+                .filter(|snapshot| snapshot.is_available());
+            let unanswered = healthy.filter(|snapshot| !snapshot.greeted);
+            unanswered.for_each(|snapshot| snapshot.standing = Standing::AwaitsHello);
         }
-        self.carries = views.iter().any(|view| view.channels > 0);
+        self.carries = snapshots.iter().any(|snapshot| snapshot.channels > 0);
         if self.carries {
             self.used = now;
         }
-        views
+        snapshots
     }
 
     /// Dials what is missing, and retires what is not needed.
-    fn adjust(&mut self, mut views: Vec<View>, caller: bool, now: Instant) {
+    fn adjust(&mut self, mut snapshots: Vec<Snapshot>, caller: bool, now: Instant) {
         let waiting = self.waiters.callers();
         let failing = self.dials.is_failing();
         let slow = !failing && self.dials.is_slow(now);
@@ -261,26 +263,29 @@ impl<L: Link> State<L> {
             caller: caller || waiting > 0,
             behind_slow_dial: if slow { waiting } else { 0 },
             prewarm: self.waiters.prewarmed(),
-            loss: self.loss.look(&views, self.settings.pool.most, now),
+            loss: self.loss.look(&snapshots, self.settings.pool.most, now),
             failing,
         };
-        let wanted = self.demand.wanted(&views, asked, &self.settings.pool);
+        let wanted = self.demand.wanted(&snapshots, asked, &self.settings.pool);
         if !self.is_idle(now) {
-            self.dial(wanted, &views, now);
+            self.dial(wanted, &snapshots, now);
         }
-        self.retire_old(&mut views, now);
-        self.retire_surplus(views, now);
+        self.retire_old(&mut snapshots, now);
+        self.retire_surplus(snapshots, now);
     }
 
-    fn dial(&mut self, wanted: usize, views: &[View], now: Instant) {
+    fn dial(&mut self, wanted: usize, snapshots: &[Snapshot], now: Instant) {
         let most = self.settings.pool.most;
-        let fresh = views.iter().filter(|view| view.is_fresh()).count();
+        let fresh = snapshots
+            .iter()
+            .filter(|snapshot| snapshot.is_fresh())
+            .count();
         let promising = match self.waiters.is_empty() {
             true => self.dials.count(),
             false => self.dials.promising(self.settings.late, now),
         };
         let missing = wanted.saturating_sub(fresh + promising);
-        let room = (most + most.max(LATE)).saturating_sub(views.len() + self.dials.count());
+        let room = (most + most.max(LATE)).saturating_sub(snapshots.len() + self.dials.count());
         let room = room.min(most.max(2).saturating_sub(self.dials.count()));
         for _ in 0..missing.min(room) {
             self.next_dial += 1;
@@ -290,28 +295,30 @@ impl<L: Link> State<L> {
     }
 
     /// Retires the connections that others have replaced.
-    fn retire_old(&mut self, views: &mut Vec<View>, now: Instant) {
-        let up = views.iter().filter(|view| view.is_fresh() && view.greeted);
+    fn retire_old(&mut self, snapshots: &mut Vec<Snapshot>, now: Instant) {
+        let up = snapshots
+            .iter()
+            .filter(|snapshot| snapshot.is_fresh() && snapshot.greeted);
         if up.count() < self.settings.pool.least {
             return;
         }
-        while let Some(at) = views.iter().position(|view| view.retiring) {
-            views.remove(at);
+        while let Some(at) = snapshots.iter().position(|snapshot| snapshot.retiring) {
+            snapshots.remove(at);
             self.retire(at, now);
         }
     }
 
     /// Retires what nobody needs: of a target that is idle all.
-    fn retire_surplus(&mut self, views: Vec<View>, now: Instant) {
+    fn retire_surplus(&mut self, snapshots: Vec<Snapshot>, now: Instant) {
         let keep = self.demand.keep(&self.settings.pool, now);
         // While some wait, what is idle is about to get channels.
         let settled = self.waiters.is_empty() && self.dials.count() == 0;
         let mut surplus: Vec<usize> = match (keep.busy, keep.idle) {
-            _ if self.is_idle(now) => (0..views.len()).collect(),
-            (Some(busy), _) => worth_keeping(&views).into_iter().skip(busy).collect(),
+            _ if self.is_idle(now) => (0..snapshots.len()).collect(),
+            (Some(busy), _) => worth_keeping(&snapshots).into_iter().skip(busy).collect(),
             (None, Some(idle)) if settled => {
-                let order = warmest(&views).into_iter().skip(idle);
-                order.filter(|at| views[*at].channels == 0).collect()
+                let order = warmest(&snapshots).into_iter().skip(idle);
+                order.filter(|at| snapshots[*at].channels == 0).collect()
             }
             _ => return,
         };
