@@ -1,6 +1,7 @@
 //! The steps of the guide's `from_python`: a service moves from version 0 to version 1,
 //! while its clients go on.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -87,6 +88,8 @@ struct User {
     multiplex: Multiplex<HttpConnector>,
     client: HttpClient,
     uri: String,
+    /// Dials when it last asked.
+    dials: Cell<u64>,
 }
 
 impl User {
@@ -97,6 +100,7 @@ impl User {
             client: client.build::<_, Full<Bytes>>(multiplex.clone()),
             multiplex,
             uri: format!("http://{addr}/where"),
+            dials: Cell::new(0),
         }
     }
 
@@ -104,16 +108,17 @@ impl User {
     async fn asks(&self) -> Option<Version> {
         ask(self.client.clone(), self.uri.clone(), 10, "POST /where ").await;
         let stats = self.multiplex.stats();
+        self.dials.set(stats[0].dials);
         stats[0].connections.last().expect("a connection").version
     }
 
-    /// Its connections are gone.
+    /// Its connections are gone. The pool may have dialled the next one already.
     async fn notices(&self) {
         let gone = || {
             self.multiplex
                 .stats()
                 .iter()
-                .all(|target| target.connections.is_empty())
+                .all(|target| target.connections.is_empty() || target.dials > self.dials.get())
         };
         let wait = async {
             while !gone() {
