@@ -275,6 +275,13 @@ impl Config {
         Ok(self)
     }
 
+    /// As `max_waiting(0)`.
+    #[cfg(feature = "client")]
+    pub(crate) fn refuse_channels(mut self) -> Self {
+        self.core = self.core.refuse_channels();
+        self
+    }
+
     /// Cancels that the peer may cause a second; with more the connection ends. Default
     /// 10,000. [What counts](proto::Config::cancels_per_second).
     ///

@@ -15,6 +15,7 @@ pub(super) use loom::sync::{Mutex, MutexGuard};
 mod modelled {
     use std::future::Future;
     use std::pin::Pin;
+    use std::sync::PoisonError;
     use std::task::{Context, Poll, Waker};
 
     use super::{Mutex, MutexGuard};
@@ -42,7 +43,7 @@ mod modelled {
         }
 
         fn lock(&self) -> MutexGuard<'_, Waiters> {
-            self.0.lock().expect("a model that panicked ends")
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub fn notified(&self) -> Notified<'_> {

@@ -218,6 +218,13 @@ impl Config {
         Ok(self)
     }
 
+    /// As `max_waiting(0)`: for a side that only opens channels.
+    #[cfg(feature = "client")]
+    pub(crate) fn refuse_channels(mut self) -> Self {
+        self.max_waiting = Some(0);
+        self
+    }
+
     /// Cancels that the peer may cause a second; with more the connection ends.
     /// Default 10,000, ten times what a busy client cancels.
     ///

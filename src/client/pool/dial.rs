@@ -47,8 +47,8 @@ where
         let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
         let (within, target) = (self.within, self.target.clone());
         // Nobody accepts channels of the server's here, so none may wait.
-        let config = self.config.clone().max_waiting(0);
-        let (mut config, describe) = (config.expect("in range"), self.describe);
+        let mut config = self.config.clone().refuse_channels();
+        let describe = self.describe;
         config.socket = config.socket.defer_congestion(find);
         Box::pin(async move {
             let dial = observability::Dial::begin(target);
