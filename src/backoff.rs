@@ -14,8 +14,8 @@ pub(crate) struct Backoff {
     until: Option<Instant>,
 }
 
-const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
+const MIN_DELAY: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
 impl Backoff {
     #[cfg(feature = "client")]
@@ -30,9 +30,9 @@ impl Backoff {
 
     /// A wait as long as the failures so far ask for.
     pub fn pause(&mut self, now: Instant) {
-        let longest = FIRST
+        let longest = MIN_DELAY
             .saturating_mul(1 << self.failures.min(16))
-            .min(LONGEST);
+            .min(MAX_DELAY);
         self.until = Some(now + longest.mul_f64(0.5 + fastrand::f64() / 2.0));
     }
 

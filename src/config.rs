@@ -270,12 +270,12 @@ impl Config {
     /// # Errors
     ///
     /// Above 2^31 - 1.
-    pub fn max_waiting(mut self, count: u32) -> Result<Self, ConfigError> {
-        self.core = self.core.max_waiting(count)?;
+    pub fn accept_backlog(mut self, count: u32) -> Result<Self, ConfigError> {
+        self.core = self.core.accept_backlog(count)?;
         Ok(self)
     }
 
-    /// As `max_waiting(0)`.
+    /// As `accept_backlog(0)`.
     #[cfg(feature = "client")]
     pub(crate) fn refuse_channels(mut self) -> Self {
         self.core = self.core.refuse_channels();

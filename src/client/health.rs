@@ -84,13 +84,13 @@ impl Health {
         };
     }
 
-    /// A request was dropped without a response that had begun at `begun`.
-    pub fn on_drop(&mut self, begun: Instant, now: Instant) {
+    /// A request was dropped without a response that had started at `started`.
+    pub fn on_drop(&mut self, started: Instant, now: Instant) {
         self.dropped = self.dropped.saturating_add(1);
         self.dropped_at = Some(now);
-        let patient = now.saturating_duration_since(begun) >= PATIENCE;
-        if patient && self.answered < Some(begun) {
-            self.avoid(begun);
+        let patient = now.saturating_duration_since(started) >= PATIENCE;
+        if patient && self.answered < Some(started) {
+            self.avoid(started);
         }
     }
 

@@ -79,10 +79,10 @@ impl<C> Multiplex<C> {
         C: Connector,
     {
         let config = Config::default();
-        let (late, dead) = config.core().get_answer_within();
+        let (suspect_after, dead) = config.core().get_answer_within();
         let settings = Settings {
             pool: PoolConfig::default(),
-            late,
+            suspect_after,
             dead,
             runtime: None,
         };
@@ -98,9 +98,9 @@ impl<C> Multiplex<C> {
     /// The same connector with this configuration of its connections, which it shares with no
     /// other.
     pub fn with_config(self, config: Config) -> Self {
-        let (late, dead) = config.core().get_answer_within();
+        let (suspect_after, dead) = config.core().get_answer_within();
         let settings = Settings {
-            late,
+            suspect_after,
             dead,
             ..self.settings()
         };

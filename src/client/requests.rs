@@ -101,7 +101,7 @@ impl<C> Requests<C> {
         }
     }
 
-    /// Requests in flight: begun, and the response is not over.
+    /// Requests in flight: started, and the response is not over.
     pub fn under_way(&self) -> usize {
         self.state.under_way.load(Relaxed)
     }
@@ -215,16 +215,20 @@ impl State {
 /// A request that has no response yet. Dropping it says that its caller gave it up.
 struct Unanswered {
     state: Arc<State>,
-    begun: Instant,
+    started: Instant,
     over: bool,
 }
 
 impl Unanswered {
     fn new(state: Arc<State>) -> Self {
-        let begun = Instant::now();
-        state.health().on_request(begun);
+        let started = Instant::now();
+        state.health().on_request(started);
         let over = false;
-        Unanswered { state, begun, over }
+        Unanswered {
+            state,
+            started,
+            over,
+        }
     }
 
     fn answered(mut self, rtt: Option<Duration>) {
@@ -242,7 +246,7 @@ impl Drop for Unanswered {
     fn drop(&mut self) {
         if !self.over {
             let mut health = self.state.health();
-            health.on_drop(self.begun, Instant::now());
+            health.on_drop(self.started, Instant::now());
         }
     }
 }

@@ -86,7 +86,7 @@ where
     }
 }
 
-/// The policy, for requests whose body was not begun.
+/// The policy, for requests whose body was not started.
 #[derive(Clone, Debug)]
 pub struct UnlessBegun<K>(RetryPolicy<K>);
 
@@ -117,16 +117,16 @@ where
 
 /// A body whose clones are one: the first that is polled has it.
 pub struct ReplayBody<B> {
-    /// Nothing once it was begun.
+    /// Nothing once it was started.
     unbegun: Arc<Mutex<Option<Pin<Box<B>>>>>,
-    begun: Option<Pin<Box<B>>>,
+    started: Option<Pin<Box<B>>>,
 }
 
 impl<B> ReplayBody<B> {
     fn new(body: B) -> Self {
         ReplayBody {
             unbegun: Arc::new(Mutex::new(Some(Box::pin(body)))),
-            begun: None,
+            started: None,
         }
     }
 
@@ -143,7 +143,7 @@ impl<B> Clone for ReplayBody<B> {
     fn clone(&self) -> Self {
         ReplayBody {
             unbegun: self.unbegun.clone(),
-            begun: None,
+            started: None,
         }
     }
 }
@@ -166,20 +166,20 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        if self.begun.is_none() {
+        if self.started.is_none() {
             let body = self.unbegun().take();
-            self.begun = body;
+            self.started = body;
         }
         let body = self
-            .begun
+            .started
             .as_mut()
-            .ok_or("another request has begun this body")?;
+            .ok_or("another request has started this body")?;
         let frame = ready!(body.as_mut().poll_frame(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.begun {
+        match &self.started {
             Some(body) => body.is_end_stream(),
             None => self
                 .unbegun()
@@ -190,8 +190,8 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let body = |body: &Pin<Box<B>>| body.size_hint();
-        match &self.begun {
-            Some(begun) => body(begun),
+        match &self.started {
+            Some(started) => body(started),
             None => self.unbegun().as_ref().map(body).unwrap_or_default(),
         }
     }

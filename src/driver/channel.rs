@@ -90,7 +90,7 @@ impl Channel {
     }
 
     /// A writer that was dropped before its shutdown.
-    pub(super) fn cut(&self) {
+    pub(super) fn reset_after_flush(&self) {
         self.handle
             .0
             .change(|inner| inner.core.reset_after_flush(self.key, 0));
@@ -207,7 +207,7 @@ impl Channel {
         Poll::Ready(Ok(total))
     }
 
-    /// FIN follows what was written. Ending twice, or after the peer's STOP,
+    /// FIN follows what was written. Finishing twice, or after the peer's STOP,
     /// is no error; on a connection that is gone it is.
     pub(super) fn finish(&self) -> io::Result<()> {
         let (finished, used) = self.handle.0.change(|inner| {

@@ -16,7 +16,7 @@ use super::work_budget::yields;
 use crate::proto::ConnectionError;
 
 /// Bytes of one read, which are discarded.
-const PIECE: usize = 16 * 1024;
+const READ_SIZE: usize = 16 * 1024;
 
 /// The most bytes that are read from a peer that broke the protocol. A flood comes with
 /// megabytes, and copying them would delay others.
@@ -157,7 +157,7 @@ impl LingeringClose {
             },
             Stage::Reading => {
                 let mut over = false;
-                let read = transport.poll_read(cx, PIECE, |read| {
+                let read = transport.poll_read(cx, READ_SIZE, |read| {
                     let bytes = read.map_or(0, |read| read.len());
                     over |= bytes == 0;
                     self.read += bytes;

@@ -14,7 +14,7 @@ mod handle;
 #[cfg(feature = "hyper")]
 mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]
-mod models;
+mod loom;
 mod send;
 mod shared;
 mod split;

@@ -58,7 +58,7 @@ pub(super) struct Inner {
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
     /// How many of those have learned of the end.
-    told: usize,
+    dispatched: usize,
     unused: Unused,
     #[cfg(feature = "hyper")]
     pub deferred: DeferredErrors,
@@ -93,7 +93,7 @@ impl Shared {
                 #[cfg(feature = "client")]
                 armed: now(),
                 wakers: Vec::new(),
-                told: 0,
+                dispatched: 0,
                 unused: Unused::default(),
                 #[cfg(feature = "hyper")]
                 deferred: DeferredErrors::new(),
@@ -238,9 +238,9 @@ impl Inner {
             match event {
                 Event::Readable(key) => {
                     wake.readable += 1;
-                    wake.wakers.extend(self.slot(key).reader.take());
+                    wake.wakers.extend(self.wakers_of(key).reader.take());
                 }
-                Event::Writable(key) => wake.wakers.extend(self.slot(key).writer.take()),
+                Event::Writable(key) => wake.wakers.extend(self.wakers_of(key).writer.take()),
                 Event::Acceptable => wake.acceptable = true,
                 Event::Connected
                 | Event::Openable
@@ -272,17 +272,17 @@ impl Inner {
     /// whether there may be more.
     pub fn dispatch_ends(&mut self, wake: &mut Wake) -> bool {
         let most = wake.count() + ENDS;
-        while let Some(slot) = self.wakers.get_mut(self.told)
+        while let Some(wakers) = self.wakers.get_mut(self.dispatched)
             && wake.count() < most
         {
-            wake.wakers.extend(slot.reader.take());
-            wake.wakers.extend(slot.writer.take());
-            self.told += 1;
+            wake.wakers.extend(wakers.reader.take());
+            wake.wakers.extend(wakers.writer.take());
+            self.dispatched += 1;
         }
-        self.told < self.wakers.len()
+        self.dispatched < self.wakers.len()
     }
 
-    fn slot(&mut self, key: Key) -> &mut Wakers {
+    fn wakers_of(&mut self, key: Key) -> &mut Wakers {
         let index = key.index();
         if index >= self.wakers.len() {
             self.wakers.resize_with(index + 1, Wakers::default);
@@ -293,19 +293,19 @@ impl Inner {
     /// Whether somebody waits for bytes of a channel.
     #[cfg(feature = "hyper")]
     pub fn has_reader(&mut self, key: Key) -> bool {
-        self.slot(key).reader.is_some()
+        self.wakers_of(key).reader.is_some()
     }
 
     /// Notes who reads; what it returns is to be dropped without the lock.
     #[must_use]
     pub fn register_reader(&mut self, key: Key, cx: &Context<'_>) -> Option<Waker> {
-        register(&mut self.slot(key).reader, cx.waker())
+        register(&mut self.wakers_of(key).reader, cx.waker())
     }
 
     /// Notes who writes; what it returns is to be dropped without the lock.
     #[must_use]
     pub fn register_writer(&mut self, key: Key, cx: &Context<'_>) -> Option<Waker> {
-        register(&mut self.slot(key).writer, cx.waker())
+        register(&mut self.wakers_of(key).writer, cx.waker())
     }
 
     /// Forgets who waits for a channel that was released; the caller drops it
@@ -316,7 +316,7 @@ impl Inner {
         let held = self.deferred.forget(key);
         #[cfg(not(feature = "hyper"))]
         let held = ();
-        (std::mem::take(self.slot(key)), held, self.on_used())
+        (std::mem::take(self.wakers_of(key)), held, self.on_used())
     }
 
     /// A channel was accepted: a token is held until the application has used each that

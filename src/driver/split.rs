@@ -109,7 +109,7 @@ impl Drop for ReadHalf {
 impl Drop for WriteHalf {
     fn drop(&mut self) {
         if !self.finished {
-            self.channel.cut();
+            self.channel.reset_after_flush();
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The locks and wakers that the task and its handles share. A build with
-//! `--cfg tcpchan_loom` takes loom's, for the models in `models/`.
+//! `--cfg tcpchan_loom` takes loom's, for the models in `loom/`.
 
 #[cfg(not(tcpchan_loom))]
 pub(super) use std::sync::{Mutex, MutexGuard};

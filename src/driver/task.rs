@@ -16,9 +16,9 @@ use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
 use crate::proto::DeliverySample;
 
-/// Rounds of reading and writing in one poll, at most. Most polls end after one or two; the
+/// Passes of reading and writing in one poll, at most. Most polls end after one or two; the
 /// bound keeps a fast peer from holding the runtime's thread.
-const ROUNDS: usize = 16;
+const PASSES: usize = 16;
 
 /// The longest time between two looks at the clock, if nothing is due: a day.
 const REST: Duration = Duration::from_secs(86_400);
@@ -83,9 +83,9 @@ impl Task {
         }
     }
 
-    /// One round of reading, writing and looking at the time; whether another
+    /// One pass of reading, writing and looking at the time; whether another
     /// should follow at once.
-    fn round(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
+    fn pass(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
         let now = Instant::now();
         if let Some((until, Reason::Coalescing)) = self.wait
             && until <= now.into_std()
@@ -315,7 +315,7 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        for _ in 0..ROUNDS {
+        for _ in 0..PASSES {
             let mut inner = this.shared.lock();
             let old = inner.register_task(cx.waker());
             let (ended, wants_input) = (inner.core.error().is_some(), inner.core.wants_input());
@@ -325,7 +325,7 @@ impl Future for Task {
             if ended {
                 return this.poll_end(cx);
             }
-            if !this.round(cx, wants_input) || this.work.is_spent(cx) {
+            if !this.pass(cx, wants_input) || this.work.is_spent(cx) {
                 return Poll::Pending;
             }
         }

@@ -78,9 +78,9 @@ impl Deref for Input<'_> {
     }
 }
 
-/// What found the transport full.
+/// Whether the transport is write-blocked, and what found that.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Full {
+enum WriteBlocked {
     No,
     Write,
     /// Only that: TLS takes bytes for a while that its socket does not.
@@ -96,7 +96,7 @@ pub(super) struct Transport {
     /// Bytes to take from the core at once.
     quantum: usize,
     unflushed: bool,
-    full: Full,
+    blocked: WriteBlocked,
     /// It took bytes after that.
     resumed: bool,
     pub coalescer: Coalescer,
@@ -126,7 +126,7 @@ impl Transport {
             written: 0,
             quantum: QUANTUM,
             unflushed: false,
-            full: Full::No,
+            blocked: WriteBlocked::No,
             resumed: false,
             coalescer: Coalescer::new(),
             pacer,
@@ -152,7 +152,7 @@ impl Transport {
         Some(io)
     }
 
-    /// Whether the transport took bytes after it had been full; told once.
+    /// Whether the transport took bytes after it was write-blocked; true once.
     pub fn resumed(&mut self) -> bool {
         std::mem::take(&mut self.resumed)
     }
@@ -167,7 +167,7 @@ impl Transport {
         self.written == self.output.len() && !self.unflushed
     }
 
-    /// Whether nothing is to be written or told.
+    /// Whether nothing is to be written or reported.
     pub fn is_at_rest(&self) -> bool {
         self.is_idle() && !self.resumed
     }
@@ -213,7 +213,7 @@ impl Transport {
     /// Has the pacer see how the link fares. Bytes a second that leave, if they are paced.
     pub fn pace(&mut self, core: &mut proto::Connection, now: Instant) -> Option<u64> {
         self.pacer
-            .on_round(core.delivery_sample(), core.min_rtt(), now);
+            .on_sample(core.delivery_sample(), core.min_rtt(), now);
         if self.pacer.asks() {
             core.probe(now);
         }
@@ -222,7 +222,8 @@ impl Transport {
 
     /// Notes whether something waits for the link.
     pub fn note_waiting(&mut self, paced: bool, now: Instant) {
-        self.pacer.note(paced || self.full != Full::No, now);
+        self.pacer
+            .note(paced || self.blocked != WriteBlocked::No, now);
     }
 
     /// Bytes that may be taken from the core, where so many channels have some. A writer
@@ -304,12 +305,12 @@ impl Transport {
                         deferred.on_written(n);
                     }
                     self.unflushed = true;
-                    if self.full == Full::Write {
-                        (self.full, self.resumed) = (Full::No, true);
+                    if self.blocked == WriteBlocked::Write {
+                        (self.blocked, self.resumed) = (WriteBlocked::No, true);
                     }
                 }
                 Poll::Pending => {
-                    (self.full, self.quantum) = (Full::Write, QUANTUM);
+                    (self.blocked, self.quantum) = (WriteBlocked::Write, QUANTUM);
                     return Ok(Poll::Pending);
                 }
             }
@@ -322,11 +323,12 @@ impl Transport {
         OUTPUT.set(std::mem::take(&mut self.output));
         if self.unflushed {
             if io.as_mut().poll_flush(cx)?.is_pending() {
-                (self.full, self.quantum) = (Full::Flush, QUANTUM);
+                (self.blocked, self.quantum) = (WriteBlocked::Flush, QUANTUM);
                 return Ok(Poll::Pending);
             }
             self.unflushed = false;
-            self.resumed |= std::mem::replace(&mut self.full, Full::No) != Full::No;
+            self.resumed |=
+                std::mem::replace(&mut self.blocked, WriteBlocked::No) != WriteBlocked::No;
         }
         Ok(Poll::Ready(()))
     }
@@ -337,7 +339,12 @@ impl Transport {
     fn choose_congestion(&mut self) {
         let waiting = self.output.len() - self.written;
         if let (Some(deferred), Some(io)) = (&mut self.deferred, &self.io)
-            && deferred.is_due(waiting, self.full != Full::No, self.pacer.rtt(), now())
+            && deferred.is_due(
+                waiting,
+                self.blocked != WriteBlocked::No,
+                self.pacer.rtt(),
+                now(),
+            )
             && deferred.choose(io.as_ref().get_ref())
         {
             self.deferred = None;

@@ -29,8 +29,8 @@ impl<K: Eq + Hash> Limit<K> {
         Limit { most, kinds }
     }
 
-    /// Whether one more line of this kind may be told. With the first of a minute goes
-    /// how many were not told in the one before.
+    /// Whether one more line of this kind may be logged. With the first of a minute goes
+    /// how many were suppressed in the one before.
     pub fn allows(&self, kind: K, now: Instant) -> Option<u32> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let kinds = kinds.get_or_insert_default();
@@ -45,13 +45,13 @@ impl<K: Eq + Hash> Limit<K> {
             count: 0,
         };
         let minute = kinds.entry(kind).or_insert(first);
-        let mut untold = 0;
+        let mut suppressed = 0;
         if now >= minute.since + MINUTE {
-            untold = minute.count.saturating_sub(self.most);
+            suppressed = minute.count.saturating_sub(self.most);
             (minute.since, minute.count) = (now, 0);
         }
         minute.count = minute.count.saturating_add(1);
-        (minute.count <= self.most).then_some(untold)
+        (minute.count <= self.most).then_some(suppressed)
     }
 }
 
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_has_five_lines_a_minute_and_then_tells_how_many_were_not_told() {
+    fn a_kind_has_five_lines_a_minute_and_then_says_how_many_were_suppressed() {
         let (limit, start) = (Limit::new(5), Instant::now());
-        let told = (0..60).filter_map(|second| {
+        let lines = (0..60).filter_map(|second| {
             let now = start + Duration::from_secs(second);
             limit.allows("failed", now)
         });
-        assert_eq!(told.collect::<Vec<_>>(), [0; 5]);
+        assert_eq!(lines.collect::<Vec<_>>(), [0; 5]);
         assert_eq!(limit.allows("another", start + MINUTE / 2), Some(0));
         assert_eq!(limit.allows("failed", start + MINUTE), Some(55));
         assert_eq!(limit.allows("failed", start + MINUTE), Some(0));

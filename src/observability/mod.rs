@@ -71,10 +71,10 @@ pub(crate) struct Observer {
     #[cfg(feature = "metrics")]
     meter: Mutex<Meter>,
     #[cfg(feature = "tracing")]
-    told: trace::Told,
+    log: trace::Log,
 }
 
-/// Events that are to be told once the locks are free.
+/// Events that are to be emitted once the locks are free.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -89,7 +89,7 @@ impl Noted {
         true
     }
 
-    /// Notes an event of the connection; those of channels are not told.
+    /// Notes an event of the connection; those of channels are not logged.
     pub fn note(&mut self, event: Event) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
         match event {
@@ -123,7 +123,7 @@ impl Observer {
             #[cfg(feature = "metrics")]
             meter: Mutex::new(Meter::new(role, origin.labels(), now)),
             #[cfg(feature = "tracing")]
-            told: trace::Told {
+            log: trace::Log {
                 span: trace::connection(role, id, &origin.span()),
                 role,
                 who: origin.who(),
@@ -135,7 +135,7 @@ impl Observer {
     /// What shows the connection's frames.
     pub fn tap(&self, protocol: crate::wire::Protocol) -> Tap {
         #[cfg(feature = "tracing")]
-        return Tap::new(self.role, protocol, &self.told.span);
+        return Tap::new(self.role, protocol, &self.log.span);
         #[cfg(not(feature = "tracing"))]
         Tap
     }
@@ -149,8 +149,8 @@ impl Observer {
             let is_news = !self.ends_dial(event, reason, error.as_ref());
             #[cfg(feature = "tracing")]
             match event {
-                Event::Closed => self.told.ended(&stats, error.as_ref(), reason, is_news),
-                event => self.told.event(event, &stats),
+                Event::Closed => self.log.ended(&stats, error.as_ref(), reason, is_news),
+                event => self.log.event(event, &stats),
             }
             #[cfg(feature = "metrics")]
             {

@@ -59,7 +59,7 @@ static INFOS: Limit<(&str, Role, Who)> = Limit::new(5);
 static DIALS: Limit<Who> = Limit::new(5);
 static ALL_DIALS: Limit<()> = Limit::new(20);
 
-/// Whether one more line of a kind may be told; one that nobody hears does not count.
+/// Whether one more line of a kind may be logged; one that nobody hears does not count.
 fn allows<K: Eq + Hash>(limit: &Limit<K>, kind: K) -> Option<u32> {
     let heard = enabled!(target: "tcpchan", Level::WARN);
     heard.then(|| limit.allows(kind, Instant::now())).flatten()
@@ -67,10 +67,10 @@ fn allows<K: Eq + Hash>(limit: &Limit<K>, kind: K) -> Option<u32> {
 
 /// An event at one of two levels, by whether it is one of too many of its kind.
 macro_rules! limited {
-    ($level:ident, $untold:expr, $span:expr, { $($field:tt)* }, $text:literal) => {
-        match $untold {
-            Some(untold) => {
-                $level!(target: "tcpchan", parent: $span, { untold, $($field)* }, $text);
+    ($level:ident, $suppressed:expr, $span:expr, { $($field:tt)* }, $text:literal) => {
+        match $suppressed {
+            Some(suppressed) => {
+                $level!(target: "tcpchan", parent: $span, { suppressed, $($field)* }, $text);
             }
             None => debug!(target: "tcpchan", parent: $span, { $($field)* }, $text),
         }
@@ -78,11 +78,11 @@ macro_rules! limited {
 }
 /// An event at one of three levels, which the macros take as constants.
 macro_rules! ended {
-    ($level:ident, $untold:expr, $span:expr, $reason:expr, $stats:expr, $error:expr) => {
+    ($level:ident, $suppressed:expr, $span:expr, $reason:expr, $stats:expr, $error:expr) => {
         $level!(
             target: "tcpchan",
             parent: $span,
-            untold = $untold,
+            suppressed = $suppressed,
             reason = $reason.word,
             error = $error.map(tracing::field::display),
             channels = $stats.channels,
@@ -97,13 +97,13 @@ macro_rules! ended {
 
 /// One connection, as its events tell of it.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct Log {
     pub span: Span,
     pub role: Role,
     pub who: Option<Who>,
 }
 
-impl Told {
+impl Log {
     pub fn event(&self, event: Event, stats: &Stats) {
         let span = &self.span;
         let (rtt, channels) = (stats.rtt, stats.channels);
@@ -114,32 +114,38 @@ impl Told {
                 {
                     name(span, id);
                 }
-                let (untold, version) = (self.info("up"), stats.version);
-                limited!(info, untold, span, { ?version, ?rtt }, "the connection is up");
+                let (suppressed, version) = (self.info("up"), stats.version);
+                limited!(info, suppressed, span, { ?version, ?rtt }, "the connection is up");
             }
             Event::Suspect => {
-                let untold = self.warning("suspect", "");
-                limited!(warn, untold, span, { ?rtt, channels }, "the connection is suspect: its peer is late");
+                let suppressed = self.warning("suspect", "");
+                limited!(warn, suppressed, span, { ?rtt, channels }, "the connection is suspect: its peer is late");
             }
             Event::Recovered => {
-                let untold = self.warning("recovered", "");
-                limited!(info, untold, span, { channels }, "the peer was heard again");
-            }
-            Event::Draining => {
-                let untold = self.info("draining");
+                let suppressed = self.warning("recovered", "");
                 limited!(
                     info,
-                    untold,
+                    suppressed,
+                    span,
+                    { channels },
+                    "the peer was heard again"
+                );
+            }
+            Event::Draining => {
+                let suppressed = self.info("draining");
+                limited!(
+                    info,
+                    suppressed,
                     span,
                     { channels },
                     "the peer drains the connection"
                 );
             }
             Event::Drained => {
-                let untold = self.info("drained");
+                let suppressed = self.info("drained");
                 limited!(
                     info,
-                    untold,
+                    suppressed,
                     span,
                     { channels },
                     "this side has drained the connection"
@@ -158,15 +164,15 @@ impl Told {
         is_news: bool,
     ) {
         let span = &self.span;
-        let untold = match reason.is_in_order {
+        let suppressed = match reason.is_in_order {
             true => self.info("ended"),
             false if is_news && !reason.is_stranger => self.warning("ended", reason.word),
             false => None,
         };
-        match untold {
-            Some(_) if reason.is_in_order => ended!(info, untold, span, reason, stats, error),
-            Some(_) => ended!(warn, untold, span, reason, stats, error),
-            None => ended!(debug, untold, span, reason, stats, error),
+        match suppressed {
+            Some(_) if reason.is_in_order => ended!(info, suppressed, span, reason, stats, error),
+            Some(_) => ended!(warn, suppressed, span, reason, stats, error),
+            None => ended!(debug, suppressed, span, reason, stats, error),
         }
     }
 
@@ -174,7 +180,7 @@ impl Told {
         allows(&WARNINGS, (what, self.role, word))
     }
 
-    /// Of connections that the application made itself every line is told.
+    /// Of connections that the application made itself every line is logged.
     fn info(&self, what: &'static str) -> Option<u32> {
         match self.who.clone() {
             Some(who) => allows(&INFOS, (what, self.role, who)),
@@ -190,14 +196,14 @@ pub(super) fn dial_failed(
     kind: &str,
     took: Duration,
 ) {
-    let untold = allows(&DIALS, who).filter(|_| allows(&ALL_DIALS, ()).is_some());
-    limited!(warn, untold, span, { error, error.type = kind, ?took }, "the dial failed");
+    let suppressed = allows(&DIALS, who).filter(|_| allows(&ALL_DIALS, ()).is_some());
+    limited!(warn, suppressed, span, { error, error.type = kind, ?took }, "the dial failed");
 }
 
 #[cfg(feature = "server")]
 pub(super) fn accept_failed(error: &std::io::Error) {
-    let untold = allows(&WARNINGS, ("accept", Role::Server, ""));
-    limited!(warn, untold, &Span::current(), { %error }, "no connection can be accepted");
+    let suppressed = allows(&WARNINGS, ("accept", Role::Server, ""));
+    limited!(warn, suppressed, &Span::current(), { %error }, "no connection can be accepted");
 }
 
 #[cfg(feature = "server")]
@@ -247,7 +253,7 @@ mod tests {
     fn a_target_that_fails_is_five_warnings_a_minute_and_all_are_twenty() {
         let log = Log::default();
         let to = log.clone();
-        let told = || {
+        let lines = || {
             let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
             text.matches("WARN").count()
         };
@@ -256,11 +262,11 @@ mod tests {
             for _ in 0..100 {
                 fails("host", 0);
             }
-            assert_eq!(told(), 5);
+            assert_eq!(lines(), 5);
             for port in 0..100 {
                 fails("other", port);
             }
-            assert_eq!(told(), 20);
+            assert_eq!(lines(), 20);
         });
     }
 }

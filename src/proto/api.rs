@@ -52,7 +52,7 @@ impl Connection {
         let id = self.next_id();
         self.counts.on_open();
         self.stats.opened += 1;
-        let channel = self.begin(id, Origin::Unseen);
+        let channel = self.begin(id, Origin::Unprocessed);
         let key = self.channels.insert(channel);
         self.pending.opens.push_back(key);
         if self.counts.ids_left() == 0 {
@@ -216,7 +216,7 @@ impl Connection {
         if n == 0 {
             return match recv.half {
                 Half::Failed(cause) if recv.buffer.is_empty() => Err(self.shutdown.error_of(cause)),
-                Half::Ending | Half::Done if most > 0 => {
+                Half::Finishing | Half::Done if most > 0 => {
                     recv.half = Half::Done;
                     self.counts.on_use(channel);
                     Ok(Read::Finished)
@@ -322,7 +322,7 @@ impl Connection {
         let channel = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         self.counts.on_try(channel);
         match channel.send.half {
-            Half::Open => channel.send.half = Half::Ending,
+            Half::Open => channel.send.half = Half::Finishing,
             Half::Failed(cause) => return Err(self.shutdown.error_of(cause)),
             _ => return Ok(()),
         }

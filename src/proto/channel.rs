@@ -14,7 +14,7 @@ use super::send_budget::{SendBudget, SendCredit};
 pub(super) enum Origin {
     /// This side opened it. OPEN has not left, or the peer's GOAWAY says that its
     /// application did not get it.
-    Unseen,
+    Unprocessed,
     /// This side opened it, and OPEN has left.
     Opened,
     /// And DATA, FIN or a WINDOW shows that the peer's application has got it.
@@ -135,7 +135,7 @@ impl Channel {
 
     /// Whether its OPEN has left, or was received.
     pub fn is_open_sent(&self) -> bool {
-        self.origin != Origin::Unseen
+        self.origin != Origin::Unprocessed
     }
 
     /// Nothing more can happen on it, so it can be forgotten.
@@ -161,7 +161,7 @@ impl Channel {
         let room = || budget.room(&self.send.credit, waiting as u64) > 0;
         match self.send.half {
             Half::Open => waiting > 0 && room(),
-            Half::Ending => waiting == 0 || room(),
+            Half::Finishing => waiting == 0 || room(),
             Half::ResetAfterFlush(_) => true, // without what it may not send
             Half::Done | Half::Failed(_) => false,
         }
@@ -174,7 +174,7 @@ impl Channel {
 
     /// Whether its end follows the bytes that are left to send.
     pub fn ends(&self) -> bool {
-        matches!(self.send.half, Half::Ending | Half::ResetAfterFlush(_))
+        matches!(self.send.half, Half::Finishing | Half::ResetAfterFlush(_))
     }
 
     /// Whether the application can still read.
@@ -209,7 +209,7 @@ impl Channel {
     /// Whether this side opened it, and nothing shows that the peer's application has
     /// got it. Else the peer can't say that it hasn't.
     pub fn may_be_refused(&self) -> bool {
-        matches!(self.origin, Origin::Unseen | Origin::Opened)
+        matches!(self.origin, Origin::Unprocessed | Origin::Opened)
     }
 
     /// The code that the application may say: a channel that it opened or used can't be
@@ -225,7 +225,7 @@ impl Channel {
     /// FIN now, and has credit, so that it shows if it sends more.
     fn may_end_by_itself(&self) -> bool {
         let finished = match self.send.half {
-            Half::Ending => self.send.buffer.is_empty(),
+            Half::Finishing => self.send.buffer.is_empty(),
             half => half == Half::Done,
         };
         let (recv, limit) = (&self.recv, self.recv.credit.advertised().0);
@@ -271,7 +271,7 @@ impl Channel {
         self.confirm("FIN after a refusal")?;
         budget.on_end(&mut self.recv.credit, debt)?;
         if self.recv.half == Half::Open {
-            self.recv.half = Half::Ending;
+            self.recv.half = Half::Finishing;
         }
         self.on_end(budget);
         Ok(())

@@ -154,7 +154,7 @@ impl Connection {
     pub(super) fn refused_above(&mut self, last: u32) {
         for channel in self.channels.iter_mut() {
             if channel.origin == Origin::Opened && channel.id > last {
-                channel.origin = Origin::Unseen;
+                channel.origin = Origin::Unprocessed;
                 self.stats.refused_by_peer += u64::from(channel.give_up());
             }
         }
@@ -167,7 +167,7 @@ impl Connection {
         }
         for channel in self.channels.iter_mut() {
             let cause = match channel.origin {
-                Origin::Unseen => Cause::Refused,
+                Origin::Unprocessed => Cause::Refused,
                 _ => Cause::Connection,
             };
             if channel.recv.half == Half::Open {

@@ -33,7 +33,7 @@ pub struct Config {
     pub(super) suspect_after: Duration,
     pub(super) dead_after: Duration,
     pub(super) write_stall: Duration,
-    pub(super) max_waiting: Option<u32>,
+    pub(super) accept_backlog: Option<u32>,
     pub(super) cancels_per_second: u32,
     pub(super) pings_per_second: u32,
     pub(super) no_op_frames_per_second: u32,
@@ -56,7 +56,7 @@ impl Default for Config {
             suspect_after: Duration::from_secs(2),
             dead_after: Duration::from_secs(20),
             write_stall: Duration::from_secs(30),
-            max_waiting: None,
+            accept_backlog: None,
             cancels_per_second: 10_000,
             pings_per_second: 1_000,
             no_op_frames_per_second: 10_000,
@@ -212,16 +212,16 @@ impl Config {
     /// # Errors
     ///
     /// Above 2^31 - 1.
-    pub fn max_waiting(mut self, count: u32) -> Result<Self, ConfigError> {
-        check("max_waiting", count.into(), 0..=MOST)?;
-        self.max_waiting = Some(count);
+    pub fn accept_backlog(mut self, count: u32) -> Result<Self, ConfigError> {
+        check("accept_backlog", count.into(), 0..=MOST)?;
+        self.accept_backlog = Some(count);
         Ok(self)
     }
 
-    /// As `max_waiting(0)`: for a side that only opens channels.
+    /// As `accept_backlog(0)`: for a side that only opens channels.
     #[cfg(feature = "client")]
     pub(crate) fn refuse_channels(mut self) -> Self {
-        self.max_waiting = Some(0);
+        self.accept_backlog = Some(0);
         self
     }
 
@@ -229,7 +229,7 @@ impl Config {
     /// Default 10,000, ten times what a busy client cancels.
     ///
     /// A cancel is a channel that the peer opened and gave up before it got a byte of
-    /// answer, or one that was refused because of [`max_waiting`](Self::max_waiting).
+    /// answer, or one that was refused because of [`accept_backlog`](Self::accept_backlog).
     /// A burst may have `max_channels` more. Version 0 has only one kind of end.
     /// There each channel counts that the peer closes before it got a byte, and each
     /// beyond `max_channels`.
@@ -389,10 +389,10 @@ impl Config {
         self.write_stall
     }
 
-    /// See [`max_waiting`](Self::max_waiting); `None` is the default.
+    /// See [`accept_backlog`](Self::accept_backlog); `None` is the default.
     #[must_use]
-    pub fn get_max_waiting(&self) -> Option<u32> {
-        self.max_waiting
+    pub fn get_accept_backlog(&self) -> Option<u32> {
+        self.accept_backlog
     }
 
     /// See [`cancels_per_second`](Self::cancels_per_second).

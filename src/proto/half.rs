@@ -1,10 +1,10 @@
 //! The two halves of a channel, which end on their own.
 //!
 //! ```text
-//! send:  Open --finish--> Ending --FIN sent--> Done
+//! send:  Open --finish--> Finishing --FIN sent--> Done
 //!        Open --released--> ResetAfterFlush --RESET sent--> Done
-//!        Open, Ending, ResetAfterFlush --reset, or STOP received--> Failed
-//! recv:  Open --FIN received--> Ending --read to its end--> Done
+//!        Open, Finishing, ResetAfterFlush --reset, or STOP received--> Failed
+//! recv:  Open --FIN received--> Finishing --read to its end--> Done
 //!        Open --RESET received, or stop--> Failed
 //! ```
 
@@ -14,7 +14,7 @@ use super::error::{NO_CODE, REFUSED};
 pub(super) enum Half {
     Open,
     /// Sending: FIN follows the bytes. Receiving: FIN was received.
-    Ending,
+    Finishing,
     /// Sending: a RESET with this code follows the bytes.
     ResetAfterFlush(u32),
     Done,
@@ -39,7 +39,10 @@ pub(super) enum Cause {
 impl Half {
     /// Whether it has neither come to its end nor failed.
     pub fn is_alive(self) -> bool {
-        matches!(self, Half::Open | Half::Ending | Half::ResetAfterFlush(_))
+        matches!(
+            self,
+            Half::Open | Half::Finishing | Half::ResetAfterFlush(_)
+        )
     }
 
     /// What a frame says of its failure.

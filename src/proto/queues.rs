@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// Entries that a queue may have beside those of living channels, so that a short queue
 /// is never looked through.
-const SPARE: usize = 16;
+const SLACK: usize = 16;
 
 /// A queue that a channel may be in, once at a time.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl QueueSet {
 /// Throws out the entries of channels that are closed, once they are half of the queue. So
 /// the `living` entries bound it, and each is looked at a few times at most.
 pub(super) fn sweep<E>(queue: &mut VecDeque<E>, living: usize, lives: impl Fn(&E) -> bool) {
-    let most = 2 * living + SPARE;
+    let most = 2 * living + SLACK;
     if queue.len() > most {
         queue.retain(lives);
         queue.shrink_to(most);

@@ -217,7 +217,7 @@ impl Connection {
     /// likewise.
     pub(super) fn offer(&mut self, id: u32) -> Result<(), ConnectionError> {
         let key = self.channels.insert(self.begin(id, Origin::Peer));
-        let most = self.config.max_waiting.unwrap_or(u32::MAX);
+        let most = self.config.accept_backlog.unwrap_or(u32::MAX);
         if self.channels.incoming.len() >= most as usize {
             self.release_with(key, REFUSED);
             return self.limits.cancels.take();

@@ -197,7 +197,7 @@ impl RecvBudget {
         if debt < before || debt > credit.received || debt - before > self.left() {
             return violation(
                 ErrorCode::FLOW_CONTROL,
-                "an end that owes other than was borrowed",
+                "an end with another debt than was borrowed",
             );
         }
         self.borrowed += debt - before;

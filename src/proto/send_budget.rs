@@ -195,7 +195,7 @@ impl SendBudget {
         if total < self.returned.saturating_add(least) || total > self.ended {
             return violation(
                 ErrorCode::FLOW_CONTROL,
-                "a RETURN of too little or of what nobody owes",
+                "a RETURN of too little, or of no debt",
             );
         }
         let paid = total - self.returned;

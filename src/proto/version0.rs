@@ -101,7 +101,7 @@ impl Connection {
         self.stats.unanswered += u64::from(channel.is_unanswered());
         channel.recv.ended = true;
         if channel.recv.half == Half::Open {
-            channel.recv.half = Half::Ending;
+            channel.recv.half = Half::Finishing;
         }
         if channel.send.half.is_alive() {
             channel.fail_send(Cause::Stopped(NO_CODE));

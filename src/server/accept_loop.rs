@@ -228,7 +228,7 @@ impl Forwarder<'_> {
     }
 }
 
-/// Lets others run; how many channels are handed on then.
+/// Yields; how many channels are handed on then.
 async fn yield_to_others() -> u32 {
     let start = Instant::now();
     tokio::task::yield_now().await;

@@ -115,7 +115,7 @@ where
             return next;
         }
         // That none is known of may mean that the runtime has not asked the system yet, or
-        // that this task is to let others run.
+        // that this task is to yield.
         let asks = self.asks.get_or_insert_with(|| Box::pin(yield_now()));
         asks.as_mut().poll(cx).map(|()| None)
     }

@@ -203,14 +203,14 @@ fn an_end_may_owe_what_a_window_under_way_pays_back() {
 fn an_end_that_owes_less_than_was_borrowed_is_a_violation() {
     for end in [fin(1, MIB - 1), reset(1, MIB - 1), fin(1, 0), reset(1, 0)] {
         let raw = lends(1).data(1, WINDOW + MIB).say(end);
-        raw.fails(FLOW_CONTROL, "owes other");
+        raw.fails(FLOW_CONTROL, "another debt");
     }
 }
 
 #[test]
 fn an_end_that_owes_more_than_was_sent_is_a_violation() {
     let raw = lends(1).data(1, 1000).say(fin(1, 1001));
-    raw.fails(FLOW_CONTROL, "owes other");
+    raw.fails(FLOW_CONTROL, "another debt");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn an_end_that_owes_more_than_the_budget_is_a_violation() {
     let mut raw = lends(2).data(1, WINDOW + BUDGET).data(3, WINDOW);
     read(&mut raw); // channel 3, so that its limit is higher
     let raw = raw.say(fin(3, 1));
-    raw.fails(FLOW_CONTROL, "owes other");
+    raw.fails(FLOW_CONTROL, "another debt");
 }
 
 #[test]
@@ -439,10 +439,10 @@ fn a_window_that_crosses_the_end_pays_nothing_back() {
 fn a_return_of_what_nobody_owes_is_a_violation() {
     borrows()
         .say(returned(MIB))
-        .ends(FLOW_CONTROL, "nobody owes");
+        .ends(FLOW_CONTROL, "of no debt");
     let mut raw = borrows();
     send(&mut raw, MIB + WINDOW);
-    raw.say(returned(MIB)).ends(FLOW_CONTROL, "nobody owes"); // it has not ended
+    raw.say(returned(MIB)).ends(FLOW_CONTROL, "of no debt"); // it has not ended
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn channels_that_are_given_up_before_they_are_accepted() {
 
 #[test]
 fn channels_that_this_side_is_made_to_refuse() {
-    let config = || limits().max_waiting(1).unwrap();
+    let config = || limits().accept_backlog(1).unwrap();
     let start = || Raw::client_of(config()).open(1);
     limited(start, RATE + 256, "cancels a second", |raw, nth| {
         let channel = nth * 2 + 3;
@@ -277,7 +277,7 @@ fn channels_that_are_closed_before_their_bytes_have_a_turn_are_forgotten() {
 
 #[test]
 fn channels_beyond_those_that_may_wait_are_refused_and_the_others_go_on() {
-    let config = Config::default().max_waiting(10).unwrap();
+    let config = Config::default().accept_backlog(10).unwrap();
     let mut raw = Raw::client_of(config).times(12, |raw, nth| raw.open(nth * 2 + 1));
     let heard = raw.hear();
     for channel in [21, 23] {
@@ -383,7 +383,7 @@ fn a_channel_of_version_0_that_got_an_answer_or_was_given_up_here_is_no_cancel()
 
 #[test]
 fn channels_of_version_0_that_this_side_is_made_to_close() {
-    let config = || limits().max_waiting(1).unwrap();
+    let config = || limits().accept_backlog(1).unwrap();
     let start = || Raw::version0_client_of(config()).open(1);
     let open_and_close = |raw: Raw, nth| {
         let channel = nth + 2;

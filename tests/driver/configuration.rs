@@ -93,7 +93,7 @@ fn what_overflows_is_no_limit_of_a_connection() {
         ("initial_window", error(config().initial_window(most))),
         ("max_channels", error(config().max_channels(most))),
         ("send_buffer", error(config().send_buffer(usize::MAX))),
-        ("max_waiting", error(config().max_waiting(most))),
+        ("accept_backlog", error(config().accept_backlog(most))),
         ("max_handshakes", error(config().max_handshakes(most))),
         ("handshake_timeout", error(config().handshake_timeout(LONG))),
         (
@@ -195,14 +195,14 @@ fn the_least_and_the_most_of_each_can_be_had() {
         .initial_window(64 << 10)
         .and_then(|config| config.max_channels(256))
         .and_then(|config| config.send_buffer(1))
-        .and_then(|config| config.max_waiting(1))
+        .and_then(|config| config.accept_backlog(1))
         .and_then(|config| config.max_handshakes(1))
         .and_then(|config| config.answer_within(MS, 2 * MS));
     let most = config()
         .initial_window(MOST as u32)
         .and_then(|config| config.max_channels(MOST as u32))
         .and_then(|config| config.send_buffer(MOST as usize))
-        .and_then(|config| config.max_waiting(MOST as u32))
+        .and_then(|config| config.accept_backlog(MOST as u32))
         .and_then(|config| config.write_stall(Duration::from_secs(86_400)));
     carries_a_byte(least.unwrap().receive_budget(0));
     carries_a_byte(most.unwrap().receive_budget(u64::MAX));

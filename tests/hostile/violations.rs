@@ -169,7 +169,7 @@ async fn a_return_of_what_nobody_owes() {
     let mut server = server().await;
     let peer = server.peer_with_a_channel().await;
     let peer = peer.say(Control::Return { total: 1 << 20 });
-    server.cuts_off(peer, FLOW_CONTROL, "nobody owes").await;
+    server.cuts_off(peer, FLOW_CONTROL, "of no debt").await;
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn an_end_that_owes_more_than_was_sent() {
     let (channel, debt) = (1, 1 << 20);
     let peer = server.peer_with_a_channel().await;
     let peer = peer.say(Control::Fin { channel, debt });
-    server.cuts_off(peer, FLOW_CONTROL, "owes other").await;
+    server.cuts_off(peer, FLOW_CONTROL, "another debt").await;
 }
 
 #[tokio::test]

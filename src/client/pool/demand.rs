@@ -34,7 +34,7 @@ pub(super) struct Asked {
     pub failing: bool,
 }
 
-/// The connections that were needed lately.
+/// The connections that were needed recently.
 #[derive(Debug)]
 pub(super) struct Demand {
     /// When this period began, and the most that were needed in it.
@@ -108,11 +108,11 @@ impl Demand {
             self.since = now;
             self.before = std::mem::take(&mut self.most);
         }
-        let lately = self.most.max(self.before);
+        let recent = self.most.max(self.before);
         let burst = self.burst;
         self.burst &= !ends;
         Keep {
-            idle: burst.then(|| lately.clamp(pool.least, pool.most)),
+            idle: burst.then(|| recent.clamp(pool.least, pool.most)),
             busy: ends.then(|| self.before.clamp(pool.least, pool.most)),
         }
     }

@@ -26,7 +26,7 @@ impl Dial {
         self.began.unwrap_or(self.at)
     }
 
-    /// When it is slow, if it has begun.
+    /// When it is slow, if it has started.
     fn slow_at(&self) -> Option<Instant> {
         self.began.map(|began| began + SLOW)
     }
@@ -40,7 +40,7 @@ pub(super) struct Dials {
     settles_at: Option<Instant>,
     last_error: Option<ConnectError>,
     /// Dials so far.
-    pub begun: u64,
+    pub started: u64,
     /// Dials that failed, and connections that ended before they were good.
     pub failed: u64,
 }
@@ -49,7 +49,7 @@ impl Dials {
     /// Notes a dial; when it is to begin.
     pub fn add(&mut self, id: u64, now: Instant) -> Instant {
         let at = self.backoff.start(now);
-        self.begun += 1;
+        self.started += 1;
         self.pending.insert(id, Dial { at, began: None });
         at
     }
@@ -60,7 +60,7 @@ impl Dials {
         }
     }
 
-    /// A dial is over, however it ended; when it had begun. `None` if the pool did not
+    /// A dial is over, however it ended; when it had started. `None` if the pool did not
     /// wait for it any more.
     pub fn end(&mut self, id: u64) -> Option<Instant> {
         self.pending.remove(&id).map(|dial| dial.begins())
@@ -118,10 +118,10 @@ impl Dials {
     }
 
     /// Dials from which a connection may be expected: not those that are late.
-    pub fn promising(&self, late: Duration, now: Instant) -> usize {
+    pub fn promising(&self, suspect_after: Duration, now: Instant) -> usize {
         self.pending
             .values()
-            .filter(|dial| now < dial.at + late)
+            .filter(|dial| now < dial.at + suspect_after)
             .count()
     }
 
@@ -140,14 +140,14 @@ impl Dials {
     /// When something changes of itself, for callers who wait or for none.
     pub fn next(
         &self,
-        late: Duration,
+        suspect_after: Duration,
         within: Duration,
         waiting: bool,
         now: Instant,
     ) -> Option<Instant> {
         let times = self.pending.values().flat_map(|dial| {
-            let (slow, late) = (dial.slow_at(), dial.at + late);
-            let soon = [slow, Some(late)].map(|at| at.filter(|_| waiting));
+            let (slow, suspect) = (dial.slow_at(), dial.at + suspect_after);
+            let soon = [slow, Some(suspect)].map(|at| at.filter(|_| waiting));
             [soon[0], soon[1], Some(dial.at + within + GRACE)]
         });
         let settles = self.settles_at.filter(|_| waiting);

@@ -27,7 +27,7 @@ impl<L: Link> Drains<L> {
         drain
     }
 
-    /// Lets go of those that have ended. A task that was not run for `dead` is not waited
+    /// Forgets those that have ended. A task that was not run for `dead` is not waited
     /// for.
     pub fn look(&mut self, dead: Duration, now: Instant, actions: &mut Vec<Action<L>>) {
         self.0.retain_mut(|one| {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::select::Snapshot;
 
 /// So many are tried at most: more were not measured.
-const MOST: usize = 16;
+const MAX_CONNECTIONS: usize = 16;
 
 /// Samples that are averaged: what each carries while packets are lost varies much.
 const ENOUGH: u64 = 6;
@@ -116,7 +116,7 @@ impl Loss {
 
     /// How many connections loss asks for; 1 without loss.
     pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) -> usize {
-        let (least, most) = (self.samples.take(snapshots, now), most.min(MOST));
+        let (least, most) = (self.samples.take(snapshots, now), most.min(MAX_CONNECTIONS));
         if least.is_some_and(|least| least < self.rate * OTHER) {
             self.seen = now;
         } else if now >= self.seen + KEEP {
@@ -206,7 +206,11 @@ mod tests {
         let (mut there, mut most) = (begin, begin);
         for second in 0..60 * minutes {
             let now = start + Duration::from_secs(second);
-            let wanted = loss.look(&snapshots(there, Some(pace(there)), now), MOST, now);
+            let wanted = loss.look(
+                &snapshots(there, Some(pace(there)), now),
+                MAX_CONNECTIONS,
+                now,
+            );
             // Dials take a moment; what is not needed goes after half a minute.
             if wanted > there || second % 30 == 0 {
                 there = wanted;
@@ -218,7 +222,7 @@ mod tests {
 
     #[test]
     fn where_packets_are_lost_each_connection_carries_as_much_so_there_are_many() {
-        assert_eq!(after(2, 1, |_| 16_000), (MOST, MOST));
+        assert_eq!(after(2, 1, |_| 16_000), (MAX_CONNECTIONS, MAX_CONNECTIONS));
     }
 
     #[test]
@@ -237,19 +241,22 @@ mod tests {
     fn later(pace: Option<u64>) -> Vec<usize> {
         let start = Instant::now();
         let mut loss = Loss::new(start);
-        (loss.proven, loss.rate) = (MOST, 16_000);
+        (loss.proven, loss.rate) = (MAX_CONNECTIONS, 16_000);
         let look = |seconds| {
             let now = start + Duration::from_secs(seconds);
-            loss.look(&snapshots(MOST, pace, now), MOST, now)
+            loss.look(&snapshots(MAX_CONNECTIONS, pace, now), MAX_CONNECTIONS, now)
         };
         [0, 30, 59, 60, 300].map(look).into()
     }
 
     #[test]
     fn they_stay_while_each_carries_little_and_go_a_minute_after() {
-        assert_eq!(later(Some(16_000)), [MOST; 5]);
+        assert_eq!(later(Some(16_000)), [MAX_CONNECTIONS; 5]);
         for over in [None, Some(40_000)] {
-            assert_eq!(later(over), [MOST, MOST, MOST, 1, 1]);
+            assert_eq!(
+                later(over),
+                [MAX_CONNECTIONS, MAX_CONNECTIONS, MAX_CONNECTIONS, 1, 1]
+            );
         }
     }
 
@@ -259,11 +266,11 @@ mod tests {
         let mut loss = Loss::new(start);
         let found = (1..=3).map(|second| {
             let now = start + Duration::from_secs(second);
-            loss.look(&snapshots(2, Some(16_000), now), MOST, now)
+            loss.look(&snapshots(2, Some(16_000), now), MAX_CONNECTIONS, now)
         });
         assert_eq!(found.last(), Some(4));
         let end = start + 2 * TRIAL;
-        assert_eq!(loss.look(&snapshots(4, None, end), MOST, end), 1);
+        assert_eq!(loss.look(&snapshots(4, None, end), MAX_CONNECTIONS, end), 1);
     }
 
     #[test]
@@ -271,6 +278,6 @@ mod tests {
         let now = Instant::now();
         let mut alone = snapshots(1, Some(16_000), now);
         alone[0].channels = 1;
-        assert_eq!(Loss::new(now).look(&alone, MOST, now), 1);
+        assert_eq!(Loss::new(now).look(&alone, MAX_CONNECTIONS, now), 1);
     }
 }

@@ -15,6 +15,7 @@
 //! [`targets`] has all targets and the task that wakes them.
 
 mod action;
+mod answers;
 mod demand;
 mod dial;
 mod dialling;
@@ -23,7 +24,6 @@ mod drains;
 mod link;
 mod loss;
 mod outlier;
-mod places;
 mod pooled;
 mod select;
 #[cfg(test)]
@@ -49,7 +49,7 @@ pub(super) struct Settings {
     pub pool: PoolConfig,
     /// How late a first answer may be, and for how long a task may not run before its
     /// connection is suspect.
-    pub late: Duration,
+    pub suspect_after: Duration,
     /// For how long until the connection has ended.
     pub dead: Duration,
     /// Where connections run, instead of where they are dialled.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::link::Seen;
 
 /// How long a connection is avoided after the first failure, and at most.
-const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(300);
+const BASE_EJECTION: Duration = Duration::from_millis(100);
+const MAX_EJECTION: Duration = Duration::from_secs(300);
 
 /// Ejections in a row from which another connection is dialled.
 const BROKEN: u32 = 3;
@@ -60,7 +60,7 @@ impl Outlier {
 
     fn eject(&mut self, now: Instant) {
         let doubled = 1 << self.ejections.saturating_sub(1).min(16);
-        self.until = Some(now + FIRST.saturating_mul(doubled).min(LONGEST));
+        self.until = Some(now + BASE_EJECTION.saturating_mul(doubled).min(MAX_EJECTION));
         self.probing = false;
     }
 
@@ -128,11 +128,11 @@ mod tests {
         for times in [1, 2, 4, 8] {
             one.outlier.on_open(one.now);
             assert!(one.look(0, 1));
-            assert_eq!(one.out(), FIRST * times);
+            assert_eq!(one.out(), BASE_EJECTION * times);
         }
         assert!(!one.look(1, 0));
         assert!(one.look(0, 1));
-        assert_eq!(one.out(), FIRST);
+        assert_eq!(one.out(), BASE_EJECTION);
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         for _ in 0..50 {
             one.look(0, 10);
         }
-        assert_eq!(one.out(), FIRST);
+        assert_eq!(one.out(), BASE_EJECTION);
     }
 
     #[test]
@@ -169,6 +169,6 @@ mod tests {
             one.outlier.on_open(one.now);
             one.look(0, 1);
         }
-        assert_eq!(one.outlier.until, Some(one.now + LONGEST));
+        assert_eq!(one.outlier.until, Some(one.now + MAX_EJECTION));
     }
 }

@@ -50,18 +50,18 @@ impl<L: Link> Pooled<L> {
     }
 
     /// Notes what the connection shows.
-    pub fn snapshot(&mut self, seen: &Seen, late: Duration, now: Instant) -> Snapshot {
+    pub fn snapshot(&mut self, seen: &Seen, suspect_after: Duration, now: Instant) -> Snapshot {
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= seen.opened >= self.most_opened;
         self.good |= seen.greeted && (!self.is_young(now) || seen.answered > 0);
         self.asked = self.asked.filter(|asked| *asked > seen.heard);
-        match seen.overdue >= late {
+        match seen.overdue >= suspect_after {
             true => _ = self.stalled.get_or_insert(now),
             false => self.stalled = None,
         }
         self.outlier.look(seen, now);
         Snapshot {
-            standing: self.standing(seen, late, now),
+            standing: self.standing(seen, suspect_after, now),
             greeted: seen.greeted,
             retiring: self.retiring,
             ejected: self.outlier.is_ejected(now),
@@ -79,10 +79,10 @@ impl<L: Link> Pooled<L> {
         }
     }
 
-    /// A peer that leaves the hello unanswered for `late` is no better than a suspect
+    /// A peer that leaves the hello unanswered for `suspect_after` is no better than a suspect
     /// one.
-    fn standing(&self, seen: &Seen, late: Duration, now: Instant) -> Standing {
-        let silent = !seen.greeted && now >= self.since + late;
+    fn standing(&self, seen: &Seen, suspect_after: Duration, now: Instant) -> Standing {
+        let silent = !seen.greeted && now >= self.since + suspect_after;
         match self.stalled {
             _ if silent || !matches!(seen.health, Health::Well) => Standing::Suspect,
             Some(since) if now < since + RESUMES => Standing::Stalled,
@@ -102,15 +102,15 @@ impl<L: Link> Pooled<L> {
         self.good
     }
 
-    /// Whether the connection is too young for its end to be chance.
+    /// Whether the connection is too new for its end to be chance.
     pub fn is_young(&self, now: Instant) -> bool {
         now < self.since + SHORT
     }
 
     /// When something about it changes of itself.
-    pub fn next(&self, late: Duration, now: Instant) -> Option<Instant> {
+    pub fn next(&self, suspect_after: Duration, now: Instant) -> Option<Instant> {
         let age = self.expires.filter(|_| !self.retiring);
-        let (hello, old) = (Some(self.since + late), Some(self.since + SHORT));
+        let (hello, old) = (Some(self.since + suspect_after), Some(self.since + SHORT));
         let resumes = self.stalled.map(|since| since + RESUMES);
         let times = [age, hello, old, resumes];
         times.into_iter().flatten().filter(|at| *at > now).min()

@@ -11,7 +11,7 @@ const FLOOR: Duration = Duration::from_millis(1);
 
 /// Channels that a new connection gets before others: what it carries at first
 /// is little, the kernel's first ten segments.
-const FIRST: u64 = 32;
+const FEW_CHANNELS: u64 = 32;
 
 /// Whether a connection may get channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct Snapshot {
     pub ejected: bool,
     /// Its channels fail time and again.
     pub broken: bool,
-    /// It was dialled lately.
+    /// It was dialled recently.
     pub is_new: bool,
     /// Channels that are in use.
     pub channels: usize,
@@ -80,7 +80,7 @@ impl Snapshot {
     /// has served, as the window of TCP does.
     fn fullness(&self, concurrency: usize) -> u8 {
         match self.channels {
-            n if self.is_new && n as u64 >= FIRST + self.answered => 2,
+            n if self.is_new && n as u64 >= FEW_CHANNELS + self.answered => 2,
             n => u8::from(n >= concurrency),
         }
     }
@@ -288,7 +288,7 @@ mod tests {
             answered: 1000,
             ..with(200)
         };
-        let few = FIRST as usize;
+        let few = FEW_CHANNELS as usize;
         let new = |channels, answered| Snapshot {
             is_new: true,
             answered,

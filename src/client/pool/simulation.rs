@@ -26,7 +26,7 @@ const SEEDS: u64 = 2000;
 const STEPS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
-const LATE: Duration = Duration::from_secs(2);
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 const DEAD: Duration = Duration::from_secs(20);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(300);
@@ -65,9 +65,9 @@ impl Connection {
 
     /// Whether the pool should give it channels.
     fn is_available(&self, now: Instant) -> bool {
-        let up = self.greeted || now < self.since + LATE;
+        let up = self.greeted || now < self.since + SUSPECT_AFTER;
         let well = !self.suspect && !self.draining && self.ended.is_none();
-        up && well && self.overdue(now) < LATE && self.available() > 0
+        up && well && self.overdue(now) < SUSPECT_AFTER && self.available() > 0
     }
 }
 
@@ -155,7 +155,7 @@ impl World {
             .expect("values in their ranges");
         let settings = Settings {
             pool: pool.clone(),
-            late: LATE,
+            suspect_after: SUSPECT_AFTER,
             dead: DEAD,
             runtime: None,
         };

@@ -21,7 +21,7 @@ use crate::proto::OpenError;
 
 /// How many connections there may be on top of the most that take channels,
 /// however few those are: the ones that are late, and so are replaced.
-const LATE: usize = 8;
+const REPLACED: usize = 8;
 
 /// What becomes of a caller.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct State<L: Link> {
     carries: bool,
     next_dial: u64,
     /// A dial that failed, of which those who wait are to be told.
-    untold: Option<ConnectError>,
+    unreported: Option<ConnectError>,
     actions: Vec<Action<L>>,
 }
 
@@ -63,7 +63,7 @@ impl<L: Link> State<L> {
             used: now,
             carries: false,
             next_dial: 0,
-            untold: None,
+            unreported: None,
             actions: Vec::new(),
         }
     }
@@ -110,7 +110,7 @@ impl<L: Link> State<L> {
         self.waiters.leave(id);
     }
 
-    /// A dial has begun.
+    /// A dial has started.
     pub fn dial_begins(&mut self, id: u64, now: Instant) {
         self.dials.begin(id, now);
     }
@@ -129,7 +129,7 @@ impl<L: Link> State<L> {
             }
             Err(error) => {
                 if !error.is_timeout() {
-                    self.untold = Some(error.clone());
+                    self.unreported = Some(error.clone());
                 }
                 self.dials.fail(error, now);
             }
@@ -164,7 +164,7 @@ impl<L: Link> State<L> {
     fn serve(&mut self, now: Instant) -> Vec<Snapshot> {
         self.dials.expire(self.settings.pool.open_timeout, now);
         let mut snapshots = self.snapshots(now);
-        if let Some(error) = self.untold.take() {
+        if let Some(error) = self.unreported.take() {
             self.tell(error, &snapshots);
         }
         let settles = self.dials.settles(now);
@@ -202,16 +202,16 @@ impl<L: Link> State<L> {
         None
     }
 
-    /// Looks at every connection, and lets go of those that have ended or drain.
+    /// Looks at every connection, and releases those that have ended or drain.
     fn snapshots(&mut self, now: Instant) -> Vec<Snapshot> {
-        let (late, dead) = (self.settings.late, self.settings.dead);
+        let (suspect_after, dead) = (self.settings.suspect_after, self.settings.dead);
         self.draining.look(dead, now, &mut self.actions);
         let mut snapshots = Vec::with_capacity(self.pooled.len());
         let mut good = false;
         while let Some(one) = self.pooled.get_mut(snapshots.len()) {
             let was_good = one.is_good();
             let seen = one.link.look(now);
-            let snapshot = one.snapshot(&seen, late, now);
+            let snapshot = one.snapshot(&seen, suspect_after, now);
             good |= one.is_good() && !was_good;
             let at = snapshots.len();
             match seen.health {
@@ -282,12 +282,12 @@ impl<L: Link> State<L> {
             .count();
         let promising = match self.waiters.is_empty() {
             true => self.dials.count(),
-            false => self.dials.promising(self.settings.late, now),
+            false => self.dials.promising(self.settings.suspect_after, now),
         };
-        let missing = wanted.saturating_sub(fresh + promising);
-        let room = (most + most.max(LATE)).saturating_sub(snapshots.len() + self.dials.count());
+        let to_dial = wanted.saturating_sub(fresh + promising);
+        let room = (most + most.max(REPLACED)).saturating_sub(snapshots.len() + self.dials.count());
         let room = room.min(most.max(2).saturating_sub(self.dials.count()));
-        for _ in 0..missing.min(room) {
+        for _ in 0..to_dial.min(room) {
             self.next_dial += 1;
             let at = self.dials.add(self.next_dial, now);
             self.actions.push(Action::Dial(self.next_dial, at));
@@ -337,11 +337,11 @@ impl<L: Link> State<L> {
         one
     }
 
-    /// The pool has let go of a connection which ended or drains. If it was never good,
-    /// that is a failed dial; if it was, and was young, the next one waits a little.
+    /// The pool has released a connection which ended or drains. If it was never good,
+    /// that is a failed dial; if it was, and was short, the next one waits a little.
     fn over(&mut self, one: &Pooled<L>, cause: ConnectError, now: Instant) {
         if !one.is_good() {
-            self.untold = Some(cause.clone());
+            self.unreported = Some(cause.clone());
             self.dials.fail(cause, now);
         } else if one.is_young(now) {
             self.dials.pause(now);
@@ -359,11 +359,14 @@ impl<L: Link> State<L> {
         if self.is_over(now) {
             return None;
         }
-        let late = self.settings.late;
-        let pooled = self.pooled.iter().filter_map(|one| one.next(late, now));
+        let suspect_after = self.settings.suspect_after;
+        let pooled = self
+            .pooled
+            .iter()
+            .filter_map(|one| one.next(suspect_after, now));
         let waiting = self.waiters.callers() > 0;
         let within = self.settings.pool.open_timeout;
-        let dials = self.dials.next(late, within, waiting, now);
+        let dials = self.dials.next(suspect_after, within, waiting, now);
         let drains = self.draining.next();
         let idle = self.used + self.settings.pool.idle_timeout;
         let surplus = self.pooled.len() > self.settings.pool.least;

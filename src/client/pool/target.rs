@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout};
 
 use super::Settings;
 use super::action::Action;
+use super::answers::Answers;
 use super::dial::Dial;
 use super::dialling::{DialGuard, Dials, dial};
-use super::places::Places;
 use super::state::{Opened, State};
 use super::waiters::WaiterId;
 use crate::client::error::ConnectError;
@@ -49,8 +49,8 @@ pub(in crate::client) struct Target {
 
 struct Inner {
     state: State<Connection>,
-    callers: Places<Channel>,
-    prewarms: Places<()>,
+    callers: Answers<Channel>,
+    prewarms: Answers<()>,
     dials: BTreeMap<u64, AbortHandle>,
     /// When a keeper looks next.
     armed: Option<Instant>,
@@ -91,8 +91,8 @@ impl Target {
             dialler: Mutex::new(dialler),
             inner: Mutex::new(Inner {
                 state,
-                callers: Places::default(),
-                prewarms: Places::default(),
+                callers: Answers::default(),
+                prewarms: Answers::default(),
                 dials: BTreeMap::new(),
                 armed: None,
             }),
@@ -239,14 +239,14 @@ impl Target {
     async fn answer<T>(
         self: &Arc<Self>,
         id: WaiterId,
-        places: fn(&mut Inner) -> &mut Places<T>,
+        answers: fn(&mut Inner) -> &mut Answers<T>,
     ) -> Result<T, ConnectError> {
-        let place = Place {
+        let wait = Wait {
             target: self,
             id,
-            places,
+            answers,
         };
-        poll_fn(|cx| place.poll(cx.waker())).await
+        poll_fn(|cx| wait.poll(cx.waker())).await
     }
 
     pub fn stats(&self) -> TargetStats {
@@ -260,7 +260,7 @@ impl Target {
             draining: state.draining().map(Connection::stats).collect(),
             dialling: state.dials.count(),
             waiting: state.waiters.callers(),
-            dials: state.dials.begun,
+            dials: state.dials.started,
             failed: state.dials.failed,
         }
     }
@@ -319,27 +319,27 @@ impl Wake for Watcher {
     }
 }
 
-/// The place of one that waits, until it goes away.
-struct Place<'a, T> {
+/// One that waits, until it goes away.
+struct Wait<'a, T> {
     target: &'a Arc<Target>,
     id: WaiterId,
-    places: fn(&mut Inner) -> &mut Places<T>,
+    answers: fn(&mut Inner) -> &mut Answers<T>,
 }
 
-impl<T> Place<'_, T> {
+impl<T> Wait<'_, T> {
     fn poll(&self, waker: &Waker) -> Poll<Result<T, ConnectError>> {
         let mut inner = self.target.lock();
-        let (answer, old) = (self.places)(&mut inner).poll(self.id, waker);
+        let (answer, old) = (self.answers)(&mut inner).poll(self.id, waker);
         drop(inner);
         drop(old); // may run anything
         answer.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl<T> Drop for Place<'_, T> {
+impl<T> Drop for Wait<'_, T> {
     fn drop(&mut self) {
         let mut inner = self.target.lock();
-        let left = (self.places)(&mut inner).leave(self.id);
+        let left = (self.answers)(&mut inner).leave(self.id);
         if left.is_some() {
             inner.state.leave(self.id);
         }

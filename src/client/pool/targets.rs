@@ -13,7 +13,7 @@ use super::dial::Dial;
 use super::target::{Keepers, Key, Target};
 use crate::client::stats::TargetStats;
 
-/// Targets that a keeper looks at before it lets others run.
+/// Targets that a keeper looks at before it yields.
 const AT_ONCE: usize = 32;
 
 pub(in crate::client) struct Targets {
@@ -39,7 +39,7 @@ struct Schedule {
 
 /// What a keeper does next.
 enum Next {
-    /// Others run, then there is more.
+    /// It yields, then there is more.
     More,
     At(Option<Instant>),
 }

@@ -909,7 +909,7 @@ fn what_comes_behind_an_end_ends_the_connection() {
 #[test]
 fn what_a_refused_channel_borrowed_comes_back() {
     let config = Config::default().receive_budget(100_000);
-    let config = config.max_waiting(1).unwrap();
+    let config = config.accept_backlog(1).unwrap();
     let raw = core(Role::Server, config, Settings::default());
     let mut raw = raw.open(1).open(3).data(3, WINDOW + 100_000);
     let said = raw.hear();

@@ -98,7 +98,7 @@ fn config(dice: &mut Dice) -> (Config, Settings) {
         .and_then(|c| c.answer_within(HOUR, 2 * HOUR))
         .and_then(|c| c.ping_after(HOUR))
         .and_then(|c| c.write_stall(24 * HOUR))
-        .and_then(|c| c.max_waiting(dice.pick(&[2, 100])))
+        .and_then(|c| c.accept_backlog(dice.pick(&[2, 100])))
         .expect("a configuration")
         .receive_budget(said.receive_budget);
     (config, said)

@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 pub(super) const LEAST_RTT: Duration = Duration::from_millis(20);
 
 /// Bytes in a round trip below which nothing is paced: any TCP sends ten packets at once.
-const LEAST: f64 = 64.0 * 1024.0;
+const MIN_BYTES: f64 = 64.0 * 1024.0;
 
 /// The delivered rate is the best of so many samples.
-const ROUNDS: usize = 4;
+const SAMPLES: usize = 4;
 
 /// The queue delay to aim at, and the one that is too long, as parts of a round trip.
 const TARGET: u32 = 16;
-const LATE: u32 = 8;
+const TOO_LONG: u32 = 8;
 
 /// The factor of the delivered rate while the link's capacity is not found, and the samples
 /// in a row without a queue after which it counts as not found.
@@ -118,7 +118,7 @@ impl Link {
 
     /// The pace after a sample, in bytes a second; `None` if nothing is paced. `pace` is
     /// the one until now.
-    pub fn on_round(
+    pub fn on_sample(
         &mut self,
         seen: Seen,
         rtt: Duration,
@@ -128,7 +128,7 @@ impl Link {
         let last = self.delivered.back().copied();
         if seen.saturated || seen.rate > self.best() {
             self.delivered.push_back(seen.rate);
-            if self.delivered.len() > ROUNDS {
+            if self.delivered.len() > SAMPLES {
                 self.delivered.pop_front();
             }
         }
@@ -136,7 +136,7 @@ impl Link {
             return pace;
         }
         let before = std::mem::replace(&mut self.last, seen.delay);
-        let late = seen.delay > rtt / LATE;
+        let late = seen.delay > rtt / TOO_LONG;
         let starts = last.is_none_or(|last| seen.rate > last * SEEK);
         if pace.is_none() {
             if !late || starts || now < self.off {
@@ -167,7 +167,7 @@ impl Link {
             (self.slowed, factor) = (now, factor.min(SLOW_FACTOR));
         }
         self.earlier = std::mem::replace(&mut self.factor, factor);
-        let enough = self.best() * rtt.as_secs_f64() >= LEAST;
+        let enough = self.best() * rtt.as_secs_f64() >= MIN_BYTES;
         enough.then(|| self.best() * self.factor)
     }
 
@@ -187,7 +187,7 @@ impl Link {
         self.points = match still {
             _ if sudden => self.points + SUDDEN,
             true if lost => self.points + PATIENCE,
-            true if delay > rtt / LATE => self.points + STAYS,
+            true if delay > rtt / TOO_LONG => self.points + STAYS,
             _ => self.points.saturating_sub(1),
         };
         if delay > rtt / TARGET && less && !still && !sudden {
@@ -199,7 +199,7 @@ impl Link {
         let target = rtt / TARGET;
         let free = delay < target / 2;
         self.free = if free { self.free + 1 } else { 0 };
-        let found = delay > rtt / LATE && self.factor.max(self.earlier) >= 1.0;
+        let found = delay > rtt / TOO_LONG && self.factor.max(self.earlier) >= 1.0;
         self.seeks = (self.seeks || self.free >= FREE) && !found;
         if self.seeks && delay < target {
             return SEEK;

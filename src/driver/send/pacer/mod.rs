@@ -39,7 +39,7 @@ pub struct Pacer {
     last: Option<DeliverySample>,
     /// Since when more is to be sent than may leave.
     waiting: Option<Instant>,
-    /// How long that was so since the last round.
+    /// How long that was so since the last sample.
     waited: Duration,
     /// A burst was cut to its maximum, because the task was scheduled too late.
     burst_cut: bool,
@@ -140,21 +140,26 @@ impl Pacer {
     }
 
     /// The last ping that was answered, and the shortest round trip.
-    pub fn on_round(&mut self, round: Option<DeliverySample>, rtt: Option<Duration>, now: Instant) {
-        let (Some(round), Some(rtt)) = (round, rtt) else {
+    pub fn on_sample(
+        &mut self,
+        sample: Option<DeliverySample>,
+        rtt: Option<Duration>,
+        now: Instant,
+    ) {
+        let (Some(sample), Some(rtt)) = (sample, rtt) else {
             return;
         };
         self.rtt = rtt;
-        if self.last == Some(round) || !self.on {
+        if self.last == Some(sample) || !self.on {
             return;
         }
         self.note(self.waiting.is_some(), now);
         let waited = std::mem::take(&mut self.waited);
-        let Some(before) = self.last.replace(round) else {
+        let Some(before) = self.last.replace(sample) else {
             return;
         };
-        let passed = round.answered.saturating_duration_since(before.answered);
-        let asked = round.left.saturating_duration_since(before.left);
+        let passed = sample.answered.saturating_duration_since(before.answered);
+        let asked = sample.left.saturating_duration_since(before.left);
         if !(LEAST_RTT..=LONGEST_RTT).contains(&rtt) {
             self.pace = None;
             return;
@@ -167,11 +172,11 @@ impl Pacer {
         }
         let seen = Seen {
             // Neither faster than it was sent nor than it arrived.
-            rate: (round.sent - before.sent) as f64 / passed.max(asked).max(TICK).as_secs_f64(),
-            delay: (round.answered - round.left).saturating_sub(rtt),
+            rate: (sample.sent - before.sent) as f64 / passed.max(asked).max(TICK).as_secs_f64(),
+            delay: (sample.answered - sample.left).saturating_sub(rtt),
             saturated: was_saturated && saturated,
         };
-        let pace = self.link.on_round(seen, rtt, self.pace, now);
+        let pace = self.link.on_sample(seen, rtt, self.pace, now);
         if self.pace.is_none() {
             (self.at, self.allowed) = (now, 0.0);
         }
@@ -279,12 +284,12 @@ mod tests {
         let left = Instant::now();
         let mut pacer = Pacer::new(false, left);
         let answered = left + RTT;
-        let round = DeliverySample {
+        let sample = DeliverySample {
             sent: 0,
             left,
             answered,
         };
-        pacer.on_round(Some(round), Some(RTT), answered);
+        pacer.on_sample(Some(sample), Some(RTT), answered);
         assert_eq!(pacer.rtt(), RTT);
     }
 
@@ -294,12 +299,12 @@ mod tests {
         let mut pacer = paced(start);
         let mut answer = |sent, left, rtt| {
             let answered = left + rtt;
-            let round = DeliverySample {
+            let sample = DeliverySample {
                 sent,
                 left,
                 answered,
             };
-            pacer.on_round(Some(round), Some(rtt), answered);
+            pacer.on_sample(Some(sample), Some(rtt), answered);
             pacer.pace().is_some()
         };
         assert!(answer(0, start, RTT));

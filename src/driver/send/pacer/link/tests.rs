@@ -55,7 +55,7 @@ impl Model {
             delay,
             saturated,
         };
-        self.pace = self.link.on_round(seen, RTT, self.pace, self.now);
+        self.pace = self.link.on_sample(seen, RTT, self.pace, self.now);
         rate / self.rate
     }
 
@@ -82,7 +82,7 @@ fn a_link_is_filled_without_a_long_queue() {
     model.rounds(20);
     let (least, longest) = model.worst(100);
     assert!(least > 0.95, "{least}");
-    assert!(longest < RTT / LATE, "{longest:?}");
+    assert!(longest < RTT / TOO_LONG, "{longest:?}");
 }
 
 /// Else the shortest round trip that is remembered would grow with each queue.
@@ -111,7 +111,7 @@ fn what_a_link_gains_is_found() {
     model.rounds(24);
     let (least, longest) = model.worst(20);
     assert!(least > 0.9, "{least}");
-    assert!(longest < RTT / LATE, "{longest:?}");
+    assert!(longest < RTT / TOO_LONG, "{longest:?}");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_link_that_carries_less_gets_less() {
     model.rounds(100);
     let (least, longest) = model.worst(20);
     assert!(least > 0.95, "{least}");
-    assert!(longest < RTT / LATE, "{longest:?}");
+    assert!(longest < RTT / TOO_LONG, "{longest:?}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_link_without_a_queue_is_not_spaced() {
 #[test]
 fn few_bytes_a_round_are_not_spaced() {
     let mut model = Model::new();
-    model.rate = LEAST / RTT.as_secs_f64() / 2.0;
+    model.rate = MIN_BYTES / RTT.as_secs_f64() / 2.0;
     model.unpaced = 2.0 * model.rate;
     model.rounds(20);
     assert_eq!(model.pace, None);

@@ -6,36 +6,36 @@ use std::task::Waker;
 use super::waiters::WaiterId;
 use crate::client::ConnectError;
 
-pub(super) struct Places<T>(BTreeMap<WaiterId, Place<T>>);
+pub(super) struct Answers<T>(BTreeMap<WaiterId, Waiting<T>>);
 
-struct Place<T> {
+struct Waiting<T> {
     waker: Option<Waker>,
     answer: Option<Result<T, ConnectError>>,
 }
 
-impl<T> Default for Places<T> {
+impl<T> Default for Answers<T> {
     fn default() -> Self {
-        Places(BTreeMap::new())
+        Answers(BTreeMap::new())
     }
 }
 
 /// To wake or drop a waker or an answer may run anything, so none of it is done here:
 /// the caller does it without a lock.
-impl<T> Places<T> {
+impl<T> Answers<T> {
     pub fn enter(&mut self, id: WaiterId) {
         let (waker, answer) = (None, None);
-        self.0.insert(id, Place { waker, answer });
+        self.0.insert(id, Waiting { waker, answer });
     }
 
     /// Leaves an answer; whom to wake.
     #[must_use]
     pub fn give(&mut self, id: WaiterId, answer: Result<T, ConnectError>) -> Option<Waker> {
-        let place = self.0.get_mut(&id)?;
-        place.answer = Some(answer);
-        place.waker.take()
+        let waiting = self.0.get_mut(&id)?;
+        waiting.answer = Some(answer);
+        waiting.waker.take()
     }
 
-    /// The answer, whose place is gone with it, or else the waker is kept; and what was
+    /// The answer, which is then forgotten, or else the waker is kept; and what was
     /// kept before.
     #[must_use]
     pub fn poll(
@@ -43,16 +43,16 @@ impl<T> Places<T> {
         id: WaiterId,
         waker: &Waker,
     ) -> (Option<Result<T, ConnectError>>, Option<Waker>) {
-        let Some(place) = self.0.get_mut(&id) else {
+        let Some(waiting) = self.0.get_mut(&id) else {
             return (None, None);
         };
-        if let Some(answer) = place.answer.take() {
-            let place = self.0.remove(&id);
-            return (Some(answer), place.and_then(|place| place.waker));
+        if let Some(answer) = waiting.answer.take() {
+            let waiting = self.0.remove(&id);
+            return (Some(answer), waiting.and_then(|waiting| waiting.waker));
         }
-        match &place.waker {
+        match &waiting.waker {
             Some(there) if there.will_wake(waker) => (None, None),
-            _ => (None, place.waker.replace(waker.clone())),
+            _ => (None, waiting.waker.replace(waker.clone())),
         }
     }
 
