@@ -29,7 +29,9 @@ fn methods() -> BTreeSet<String> {
         let text = fs::read_to_string(&path).unwrap();
         for block in text.split("\nimpl Connection {\n").skip(1) {
             let block = block.split("\n}\n").next().unwrap();
-            found.extend(between(block, "\n    pub fn ", '('));
+            let public = between(block, "\n    pub ", '(').filter(|rest| !rest.contains('\n'));
+            let names = public.filter_map(|rest| Some(rest.split_once("fn ")?.1.to_owned()));
+            found.extend(names.map(|name| name.split('<').next().unwrap().to_owned()));
         }
     }
     found
