@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use http::Uri;
 use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::AbortHandle;
@@ -157,10 +158,13 @@ where
 /// Opens the channel and carries both directions to their ends.
 async fn carry(mut stream: UnixStream, opening: Connecting) -> io::Result<()> {
     let mut early = BytesMut::new();
-    let mut channel = tokio::select! {
+    let channel = tokio::select! {
         opened = opening => opened.map_err(io::Error::other)?,
         gone = wait_until_gone(&stream, &mut early) => return gone,
     };
+    check_caller(&stream)?;
+    // By hyper's traits the answer of a server that reads no more arrives.
+    let mut channel = TokioIo::new(channel);
     channel.write_all(&early).await?;
     drop(early);
     copy_bidirectional(&mut stream, &mut channel).await?;
@@ -168,20 +172,29 @@ async fn carry(mut stream: UnixStream, opening: Connecting) -> io::Result<()> {
 }
 
 /// Waits until the caller has closed its connection. The request of a caller that has given
-/// up must not be sent, so what it writes is read meanwhile.
+/// up must not be sent, so what it writes is read meanwhile. Behind the bytes that are
+/// read at most, and behind the end of its direction, the close is not seen.
 async fn wait_until_gone(stream: &UnixStream, early: &mut BytesMut) -> io::Result<()> {
     while early.len() < EARLY {
         stream.readable().await?;
         match stream.try_read_buf(&mut early.limit(EARLY - early.len())) {
-            // It may have ended its direction alone. Then it can still be written to.
-            Ok(0) => match stream.try_write(&[]) {
-                Ok(_) => break,
-                Err(error) => return Err(error),
-            },
+            Ok(0) => {
+                check_caller(stream)?;
+                break;
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
     std::future::pending().await
+}
+
+/// Fails if the caller has closed its connection. One that has ended its direction alone can
+/// still be written to.
+fn check_caller(stream: &UnixStream) -> io::Result<()> {
+    match stream.try_write(&[]) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
+    }
 }

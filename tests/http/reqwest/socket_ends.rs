@@ -84,6 +84,55 @@ async fn a_caller_that_gives_up_before_the_channel_is_there_has_sent_nothing() {
     assert_eq!(&bytes, b"this");
 }
 
+/// The bytes that are read meanwhile are bounded, so the socket keeps the rest and its end.
+#[tokio::test]
+async fn nothing_of_a_large_request_that_was_given_up_is_sent() {
+    let (socket, gate, mut servers) = gated();
+    let mut given_up = UnixStream::connect(socket.path()).await.unwrap();
+    given_up.write_all(&[7; 20 << 10]).await.unwrap();
+    for _ in 0..10 {
+        tokio::task::yield_now().await; // as much as may be is read first
+    }
+    drop(given_up);
+    let mut stays = UnixStream::connect(socket.path()).await.unwrap();
+    stays.write_all(b"this").await.unwrap();
+    gate.add_permits(1);
+    let server = within(servers.recv()).await.unwrap();
+    let mut received = Vec::new();
+    while received != b"this" {
+        let mut channel = within(server.accept()).await.unwrap();
+        let mut bytes = [0; 4];
+        if within(channel.read_exact(&mut bytes)).await.is_ok() {
+            received = bytes.to_vec();
+            assert_eq!(&bytes, b"this");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_server_that_reads_no_more_arrives() {
+    let (socket, gate, mut servers) = gated();
+    gate.add_permits(1);
+    let (mut reader, mut writer) = UnixStream::connect(socket.path())
+        .await
+        .unwrap()
+        .into_split();
+    let upload = tokio::spawn(async move { writer.write_all(&[7; 4 << 20]).await });
+    let server = within(servers.recv()).await.unwrap();
+    let mut channel = within(server.accept()).await.unwrap();
+    within(channel.read_exact(&mut [0; 100])).await.unwrap();
+    channel.stop(1);
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // that is known before the answer comes
+    }
+    channel.write_all(b"answer").await.unwrap();
+    channel.shutdown().await.unwrap();
+    let mut answer = [0; 6];
+    within(reader.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"answer");
+    upload.abort();
+}
+
 #[tokio::test]
 async fn a_caller_that_ends_its_direction_early_gets_the_answer() {
     let (socket, gate, mut servers) = gated();
