@@ -193,3 +193,16 @@ async fn ten_thousand_targets_are_forgotten_in_time() {
         assert_eq!(open.count(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_target_whose_call_was_never_polled_is_forgotten() {
+    let (_net, mut multiplex) = with(PoolConfig::default().idle_timeout(MINUTE).unwrap());
+    for nth in 0..100 {
+        let uri: Uri = format!("http://host{nth}/").parse().unwrap();
+        drop(multiplex.call(uri.clone()));
+        drop(multiplex.prewarm(&uri, 1));
+    }
+    drop(multiplex.call(Uri::from_static("http://here/")).await);
+    sleep(MINUTE * 2).await;
+    assert_eq!(multiplex.stats().len(), 0);
+}

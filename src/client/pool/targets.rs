@@ -72,6 +72,9 @@ impl Targets {
         let (id, targets) = (map.next_id, Arc::downgrade(self) as Weak<dyn Keepers>);
         let target = Target::new(id, key.clone(), self.settings.clone(), targets, dialler());
         map.targets.insert(key, target.clone());
+        drop(map);
+        // Also if the caller goes away before it has asked for anything.
+        target.look_at(Instant::now() + self.settings.pool.idle_timeout);
         target
     }
 
