@@ -61,7 +61,9 @@ impl<C: Clone> Prepared<C> {
         let mut config = C::clone(&given);
         (self.prepare)(&mut config);
         let ready = Arc::new(config);
-        *last = Some((given, ready.clone()));
+        let old = last.replace((given, ready.clone()));
+        drop(last);
+        drop(old); // may run anything
         ready
     }
 
@@ -193,5 +195,44 @@ impl<C> Clone for TlsHandle<C> {
 impl<C> fmt::Debug for TlsHandle<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsHandle").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Tells on its drop whether the lock is free, as something of the user's might need.
+    #[derive(Clone)]
+    struct Probe {
+        prepared: Arc<OnceLock<Weak<Prepared<Probe>>>>,
+        is_free: Sender<bool>,
+    }
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            if let Some(prepared) = self.prepared.get().and_then(Weak::upgrade) {
+                let _ = self.is_free.send(prepared.last.try_lock().is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_configuration_is_dropped_without_the_lock() {
+        let (is_free, told) = channel();
+        let probe = Probe {
+            prepared: Arc::default(),
+            is_free,
+        };
+        let slot = Slot::new(Arc::new(probe.clone()));
+        let prepared = Arc::new(Prepared::new(slot, |_| {}));
+        probe.prepared.set(Arc::downgrade(&prepared)).unwrap();
+        prepared.get();
+        prepared.slot.handle().replace(probe);
+        prepared.get();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [true, true]);
     }
 }
