@@ -14,6 +14,8 @@ pub(crate) struct Backoff {
     until: Option<Instant>,
 }
 
+/// The waits after the first failure, and at most. The first is about a round trip of a
+/// long link. The longest bounds how late a target that is up again is noticed.
 const MIN_DELAY: Duration = Duration::from_millis(50);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest round trip that makes a difference.
+/// The shortest round trip that is compared. Below a millisecond the load of two targets
+/// differs by more than their links.
 const FLOOR: Duration = Duration::from_millis(1);
 
 /// The round trip of a target that never answered: more than any that does, with any

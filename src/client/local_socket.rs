@@ -18,7 +18,8 @@ use tower_service::Service;
 use super::error::BoxError;
 use super::multiplex::{Connecting, Multiplex};
 
-/// What is read of a connection while its channel is opened.
+/// Bytes that are read of a connection while its channel is opened: more than the head of
+/// a request commonly has. The rest waits in the socket.
 const EARLY: usize = 16 << 10;
 
 /// The wait after an error of `accept`, most often of a process without descriptors.

@@ -27,7 +27,8 @@ use super::multiplex::{Connecting, Multiplex};
 use super::retry::{Lost, lost};
 use super::user_info::without_user_info;
 
-/// After which a dial in the background is followed by another.
+/// The longest time that is waited for a dial in the background before another begins: a
+/// dial that takes longer hangs, or has lost packets.
 const HANGS: Duration = Duration::from_secs(2);
 
 /// A tower service of HTTP/1.1 requests to one target, each on a channel of its own. It is

@@ -15,14 +15,15 @@ use super::transport::Transport;
 use super::work_budget::yields;
 use crate::proto::ConnectionError;
 
-/// Bytes of one read, which are discarded.
+/// Bytes of one read, which are discarded: as many as one TLS record has.
 const READ_SIZE: usize = 16 * 1024;
 
 /// The most bytes that are read from a peer that broke the protocol. A flood comes with
 /// megabytes, and copying them would delay others.
 const CURT_BYTES: usize = 256 * 1024;
 
-/// The longest close with a peer that broke the protocol.
+/// The longest close with a peer that broke the protocol: time for the GOAWAY to arrive on
+/// the longest link, and no more for a peer that may be hostile.
 const CURT: Duration = Duration::from_secs(1);
 
 /// The longest orderly close, though the peer makes progress now and then: ten minutes, for

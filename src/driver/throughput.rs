@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::proto;
 
-/// Round trips that a sample covers.
+/// Round trips that a sample covers: one alone varies too much by chance.
 const SAMPLE: u32 = 4;
 
 /// Bytes a round trip from which a direction is not limited: 50 Mbit/s over 80 ms.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Kinds that are remembered; a host's name is part of some.
+/// Kinds that are remembered: a bound of the memory, since a host's name is part of some.
+/// Those beyond it are not logged at their level.
 const KINDS: usize = 1024;
 
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use super::emit::{Label, Level, count, record};
 use super::reason::{Reason, role_name};
 use crate::proto::{Event, Role, Stats};
 
-/// How often a connection that is in use tells what it has done.
+/// How often a connection that is in use tells what it has done. Metrics are scraped less
+/// often, and each frame would be dear to count.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Ends that alerts are for. Their counters begin at 0: an alert on the growth of one does

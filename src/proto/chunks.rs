@@ -27,7 +27,8 @@ struct Slice {
 /// needs.
 const WORDS: usize = 4 * size_of::<Slice>();
 
-/// Bytes of memory for the first bytes that are copied.
+/// Bytes of memory for the first bytes that are copied: an idle channel with a short rest
+/// holds no more.
 pub(super) const FIRST_CAPACITY: usize = 64;
 
 /// Bytes of a slice that was copied. Its memory goes once it was read, so that much
@@ -38,7 +39,7 @@ pub(super) const CHUNK: usize = 64 * 1024;
 /// the driver. They may have to be copied at once, and more would delay others.
 pub(super) const MOST_KEPT: usize = 8 * 64 * 1024;
 
-/// Slices that an empty one keeps room for.
+/// Slices that an empty one keeps room for, so that a steady stream allocates nothing.
 const SLICES: usize = 8;
 
 impl Chunks {

@@ -42,6 +42,7 @@ pub(super) struct Events {
     queued: u16,
 }
 
+/// The bit of [`Event::Closed`], the last event: none is queued after it.
 const CLOSED: u16 = 1;
 
 impl Events {

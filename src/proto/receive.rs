@@ -17,7 +17,8 @@ use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
 /// application's ends with it.
 const GIVEN_UP: u64 = 64;
 
-/// Work in frames that a channel makes which begins.
+/// Work in frames that a channel makes which begins: its state is allocated, and a task is
+/// woken to accept it.
 const OPENED: u64 = 4;
 
 impl Connection {

@@ -21,7 +21,8 @@ const SLOW_LOAN: u32 = 512 << 10;
 /// costs a system call and wakes a task.
 const PART: u64 = 16;
 
-/// Bytes that such a part has at least and at most.
+/// Bytes that such a part has at least, so that WINDOWs are few, and at most, so that the
+/// sender of a large loan does not run dry.
 const UNPAID: std::ops::RangeInclusive<u64> = 128 << 10..=1 << 20;
 
 /// How long a WINDOW may wait for more to be read: less than the round trips on

@@ -19,10 +19,11 @@ const QUANTUM: u32 = crate::wire::MAX_DATA as u32;
 /// More would let the beginnings of many large answers overtake whole ones.
 const SPARSE: u32 = QUANTUM / 4;
 
-/// Bytes from which a channel streams.
+/// Bytes from which a channel streams: 128 KiB. Answers below it end one by one; see above.
 const STREAMS_FROM: u32 = 8 * QUANTUM;
 
-/// Bytes that may go ahead of a frame of those behind.
+/// Bytes that may go ahead of a frame of those behind: two frames to one, so those behind
+/// get a third.
 const HEAD_START: u32 = 2 * QUANTUM;
 
 /// What a channel may send before others have their turn.

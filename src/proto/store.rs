@@ -65,7 +65,8 @@ pub(super) struct Store {
     pub incoming: VecDeque<Key>,
 }
 
-/// Channels for which an empty store keeps its memory.
+/// Channels for which an empty store keeps its memory: as many as `max_channels` allows by
+/// default. What a larger burst took is given back.
 const KEEP_CAPACITY: usize = 1024;
 
 impl Store {

@@ -27,6 +27,7 @@ const BATCH: u32 = 4;
 /// The number if a yield takes [`LONG`] or more. The runtime is busy then, and a burst of
 /// channels must not wait for many yields.
 const LONG_BATCH: u32 = 16;
+/// See [`LONG_BATCH`].
 const LONG: Duration = Duration::from_micros(500);
 
 /// A channel that waits for [`Acceptor::accept`].

@@ -13,7 +13,8 @@ use tokio_rustls::server::TlsStream;
 use super::drain::Token;
 use crate::observability::HttpConnection;
 
-/// Bytes of a request that are looked at for the end of its head.
+/// Bytes of a request that are looked at for the end of its head. They are held for each
+/// connection that has sent none yet.
 const HEAD: usize = 16 << 10;
 
 /// An HTTP connection of a [`SharedPort`](super::SharedPort), with or without TLS.

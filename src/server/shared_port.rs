@@ -22,7 +22,8 @@ use super::tls::{Tls, shake};
 use crate::config::Config;
 use crate::driver::Channel;
 
-/// HTTP connections that wait for [`SharedPort::accept`].
+/// HTTP connections that wait for [`SharedPort::accept`]. Each further one waits in the task of
+/// its handshake until there is room.
 const BACKLOG: usize = 128;
 
 /// Accepts channels and plain HTTP connections on one port, so that clients can move to

@@ -56,6 +56,7 @@ pub struct Decoder {
     skip: usize,
 }
 
+/// Bytes of the headers: of HELLO, HELLO_REPLY, OPEN and CLOSE, and of all other ops (W1.1).
 const SHORT: usize = 6;
 const LONG: usize = 8;
 

@@ -18,7 +18,7 @@ use crate::stats::print;
 use crate::stop::tasks_ended;
 use crate::tls;
 
-/// How long the connections may take at the end to say goodbye.
+/// How long the connections may take at the end to close. The user waits for it.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What one round has measured.

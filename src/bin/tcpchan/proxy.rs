@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ppp::v2::{Addresses, Builder, Command, Header, Protocol, Version};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Signature, version, families and length.
+/// Bytes of a PROXY header before its addresses: signature, version, families and length.
 const START: usize = 16;
 
 /// Bytes after [`START`] that are taken: addresses, and more than what is

@@ -96,5 +96,5 @@ pub async fn tasks_ended() {
     }
 }
 
-/// How often to look where nothing tells.
+/// How often to look where nothing tells. It is only looked while the command stops.
 const LOOK: Duration = Duration::from_millis(2);

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-/// Between tries of a target that could not be reached.
+/// The mean wait between tries of a target that could not be reached: half of that to one and
+/// a half by chance, so that many commands do not try at once.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// A way to a target. Errors are lines for people.

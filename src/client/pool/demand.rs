@@ -16,7 +16,8 @@ const BESIDE: usize = 4;
 /// less, but the smaller windows then cost the next burst 0.3.
 const CALLERS_EACH: usize = 2;
 
-/// How long connections stay that nobody needs: up to twice this.
+/// How long connections stay that nobody needs: up to twice this. The demand of this period
+/// and of the one before is kept, so a burst every half minute finds its connections.
 const PERIOD: Duration = Duration::from_secs(30);
 
 /// What asks for connections at one moment.

@@ -15,16 +15,19 @@ const MAX_CONNECTIONS: usize = 16;
 /// Samples that are averaged: what each carries while packets are lost varies much.
 const ENOUGH: u64 = 6;
 
-/// Samples are of one time if the next comes so soon.
+/// After such a pause the samples begin anew: older ones may be of another state of the
+/// link.
 const RECENT: Duration = Duration::from_secs(5);
 
-/// Twice the connections help if they carry so much more, in percent.
+/// Twice the connections help if they carry this many percent of what half of them did.
+/// 200 would be ideal; 100 means that something else is the limit.
 const HELPS: u64 = 140;
 
 /// A trial that shows nothing for so long is over: there is too little to carry.
 const TRIAL: Duration = Duration::from_secs(30);
 
-/// Without a sign for so long the loss has ended.
+/// Without a sign for so long the loss has ended. It is longer than the pauses between
+/// transfers, which show nothing.
 const KEEP: Duration = Duration::from_secs(60);
 
 /// A connection that carries so many times what it did under loss shows no loss. One

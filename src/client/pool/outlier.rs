@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::link::Seen;
 
-/// How long a connection is avoided after the first failure, and at most.
+/// How long a connection is avoided after the first failure, and at most. It doubles with
+/// each: one failure may be chance, and a peer that refuses for long is rarely tried.
 const BASE_EJECTION: Duration = Duration::from_millis(100);
 const MAX_EJECTION: Duration = Duration::from_secs(300);
 
-/// Ejections in a row from which another connection is dialled.
+/// Ejections in a row from which another connection is dialled. Fewer may be chance, such
+/// as handlers that panicked.
 const BROKEN: u32 = 3;
 
 #[derive(Debug, Default)]

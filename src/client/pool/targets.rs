@@ -13,7 +13,8 @@ use super::dial::Dial;
 use super::target::{Keepers, Key, Target};
 use crate::client::stats::TargetStats;
 
-/// Targets that a keeper looks at before it yields.
+/// Targets that a keeper looks at before it yields, so that many of them do not hold the
+/// runtime's thread.
 const AT_ONCE: usize = 32;
 
 pub(in crate::client) struct Targets {

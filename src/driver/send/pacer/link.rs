@@ -21,7 +21,8 @@ pub(super) const LEAST_RTT: Duration = Duration::from_millis(20);
 /// Bytes in a round trip below which nothing is paced: any TCP sends ten packets at once.
 const MIN_BYTES: f64 = 64.0 * 1024.0;
 
-/// The delivered rate is the best of so many samples.
+/// The delivered rate is the best of so many samples: one alone may have met cross traffic,
+/// and an older one another route.
 const SAMPLES: usize = 4;
 
 /// The queue delay to aim at, and the one that is too long, as parts of a round trip.
@@ -33,7 +34,8 @@ const TOO_LONG: u32 = 8;
 const SEEK: f64 = 1.25;
 const FREE: u32 = 4;
 
-/// The least factor of the delivered rate.
+/// The least factor of the delivered rate, so that one sample with a long queue does not
+/// stop the sender.
 const LEAST_FACTOR: f64 = 0.6;
 
 /// How often one sample empties the link's queue, and the factor of the rate then. The
@@ -53,7 +55,8 @@ const SUDDEN: u32 = 4;
 const STAYS: u32 = 2;
 const PATIENCE: u32 = 8;
 
-/// The back-off: how long pacing stays off, at first and at most.
+/// The back-off: how long pacing stays off, at first and at most. It doubles each time,
+/// because the cause of a queue that is not ours seldom goes at once.
 const BACKOFF: Duration = Duration::from_secs(5);
 const MAX_BACKOFF: Duration = Duration::from_secs(320);
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use self::link::{LEAST_RTT, Link, Seen};
 use crate::proto::DeliverySample;
 
-/// How long a rate is kept after the link was last saturated.
+/// How long a rate is kept after the link was last saturated. The link may have changed
+/// since then.
 const MEMORY: Duration = Duration::from_secs(10);
 
 /// The largest burst, as a part of a round trip's bytes: after a pause of the sender, and
