@@ -116,27 +116,29 @@ pub(super) fn best(snapshots: &[Snapshot], concurrency: usize) -> Option<usize> 
 /// The connections that get channels in turn, those to keep first: they have channels
 /// that would otherwise have to end, and have carried most.
 pub(super) fn worth_keeping(snapshots: &[Snapshot]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..snapshots.len())
-        .filter(|at| snapshots[*at].is_fresh())
-        .collect();
-    order.sort_by_key(|at| {
-        let snapshot = &snapshots[*at];
-        let last = (!snapshot.greeted, snapshot.broken || snapshot.ejected);
-        (last, Reverse((snapshot.channels, snapshot.bytes)))
-    });
-    order
+    fresh(snapshots, |snapshot| {
+        (snapshot.channels as u64, snapshot.bytes)
+    })
 }
 
 /// The same order by what they have carried: after a burst those stay whose congestion
 /// windows are open.
 pub(super) fn warmest(snapshots: &[Snapshot]) -> Vec<usize> {
+    fresh(snapshots, |snapshot| {
+        (snapshot.bytes, snapshot.channels as u64)
+    })
+}
+
+/// The fresh connections, the highest value first. Those that may never answer, fail
+/// their channels or are ejected come last.
+fn fresh(snapshots: &[Snapshot], value: impl Fn(&Snapshot) -> (u64, u64)) -> Vec<usize> {
     let mut order: Vec<usize> = (0..snapshots.len())
         .filter(|at| snapshots[*at].is_fresh())
         .collect();
     order.sort_by_key(|at| {
         let snapshot = &snapshots[*at];
         let last = (!snapshot.greeted, snapshot.broken || snapshot.ejected);
-        (last, Reverse((snapshot.bytes, snapshot.channels)))
+        (last, Reverse(value(snapshot)))
     });
     order
 }

@@ -1,0 +1,70 @@
+//! What holds after each event, and once all is well again.
+
+use super::connection::Fake;
+use super::{Ends, IDLE, OPEN_TIMEOUT, QUIET, SECOND, World};
+
+impl World {
+    pub(super) fn check(&self) {
+        let (now, most) = (self.now, self.pool.most);
+        let dials = self.state.dials.count();
+        assert!(dials <= most.max(2), "{dials} dials");
+        let all = dials + self.state.connections().count();
+        assert!(all <= most + most.max(8), "{all} connections and dials");
+        assert_eq!(self.state.waiters.callers(), self.waiting.len());
+        assert!(self.waiting.len() <= self.pool.max_waiting);
+        if self.waiting.is_empty() {
+            return;
+        }
+        let usable = |link: &&Fake| !link.0.borrow().suspect;
+        assert!(
+            dials > 0 || self.state.connections().any(|link| usable(&link)),
+            "callers wait for nothing"
+        );
+        let free = self.state.connections();
+        let mut free = free.filter(|link| {
+            let one = link.0.borrow();
+            let may = one.greeted || !self.state.dials.is_failing();
+            may && one.is_available(now) && one.stalled.is_none()
+        });
+        let settles = self.state.dials.settles(now);
+        assert!(settles || free.next().is_none(), "callers wait beside room");
+    }
+
+    /// All is well again: who waits is served, and what is not needed goes.
+    pub(super) fn settle(&mut self) {
+        (self.ends, self.fails, self.settles) = (Ends::Well, false, true);
+        for link in &self.links {
+            let mut one = link.0.borrow_mut();
+            (one.greeted, one.suspect, one.stalled) = (true, false, None);
+        }
+        self.look();
+        for _ in 0..200 {
+            self.end_channel(0);
+            self.pass(SECOND / 10);
+        }
+        assert!(self.waiting.is_empty(), "callers were forgotten");
+        // After failures each dial waits until the connection before it was good.
+        for _ in 0..600 {
+            if self.prewarming > 0 {
+                self.pass(SECOND / 10);
+            }
+        }
+        assert_eq!(self.prewarming, 0, "one waits for connections");
+        while !self.channels.is_empty() {
+            self.end_channel(0);
+        }
+        let served = self.served;
+        self.open();
+        self.pass(OPEN_TIMEOUT);
+        assert_eq!(self.served, served + 1, "the next caller gets no channel");
+        self.end_channel(0);
+        self.pass(QUIET);
+        while self.state.dials.count() > 0 {
+            self.pass(SECOND); // one reaches its age, and goes once it is replaced
+        }
+        let left = self.state.connections().count();
+        assert_eq!(left, self.pool.least, "connections that nobody needs");
+        self.pass(IDLE * 2);
+        assert!(self.state.is_over(self.now), "it is never forgotten");
+    }
+}

@@ -1,0 +1,173 @@
+//! What happens in the world, and when.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::action::Action;
+use super::super::state::Opened;
+use super::super::waiters::WaiterId;
+use super::connection::{Connection, Fake};
+use super::{Ends, OPEN_TIMEOUT, World};
+use crate::client::ConnectError;
+
+impl World {
+    /// Does what the pool asks for.
+    pub(super) fn run(&mut self) {
+        for action in self.state.take_actions() {
+            match action {
+                Action::Dial(id, at) => {
+                    self.state.dial_begins(id, at.max(self.now));
+                    let takes = match self.ends {
+                        Ends::Never => OPEN_TIMEOUT,
+                        _ => self.some_time().min(OPEN_TIMEOUT),
+                    };
+                    self.dials.insert((at.max(self.now) + takes, id), self.ends);
+                }
+                Action::Give(id, result) => {
+                    let caller = self.waiting.remove(&id);
+                    assert!(caller.is_some(), "a result for nobody");
+                    if let Ok(channel) = result {
+                        self.serve(channel);
+                    }
+                }
+                Action::Prewarmed(..) => self.prewarming -= 1,
+                Action::Drain(_) => {} // it ends with its last channel
+                Action::Release(_) => {}
+                Action::Close(link) => self.end(&link, false),
+                Action::Abandon(link) => self.end(&link, true),
+            }
+        }
+        self.check();
+    }
+
+    pub(super) fn look(&mut self) {
+        self.end_drained();
+        self.state.look(self.now);
+        self.run();
+    }
+
+    pub(super) fn open(&mut self) {
+        match self.state.open(self.now) {
+            Opened::Channel(channel) => self.serve(channel),
+            Opened::Waits(id) => _ = self.waiting.insert(id, self.now + OPEN_TIMEOUT),
+            Opened::Full(waiting) => assert_eq!(waiting, self.pool.max_waiting),
+        }
+        self.run();
+    }
+
+    fn serve(&mut self, channel: Fake) {
+        self.served += 1;
+        self.channels.push(channel);
+    }
+
+    pub(super) fn leave(&mut self, id: WaiterId) {
+        self.waiting.remove(&id);
+        self.state.leave(id);
+        self.run();
+    }
+
+    fn dialled(&mut self, id: u64, ends: Ends) {
+        let result = match ends {
+            Ends::Well => {
+                let link = Fake(Rc::new(RefCell::new(Connection {
+                    now: self.now,
+                    since: self.now,
+                    greeted: self.settles || self.rng.u8(..) < 200,
+                    suspect: false,
+                    draining: false,
+                    ended: None,
+                    stalled: None,
+                    fails: self.fails,
+                    channels: 0,
+                    limit: self.rng.usize(1..40),
+                    opened: 0,
+                    answered: 0,
+                    unanswered: 0,
+                })));
+                self.links.push(link.clone());
+                Ok(link)
+            }
+            Ends::Fails => Err(ConnectError::dial("refused")),
+            Ends::Never => Err(ConnectError::timeout(OPEN_TIMEOUT, None)),
+            Ends::IsLost => {
+                self.state.dial_lost(id);
+                return self.look();
+            }
+        };
+        self.state.dialled(id, result, self.now);
+        self.run();
+    }
+
+    pub(super) fn end_channel(&mut self, nth: usize) {
+        if self.channels.is_empty() {
+            return;
+        }
+        let channel = self.channels.swap_remove(nth % self.channels.len());
+        let mut one = channel.0.borrow_mut();
+        one.channels -= 1;
+        match one.fails {
+            true => one.unanswered += 1,
+            false => one.answered += 1,
+        }
+        drop(one);
+        self.look();
+    }
+
+    pub(super) fn end(&mut self, link: &Fake, lost: bool) {
+        let mut one = link.0.borrow_mut();
+        (one.ended, one.channels) = (Some(lost), 0);
+        drop(one);
+        self.channels
+            .retain(|channel| !Rc::ptr_eq(&channel.0, &link.0));
+    }
+
+    /// What drains ends with its last channel.
+    fn end_drained(&mut self) {
+        for link in self.state.draining() {
+            let mut one = link.0.borrow_mut();
+            if one.channels == 0 && one.ended.is_none() {
+                one.ended = Some(false);
+            }
+        }
+        self.links.retain(|link| link.0.borrow().ended.is_none());
+    }
+
+    /// Lets time pass, and what is due happen when it is.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut looks = 0;
+        loop {
+            let look = self.state.next_look(self.now);
+            assert!(
+                look.is_none_or(|at| at > self.now),
+                "a look that does nothing"
+            );
+            let dial = self.dials.first_key_value();
+            let dial = dial.map(|(key, ends)| (*key, *ends));
+            let impatient = self.waiting.iter().min_by_key(|(_, until)| **until);
+            let impatient = impatient.map(|(id, until)| (*until, *id));
+            let times = [
+                look,
+                dial.map(|((at, _), _)| at),
+                impatient.map(|(at, _)| at),
+            ];
+            let next = times.into_iter().flatten().min();
+            let Some(next) = next.filter(|at| *at <= until) else {
+                break;
+            };
+            looks += 1;
+            assert!(looks < 20_000, "it never rests");
+            self.now = self.now.max(next);
+            match (dial, impatient) {
+                (Some(((at, id), ends)), _) if at == next => {
+                    self.dials.remove(&(at, id));
+                    self.dialled(id, ends);
+                }
+                (_, Some((at, id))) if at == next => self.leave(id),
+                _ => self.look(),
+            }
+        }
+        self.now = until;
+    }
+}

@@ -1,0 +1,165 @@
+//! The state machine of the pool against a world from a seed, without a runtime. Callers
+//! come and go. Dials take their time, fail or are lost. Connections are late, stall, drain
+//! and end. Servers fail their channels.
+//!
+//! `TCPCHAN_SEEDS=100000 cargo test --release --lib pool::simulation` tries more.
+
+mod checks;
+mod connection;
+mod events;
+#[path = "../../../../tests/support/seeds.rs"]
+mod seeds;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::Settings;
+use super::state::State;
+use super::waiters::WaiterId;
+use crate::client::PoolConfig;
+use connection::Fake;
+
+const SEEDS: u64 = 2000;
+const STEPS: usize = 60;
+
+const SECOND: Duration = Duration::from_secs(1);
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+const DEAD: Duration = Duration::from_secs(20);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(300);
+/// How long connections stay that nobody needs.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// How dials end.
+#[derive(Clone, Copy)]
+enum Ends {
+    Well,
+    Fails,
+    IsLost,
+    Never,
+}
+
+struct World {
+    rng: Rng,
+    now: Instant,
+    pool: PoolConfig,
+    state: State<Fake>,
+    /// By when they end.
+    dials: BTreeMap<(Instant, u64), Ends>,
+    /// Callers that wait, and until when.
+    waiting: BTreeMap<WaiterId, Instant>,
+    prewarming: usize,
+    links: Vec<Fake>,
+    channels: Vec<Fake>,
+    served: usize,
+    ends: Ends,
+    fails: bool,
+    /// All is well again.
+    settles: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        fastrand::seed(seed); // what the pool leaves to chance
+        let mut rng = Rng::with_seed(seed);
+        let least = rng.usize(1..=4);
+        let pool = PoolConfig::default()
+            .connections(least..=rng.usize(least..=16))
+            .and_then(|pool| pool.target_concurrency(rng.usize(1..20)))
+            .and_then(|pool| pool.open_timeout(OPEN_TIMEOUT))
+            .and_then(|pool| pool.max_waiting(rng.usize(1..100)))
+            .and_then(|pool| pool.idle_timeout(IDLE))
+            .and_then(|pool| pool.max_age(rng.bool().then_some(SECOND * 90)))
+            .and_then(|pool| pool.max_opened(rng.u32(10..1000)))
+            .and_then(|pool| pool.drain_timeout(rng.bool().then_some(SECOND * 5)))
+            .expect("each value lies in the range that PoolConfig documents");
+        let settings = Settings {
+            pool: pool.clone(),
+            suspect_after: SUSPECT_AFTER,
+            dead: DEAD,
+            runtime: None,
+        };
+        let now = Instant::now();
+        World {
+            rng,
+            now,
+            pool,
+            state: State::new(Arc::new(settings), now),
+            dials: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            prewarming: 0,
+            links: Vec::new(),
+            channels: Vec::new(),
+            served: 0,
+            ends: Ends::Well,
+            fails: false,
+            settles: false,
+        }
+    }
+
+    fn some_time(&mut self) -> Duration {
+        let most = [1, 10, 100, 1000, 5000][self.rng.usize(..5)];
+        Duration::from_micros(self.rng.u64(1..most * 1000))
+    }
+
+    fn act(&mut self) {
+        let nth = self.rng.usize(..);
+        let link = self.links.get(nth % self.links.len().max(1)).cloned();
+        match self.rng.u8(..100) {
+            0..35 => (0..self.rng.usize(1..30)).for_each(|_| self.open()),
+            35..60 => (0..self.rng.usize(1..30)).for_each(|_| self.end_channel(nth)),
+            60..65 => {
+                if let Some(id) = self.waiting.keys().nth(nth % self.waiting.len().max(1)) {
+                    self.leave(*id);
+                }
+            }
+            65..68 => {
+                let _ = self.state.prewarm(nth % 20, self.now);
+                self.prewarming += 1;
+                self.run();
+            }
+            68..72 => {
+                let ends = [Ends::Well, Ends::Fails, Ends::IsLost, Ends::Never];
+                self.ends = ends[self.rng.usize(..ends.len())];
+            }
+            72..74 => self.fails = !self.fails,
+            kind => {
+                let Some(link) = link else { return };
+                if kind >= 93 {
+                    self.end(&link, kind % 2 == 0);
+                    return self.look();
+                }
+                let mut one = link.0.borrow_mut();
+                match kind {
+                    74..80 => one.greeted = true,
+                    80..86 => one.suspect = !one.suspect,
+                    86..89 => {
+                        one.stalled = match one.stalled {
+                            Some(_) => None,
+                            None => Some(self.now),
+                        }
+                    }
+                    _ => one.draining = true,
+                }
+                drop(one);
+                self.look();
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_callers_are_served_and_what_is_not_needed_goes() {
+    seeds::each(SEEDS, "--lib pool::simulation", |seed| {
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            world.act();
+            let time = world.some_time();
+            world.pass(time);
+        }
+        world.settle();
+    });
+}
