@@ -1,20 +1,23 @@
 //! A slow link inside the process: a connector whose connections cost a full
 //! round trip to set up, and whose bytes arrive half a round trip late.
 
+#[path = "../../tests/support/stream.rs"]
+mod stream;
+
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, HttpConnector};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower_service::Service;
 
+use self::stream::Stream;
 use crate::Failure;
 
 /// hyper-util's connector with a long way to go.
@@ -32,7 +35,7 @@ impl SlowLink {
 }
 
 impl Service<Uri> for SlowLink {
-    type Response = TokioIo<SlowStream>;
+    type Response = Stream<DuplexStream>;
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
 
@@ -50,7 +53,7 @@ impl Service<Uri> for SlowLink {
             let (tcp_read, tcp_write) = tcp.into_split();
             tokio::spawn(carry(far_read, tcp_write, rtt / 2));
             tokio::spawn(carry(tcp_read, far_write, rtt / 2));
-            Ok(TokioIo::new(SlowStream(near)))
+            Ok(Stream::new(TokioIo::new(near), |_| Connected::new()))
         })
     }
 }
@@ -85,42 +88,5 @@ async fn depart(
         if to.send(packet).await.is_err() || n == 0 {
             return;
         }
-    }
-}
-
-/// The near end of a connection over the link.
-pub struct SlowStream(DuplexStream);
-
-impl Connection for SlowStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl AsyncRead for SlowStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for SlowStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

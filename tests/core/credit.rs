@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::credit_frames::{fin, reset, returned, window, window_with};
 use crate::raw::{FLOW_CONTROL, Raw};
 use tcpchan::proto::{Config, Read};
 use tcpchan::wire::{Control, Settings};
@@ -29,20 +30,6 @@ fn borrows() -> Raw {
     Raw::server_with(settings).opened()
 }
 
-/// With the loan that a channel begins with.
-fn window(channel: u32, limit: usize) -> Control {
-    window_with(channel, limit, 2 * MIB)
-}
-
-fn window_with(channel: u32, limit: usize, loan: usize) -> Control {
-    let (limit, loan) = (limit as u64, loan as u32);
-    Control::Window {
-        channel,
-        limit,
-        loan,
-    }
-}
-
 /// The limits of the WINDOWs that the core said.
 fn limits(heard: &[Control]) -> Vec<usize> {
     let of_window = |control: &Control| match control {
@@ -50,25 +37,6 @@ fn limits(heard: &[Control]) -> Vec<usize> {
         _ => None,
     };
     heard.iter().filter_map(of_window).collect()
-}
-
-fn fin(channel: u32, debt: usize) -> Control {
-    let debt = debt as u64;
-    Control::Fin { channel, debt }
-}
-
-fn reset(channel: u32, debt: usize) -> Control {
-    let (code, debt) = (0, debt as u64);
-    Control::Reset {
-        channel,
-        code,
-        debt,
-    }
-}
-
-fn returned(total: usize) -> Control {
-    let total = total as u64;
-    Control::Return { total }
 }
 
 /// Reads what there is on the channel that was got last.

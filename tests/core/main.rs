@@ -18,6 +18,7 @@ mod corners;
 mod credit;
 mod credit_by_spec;
 mod credit_corners;
+mod credit_frames;
 mod credit_link;
 mod deferred_stop;
 mod floods;

@@ -1,21 +1,17 @@
 //! A channel under tokio's combinators, and what is dropped while it waits.
 
-use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::io::{ErrorKind, IoSlice};
+use std::task::Poll;
 
 use bytes::Buf;
 use tcpchan::{Channel, Config, Connection};
-use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, copy,
-    copy_bidirectional, duplex, split,
-};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_test::task::{Spawn, spawn};
 use tokio_test::{assert_pending, assert_ready};
 
 use crate::guard::within;
+use crate::noted::Writes;
 
 /// More than a channel's send buffer and window.
 const LARGE: usize = 300_000;
@@ -303,45 +299,13 @@ async fn a_server_may_open_before_it_hears_of_the_client() {
     assert_eq!(within(read_all(&mut accepted)).await, b"early");
 }
 
-/// Notes how many bytes are written at a time, of which it takes all.
-struct Noted(DuplexStream, Arc<Mutex<Vec<usize>>>);
-
-impl AsyncRead for Noted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Noted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.1.lock().unwrap().push(bytes.len());
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// rustls takes 64 KiB at once; with a rest behind each, there would be a record,
 /// a system call and a packet more. So much fits the first window.
 #[tokio::test]
 async fn writes_of_64_kib_leave_in_pieces_of_64_kib() {
     let (near, far) = duplex(1 << 20);
-    let noted = Arc::new(Mutex::new(Vec::new()));
-    let client = Connection::client(Noted(near, noted.clone()), Config::default());
+    let writes = Writes::default();
+    let client = Connection::client(writes.of(near), Config::default());
     let server = Connection::server(far, Config::default());
     let mut near = client.open().await.unwrap();
     let reader = tokio::spawn(async move {
@@ -353,9 +317,9 @@ async fn writes_of_64_kib_leave_in_pieces_of_64_kib() {
     }
     near.shutdown().await.unwrap();
     assert_eq!(within(reader).await.unwrap(), 1 << 20);
-    let noted = noted.lock().unwrap();
-    let whole = noted.iter().filter(|&&len| len == 64 << 10).count();
-    assert!(whole >= 12, "{noted:?}");
+    let writes = writes.lengths();
+    let whole = writes.iter().filter(|&&len| len == 64 << 10).count();
+    assert!(whole >= 12, "{writes:?}");
 }
 
 /// Where channels keep what was read, and where it is copied.

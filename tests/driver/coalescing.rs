@@ -2,68 +2,26 @@
 //! packet is one of the few that may be under way; and nothing waits elsewhere.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use tcpchan::{Channel, Config, Connection};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::link::{Link, RTT};
+use crate::noted::Writes;
 
 const BURST: usize = 20;
 
-/// A transport whose writes are counted: each would be a packet.
-struct Counted {
-    io: DuplexStream,
-    writes: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 /// A client, and the writes of its server, which answers the channels of a
 /// burst one by one and not all at the same moment.
-fn serve(end: DuplexStream) -> Arc<AtomicUsize> {
-    let writes = Arc::<AtomicUsize>::default();
-    let io = Counted {
-        io: end,
-        writes: writes.clone(),
-    };
-    let connection = Connection::server(io, Config::default());
+fn serve(end: DuplexStream) -> Writes {
+    let writes = Writes::default();
+    let connection = Connection::server(writes.of(end), Config::default());
     tokio::spawn(async move {
         for order in 0.. {
             let Some(channel) = connection.accept().await else {
@@ -99,7 +57,7 @@ async fn burst(connection: &Connection, count: usize) -> Duration {
     took.into_iter().max().unwrap_or_default()
 }
 
-async fn long() -> (Connection, Arc<AtomicUsize>) {
+async fn long() -> (Connection, Writes) {
     let (mut link, mut ends) = Link::new();
     let stream = link.call(Uri::from_static("http://far/")).await.unwrap();
     let client = Connection::client(TokioIo::new(stream), Config::default());
@@ -112,9 +70,9 @@ async fn long() -> (Connection, Arc<AtomicUsize>) {
 #[tokio::test(start_paused = true)]
 async fn answers_to_a_burst_leave_together_on_a_long_link() {
     let (client, writes) = long().await;
-    let before = writes.load(Ordering::Relaxed);
+    let before = writes.lengths().len();
     let took = burst(&client, BURST).await;
-    let writes = writes.load(Ordering::Relaxed) - before;
+    let writes = writes.lengths().len() - before; // each would be a packet
     assert!(writes <= 3, "{writes} writes");
     assert!(took < RTT + RTT / 20, "{took:?}");
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tcpchan::proto::ConnectionError;
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 use tcpchan::{Channel, Config, Connection, SocketProfile};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 fn frame(version: Version, control: Control) -> Vec<u8> {
@@ -74,6 +76,27 @@ async fn greeted() -> (Connection, DuplexStream) {
     (server, far)
 }
 
+const OPEN: Control = Control::Open { channel: 1 };
+const FIN: Control = Control::Fin {
+    channel: 1,
+    debt: 0,
+};
+
+/// A server, and its first channel, of which the peer says this after its hello.
+async fn accepted(
+    near: impl AsyncRead + AsyncWrite + Send + 'static,
+    far: &mut (impl AsyncWrite + Unpin),
+    config: Config,
+    says: impl IntoIterator<Item = Control>,
+) -> (Connection, Channel) {
+    let server = Connection::server(near, config);
+    let mut bytes = hello(Control::Hello { magic: MAGIC });
+    bytes.extend(says.into_iter().flat_map(v1));
+    far.write_all(&bytes).await.unwrap();
+    let channel = server.accept().await.unwrap();
+    (server, channel)
+}
+
 /// Bytes that are taken of a peer that sends for as long as it may: little more.
 async fn floods(mut far: DuplexStream) -> usize {
     let mut taken = 0;
@@ -101,17 +124,7 @@ async fn slowly(mut io: DuplexStream) -> usize {
 #[tokio::test(start_paused = true)]
 async fn what_was_written_before_a_shutdown_arrives_after_the_drop() {
     let (near, mut far) = duplex(1000);
-    let server = Connection::server(near, Config::default());
-    let opens = [
-        hello(Control::Hello { magic: MAGIC }),
-        v1(Control::Open { channel: 1 }),
-        v1(Control::Fin {
-            channel: 1,
-            debt: 0,
-        }),
-    ];
-    far.write_all(&opens.concat()).await.unwrap();
-    let mut channel = server.accept().await.unwrap();
+    let (server, mut channel) = accepted(near, &mut far, Config::default(), [OPEN, FIN]).await;
     channel.write_all(&[7; 2_000]).await.unwrap();
     channel.write_all(&[7; 48_000]).await.unwrap();
     channel.shutdown().await.unwrap();
@@ -124,17 +137,7 @@ async fn what_was_written_before_a_shutdown_arrives_after_the_drop() {
 #[tokio::test(start_paused = true)]
 async fn what_was_written_before_a_drain_arrives() {
     let (near, mut far) = duplex(1000);
-    let server = Connection::server(near, Config::default());
-    let opens = [
-        hello(Control::Hello { magic: MAGIC }),
-        v1(Control::Open { channel: 1 }),
-        v1(Control::Fin {
-            channel: 1,
-            debt: 0,
-        }),
-    ];
-    far.write_all(&opens.concat()).await.unwrap();
-    let mut channel = server.accept().await.unwrap();
+    let (server, mut channel) = accepted(near, &mut far, Config::default(), [OPEN, FIN]).await;
     server.drain();
     sleep(Duration::from_millis(10)).await;
     // The drain's ping is the first one (token 1) or the second.
@@ -165,17 +168,7 @@ async fn what_the_kernel_still_holds_arrives() {
         .await
         .unwrap();
     let (near, _) = listener.accept().await.unwrap();
-    let server = Connection::server(near, Config::default());
-    let opens = [
-        hello(Control::Hello { magic: MAGIC }),
-        v1(Control::Open { channel: 1 }),
-        v1(Control::Fin {
-            channel: 1,
-            debt: 0,
-        }),
-    ];
-    far.write_all(&opens.concat()).await.unwrap();
-    let mut channel = server.accept().await.unwrap();
+    let (server, mut channel) = accepted(near, &mut far, Config::default(), [OPEN, FIN]).await;
     channel.write_all(&[7; 60_000]).await.unwrap();
     channel.shutdown().await.unwrap();
     drop((channel, server));
@@ -216,13 +209,7 @@ async fn a_slow_reader_gets_what_was_written_before_the_drop() {
 #[tokio::test(start_paused = true)]
 async fn the_goaway_follows_bytes_that_wait() {
     let (near, mut far) = duplex(1 << 10);
-    let server = Connection::server(near, Config::default());
-    let opens = [
-        hello(Control::Hello { magic: MAGIC }),
-        v1(Control::Open { channel: 1 }),
-    ];
-    far.write_all(&opens.concat()).await.unwrap();
-    let mut channel = server.accept().await.unwrap();
+    let (server, mut channel) = accepted(near, &mut far, Config::default(), [OPEN]).await;
     channel.write_all(&[7; 50_000]).await.unwrap();
     far.write_all(&[1, 0x70]).await.unwrap(); // a violation
     sleep(Duration::from_millis(100)).await;
@@ -402,17 +389,13 @@ async fn a_peer_that_floods_on_behind_a_violation_gets_all_that_was_written_to_i
     let mut far = socket.connect(to).await.unwrap();
     let (near, _) = listener.accept().await.unwrap();
     let profile = SocketProfile::default().unsent(None).unwrap(); // the kernel takes all
-    let server = Connection::server(near, Config::default().socket(profile));
-    let asks = [
-        hello(Control::Hello { magic: MAGIC }),
-        v1(Control::Open { channel: 1 }),
-        v1(Control::Fin {
-            channel: 1,
-            debt: 0,
-        }),
-    ];
-    far.write_all(&asks.concat()).await.unwrap();
-    let mut channel = server.accept().await.unwrap();
+    let (server, mut channel) = accepted(
+        near,
+        &mut far,
+        Config::default().socket(profile),
+        [OPEN, FIN],
+    )
+    .await;
     let mut first = Vec::with_capacity(4096);
     far.read_buf(&mut first).await.unwrap(); // with a ping
     let pong = v1(Control::Pong { token: 1 });
@@ -473,13 +456,7 @@ async fn a_part_that_is_taken_late_is_no_stall() {
     let stall = Duration::from_secs(1);
     let (near, mut far) = duplex(1 << 10);
     let config = Config::default().write_stall(stall).unwrap();
-    let server = Connection::server(near, config);
-    let asks = [
-        hello(Control::Hello { magic: MAGIC }),
-        v1(Control::Open { channel: 1 }),
-    ];
-    far.write_all(&asks.concat()).await.unwrap();
-    let mut channel = server.accept().await.unwrap();
+    let (server, mut channel) = accepted(near, &mut far, config, [OPEN]).await;
     for _ in 0..2 {
         channel.write_all(&[7; 16 << 10]).await.unwrap(); // by itself, then by the task
     }

@@ -24,6 +24,7 @@ mod drops;
 mod ends;
 mod fair_share;
 mod honest_load;
+mod noted;
 mod odd_transports;
 mod pacing;
 mod runtimes;

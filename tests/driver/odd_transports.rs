@@ -11,7 +11,7 @@ use std::time::Duration;
 use tcpchan::proto::ConnectionError;
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex, join, sink,
 };
 use tokio::runtime::{Builder, Handle};
 use tokio::time::sleep;
@@ -181,7 +181,7 @@ fn a_transport_is_polled_in_the_runtime_of_its_connection() {
     assert!(!world.habit.lost.load(Relaxed));
 }
 
-/// A transport whose reads fail with an error of the test's own.
+/// A reader that fails with an error of the test's own.
 struct Fails;
 
 #[derive(Debug)]
@@ -205,27 +205,9 @@ impl AsyncRead for Fails {
     }
 }
 
-impl AsyncWrite for Fails {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[tokio::test]
 async fn a_lost_connection_keeps_the_kind_and_the_source_of_the_transports_error() {
-    let connection = Connection::client(Fails, Config::default());
+    let connection = Connection::client(join(Fails, sink()), Config::default());
     connection.closed().await;
     let error = io::Error::from(connection.error().unwrap());
     assert_eq!(error.kind(), io::ErrorKind::HostUnreachable);

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tower::Service;
 
 use crate::guard::within;
-use crate::local::{Net, open, ping};
+use crate::local::{Net, echo_all, open, ping};
 use crate::proxy::Proxy;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,18 +44,10 @@ async fn an_idle_connection_costs_at_most_15360_bytes_an_hour() {
 #[tokio::test]
 async fn the_keep_alive_holds_a_flow_open_that_would_be_dropped_when_idle() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener, Config::default());
     let forgets = Some(Duration::from_millis(500));
     let proxy = Proxy::start(acceptor.local_addr().unwrap(), forgets).await;
-    tokio::spawn(async move {
-        loop {
-            let (channel, _) = acceptor.accept().await;
-            tokio::spawn(async move {
-                let (mut reader, mut writer) = channel.into_split();
-                let _ = tokio::io::copy(&mut reader, &mut writer).await;
-            });
-        }
-    });
+    tokio::spawn(echo_all(acceptor));
     let config = Config::default().ping_after(Duration::from_millis(100));
     let multiplex = Multiplex::new(HttpConnector::new())
         .with_config(config.unwrap())

@@ -2,22 +2,17 @@
 //! responses of a hyper-util client.
 
 use crate::certs;
+use crate::link::stream::Stream;
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{
-    Connected, Connection as Connects, HttpConnector, HttpInfo,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector, HttpInfo};
+use hyper_util::rt::TokioExecutor;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config, Connection};
@@ -98,51 +93,16 @@ async fn the_addresses_under_this_crates_tls_are_in_each_response() {
     assert_eq!(info.remote_addr(), addr);
 }
 
-/// A stream of a connector's own.
-struct Named(TokioIo<TcpStream>);
-
 #[derive(Clone, Debug, PartialEq)]
 struct Name(&'static str);
-
-impl Connects for Named {
-    fn connected(&self) -> Connected {
-        // A proxy that speaks HTTP is the connection's, and none of its channels'.
-        self.0.connected().extra(Name("wire")).proxy(true)
-    }
-}
-
-impl Read for Named {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Named {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
 
 #[tokio::test]
 async fn extras_of_any_connector_are_in_each_response_if_they_are_asked_for() {
     let addr = server().await;
-    let connector = HttpConnector::new().map_response(Named);
+    let connector = HttpConnector::new().map_response(|io| {
+        // A proxy that speaks HTTP is the connection's, and none of its channels'.
+        Stream::new(io, |io| io.connected().extra(Name("wire")).proxy(true))
+    });
     let multiplex = Multiplex::new(connector).with_extras();
     let channel = multiplex.clone().call(request(addr).uri().clone()).await;
     assert!(!channel.unwrap().connected().is_proxied());

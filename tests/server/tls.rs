@@ -63,6 +63,15 @@ where
     Ok(response.into_body().collect().await.unwrap().to_bytes())
 }
 
+/// With what error such a call fails.
+async fn refusal<C>(connector: C, addr: SocketAddr) -> String
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let error = call(connector, addr, "/connection").await.unwrap_err();
+    format!("{error:?}")
+}
+
 /// Counts the handshakes.
 #[derive(Debug)]
 struct Counting(Arc<dyn ResolvesServerCert>, AtomicUsize);
@@ -122,9 +131,8 @@ async fn a_client_without_a_certificate_that_is_asked_for_is_refused() {
     let authority = Authority::new();
     let addr = serve(Tls::new(authority.server_for_known_clients())).await;
     let connector = TlsConnector::new(authority.client());
-    let error = call(Multiplex::new(connector), addr, "/connection").await;
     // TLS 1.3 lets a client begin before the server has looked.
-    let error = format!("{:?}", error.unwrap_err());
+    let error = refusal(Multiplex::new(connector), addr).await;
     assert!(error.contains("CertificateRequired"), "{error}");
 }
 
@@ -142,8 +150,7 @@ async fn a_client_without_tls_is_told_that_the_server_speaks_it() {
 async fn a_server_that_is_not_trusted_is_refused() {
     let addr = serve(Tls::new(Authority::new().server())).await;
     let connector = TlsConnector::new(Authority::new().client());
-    let error = call(Multiplex::new(connector), addr, "/connection").await;
-    let error = format!("{:?}", error.unwrap_err());
+    let error = refusal(Multiplex::new(connector), addr).await;
     assert!(error.contains("InvalidCertificate"), "{error}");
 }
 
@@ -155,8 +162,7 @@ async fn a_client_that_asks_for_other_protocols_is_refused() {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let mut http = HttpConnector::new();
     http.enforce_http(false);
-    let error = call(HttpsConnector::from((http, config)), addr, "/").await;
-    let error = format!("{:?}", error.unwrap_err());
+    let error = refusal(HttpsConnector::from((http, config)), addr).await;
     assert!(error.contains("NoApplicationProtocol"), "{error}");
 }
 

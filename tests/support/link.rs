@@ -3,6 +3,9 @@
 //!
 //! For tests whose time is paused: what they measure is exact.
 
+#[path = "stream.rs"]
+pub mod stream;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,13 +16,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use hyper::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::Connected;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower_service::Service;
+
+use stream::Stream;
 
 pub const RTT: Duration = Duration::from_millis(80);
 
@@ -48,9 +52,9 @@ impl Link {
 }
 
 impl Service<Uri> for Link {
-    type Response = Stream;
+    type Response = Stream<DuplexStream>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -69,7 +73,7 @@ impl Service<Uri> for Link {
             tokio::spawn(delay(far_read, near_write));
             let refused = |_| io::ErrorKind::ConnectionRefused;
             server.send(far).map_err(refused)?;
-            Ok(Stream(TokioIo::new(near)))
+            Ok(Stream::new(TokioIo::new(near), |_| Connected::new()))
         })
     }
 }
@@ -94,41 +98,4 @@ async fn delay(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
         let _ = to.shutdown().await; // the far end may be gone
     };
     tokio::join!(read, write);
-}
-
-/// The near end of a connection, also for hyper's client without a multiplexer.
-pub struct Stream(TokioIo<DuplexStream>);
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use tcpchan::client::{ConnectError, Multiplex};
+use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex};
 use tokio::sync::oneshot;
@@ -156,12 +157,22 @@ async fn crawl(mut from: DuplexStream, to: DuplexStream, rate: usize) {
 
 async fn echo(server: Connection) {
     while let Some(channel) = server.accept().await {
-        tokio::spawn(async move {
-            let (mut reader, mut writer) = channel.into_split();
-            let _ = tokio::io::copy(&mut reader, &mut writer).await;
-            let _ = writer.shutdown().await;
-        });
+        tokio::spawn(echo_one(channel));
     }
+}
+
+/// An echo server over TCP.
+pub async fn echo_all(mut acceptor: Acceptor) {
+    loop {
+        let (channel, _) = acceptor.accept().await;
+        tokio::spawn(echo_one(channel));
+    }
+}
+
+async fn echo_one(channel: Channel) {
+    let (mut reader, mut writer) = channel.into_split();
+    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+    let _ = writer.shutdown().await;
 }
 
 /// A channel to the echo server.

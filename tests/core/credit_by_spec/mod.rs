@@ -9,6 +9,7 @@ use crate::seeds;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::credit_frames::{fin, reset, returned, window, window_with};
 use crate::long_link::LongLink;
 use crate::raw::{FLOW_CONTROL, LIMIT, PROTOCOL, Raw, settings};
 use peer::Peer;
@@ -133,44 +134,6 @@ fn credit(controls: Vec<Control>) -> Vec<Control> {
         _ => None,
     };
     controls.into_iter().filter_map(of_credit).collect()
-}
-
-fn advises(channel: u32, limit: usize, loan: usize) -> Control {
-    let (limit, loan) = (limit as u64, loan as u32);
-    Control::Window {
-        channel,
-        limit,
-        loan,
-    }
-}
-
-fn window(channel: u32, limit: usize) -> Control {
-    let limit = limit as u64;
-    let loan = 2 << 20; // what a channel begins with
-    Control::Window {
-        channel,
-        limit,
-        loan,
-    }
-}
-
-fn fin(channel: u32, debt: usize) -> Control {
-    let debt = debt as u64;
-    Control::Fin { channel, debt }
-}
-
-fn reset(channel: u32, debt: usize) -> Control {
-    let (code, debt) = (7, debt as u64);
-    Control::Reset {
-        channel,
-        code,
-        debt,
-    }
-}
-
-fn gives_back(total: usize) -> Control {
-    let total = total as u64;
-    Control::Return { total }
 }
 
 fn stop(channel: u32) -> Control {
@@ -356,7 +319,7 @@ fn a_fresh_channel_sends_its_window_and_2_mib_at_once() {
 fn it_borrows_as_much_as_the_last_window_advised() {
     let mut raw = sender(WINDOW as u32, 64 << 20);
     let sent = pour(&mut raw);
-    let mut raw = raw.say(advises(1, sent, 4 * MIB));
+    let mut raw = raw.say(window_with(1, sent, 4 * MIB));
     assert_eq!(pour(&mut raw), 4 * MIB);
 }
 
@@ -390,7 +353,7 @@ fn beside_sixteen_whose_quick_readers_have_paused_a_fresh_channel_borrows_a_mib(
         for i in 0..16 {
             let id = 1 + 2 * i as u32;
             sent[i] += pour_into(&mut raw, id, keys[i]);
-            raw = raw.say(advises(id, sent[i] + WINDOW, 64 * MIB));
+            raw = raw.say(window_with(id, sent[i] + WINDOW, 64 * MIB));
         }
     }
     // Nobody pays any more.
@@ -494,8 +457,8 @@ fn a_window_that_crosses_an_end_changes_nothing() {
     // It may still pay all of the debt, and nothing else.
     let raw = raw.say(window(1, 100_000 + WINDOW)).goes_on();
     assert_eq!(raw.core.stats().no_op_frames, 0);
-    let raw = raw.say(gives_back(100_000 - WINDOW)).goes_on();
-    raw.say(gives_back(200_000)).ends(FLOW_CONTROL, "");
+    let raw = raw.say(returned(100_000 - WINDOW)).goes_on();
+    raw.say(returned(200_000)).ends(FLOW_CONTROL, "");
 }
 
 #[test]
@@ -689,7 +652,7 @@ fn a_debt_that_a_window_crossed_stays_until_a_return() {
     );
     // The peer had not heard of it.
     let mut raw = raw.say(fin(1, 50_000));
-    assert_eq!(credit(hear_for(&mut raw, 100)), [gives_back(50_000)]);
+    assert_eq!(credit(hear_for(&mut raw, 100)), [returned(50_000)]);
     assert_eq!(left(&raw), 100_000);
 }
 
@@ -735,7 +698,7 @@ fn a_small_budget_returns_by_quarters() {
         .data(1, WINDOW + 1000)
         .say(fin(1, 1000));
     read(&mut raw, WINDOW + 1000);
-    assert_eq!(credit(hear_for(&mut raw, 100)), [gives_back(1000)]);
+    assert_eq!(credit(hear_for(&mut raw, 100)), [returned(1000)]);
 }
 
 #[test]
@@ -745,7 +708,7 @@ fn what_was_reset_is_paid_back_though_nobody_reads() {
     let key = raw.key();
     while let Ok(Read::Bytes(_)) = raw.core.read_with(key, MIB, |_| {}) {}
     raw.core.release(key);
-    assert_eq!(credit(hear_for(&mut raw, 100)), [gives_back(100_000)]);
+    assert_eq!(credit(hear_for(&mut raw, 100)), [returned(100_000)]);
     let raw = raw.accepted(3).data(3, WINDOW + 100_000).goes_on();
     raw.data(3, 1).ends(FLOW_CONTROL, "");
 }
@@ -757,7 +720,7 @@ fn a_channel_of_which_the_application_lets_go_owes_nothing_for_long() {
     raw.core.release(key);
     hear_for(&mut raw, 100);
     let mut raw = raw.say(reset(1, 100_000));
-    assert_eq!(credit(hear_for(&mut raw, 100)), [gives_back(100_000)]);
+    assert_eq!(credit(hear_for(&mut raw, 100)), [returned(100_000)]);
     assert_eq!(left(&raw), 100_000);
 }
 
@@ -775,37 +738,37 @@ fn debtor(budget: u64, debt: usize) -> Raw {
 
 #[test]
 fn a_return_rises_by_half_a_window_at_least() {
-    debtor(1 << 20, 100_000).say(gives_back(HALF)).goes_on();
+    debtor(1 << 20, 100_000).say(returned(HALF)).goes_on();
     for total in [0, 1, HALF - 1] {
-        let raw = debtor(1 << 20, 100_000).say(gives_back(total));
+        let raw = debtor(1 << 20, 100_000).say(returned(total));
         raw.ends(FLOW_CONTROL, "");
     }
-    let raw = debtor(1 << 20, 100_000).say(gives_back(HALF));
-    raw.say(gives_back(2 * HALF)).goes_on();
+    let raw = debtor(1 << 20, 100_000).say(returned(HALF));
+    raw.say(returned(2 * HALF)).goes_on();
     for total in [0, HALF, 2 * HALF - 1] {
-        let raw = debtor(1 << 20, 100_000).say(gives_back(HALF));
-        raw.say(gives_back(total)).ends(FLOW_CONTROL, "");
+        let raw = debtor(1 << 20, 100_000).say(returned(HALF));
+        raw.say(returned(total)).ends(FLOW_CONTROL, "");
     }
 }
 
 #[test]
 fn a_return_may_rise_by_a_quarter_of_a_small_budget() {
-    debtor(40_000, 20_000).say(gives_back(10_000)).goes_on();
-    let raw = debtor(40_000, 20_000).say(gives_back(9_999));
+    debtor(40_000, 20_000).say(returned(10_000)).goes_on();
+    let raw = debtor(40_000, 20_000).say(returned(9_999));
     raw.ends(FLOW_CONTROL, "");
 }
 
 #[test]
 fn a_return_gives_back_what_is_owed_at_most() {
-    debtor(1 << 20, 100_000).say(gives_back(100_000)).goes_on();
+    debtor(1 << 20, 100_000).say(returned(100_000)).goes_on();
     for total in [100_001, usize::MAX] {
-        let raw = debtor(1 << 20, 100_000).say(gives_back(total));
+        let raw = debtor(1 << 20, 100_000).say(returned(total));
         raw.ends(FLOW_CONTROL, "");
     }
     // A channel that lives is paid by WINDOWs.
     let raw = send(sender(WINDOW as u32, 1 << 20), WINDOW + 100_000);
-    raw.say(gives_back(50_000)).ends(FLOW_CONTROL, "");
-    let raw = sender(WINDOW as u32, 0).say(gives_back(HALF));
+    raw.say(returned(50_000)).ends(FLOW_CONTROL, "");
+    let raw = sender(WINDOW as u32, 0).say(returned(HALF));
     raw.ends(FLOW_CONTROL, "");
 }
 
@@ -815,7 +778,7 @@ fn a_return_lets_the_core_borrow_again() {
     let mut raw = debtor(1 << 20, 786_432).accepted(3);
     let before = pour(&mut raw) - WINDOW;
     assert!(before <= 65_536, "a quarter of what is free: {before}");
-    let mut raw = raw.say(gives_back(786_432));
+    let mut raw = raw.say(returned(786_432));
     let after = pour(&mut raw);
     assert!(
         before + after > 786_432 - (16 << 10),
@@ -876,11 +839,11 @@ fn a_reset_of_the_core_says_its_debt() {
 fn a_return_of_nothing_is_no_return() {
     // A quarter of these budgets is less than a byte.
     for budget in [0, 1, 3] {
-        let raw = sender(WINDOW as u32, budget).say(gives_back(0));
+        let raw = sender(WINDOW as u32, budget).say(returned(0));
         raw.ends(FLOW_CONTROL, "");
     }
-    let raw = debtor(3, 1).say(gives_back(1)).goes_on();
-    raw.say(gives_back(1)).ends(FLOW_CONTROL, "");
+    let raw = debtor(3, 1).say(returned(1)).goes_on();
+    raw.say(returned(1)).ends(FLOW_CONTROL, "");
 }
 
 #[test]
@@ -918,7 +881,7 @@ fn what_a_refused_channel_borrowed_comes_back() {
             .any(|c| matches!(c, Control::Stop { channel: 3, .. }))
     );
     let mut raw = raw.say(reset(3, 100_000));
-    assert_eq!(credit(hear_for(&mut raw, 100)), [gives_back(100_000)]);
+    assert_eq!(credit(hear_for(&mut raw, 100)), [returned(100_000)]);
     assert_eq!((left(&raw), idle(&raw)), (100_000, 0));
     raw.data(1, WINDOW + 100_000).goes_on();
 }
