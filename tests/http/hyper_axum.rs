@@ -11,26 +11,22 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use std::net::SocketAddr;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
-use tcpchan::server::{Acceptor, PeerInfo};
+use tcpchan::server::PeerInfo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::app::serve;
+
 type HttpClient = Client<Multiplex<HttpConnector>, Full<Bytes>>;
 
-async fn serve() -> SocketAddr {
+async fn serve_echo() -> SocketAddr {
     let connection =
         |ConnectInfo(peer): ConnectInfo<PeerInfo>| async move { peer.connection.to_string() };
     let app = Router::new()
         .route("/connection", get(connection))
         .route("/echo", post(|body: Bytes| async { body }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
-    let addr = acceptor.local_addr().unwrap();
-    let service = app.into_make_service_with_connect_info::<PeerInfo>();
-    tokio::spawn(async { axum::serve(acceptor, service).await });
-    addr
+    serve(app).await
 }
 
 fn client(idle: usize) -> HttpClient {
@@ -46,7 +42,7 @@ async fn get_body(client: &HttpClient, uri: Uri) -> Bytes {
 
 /// 1,000 requests, 50 at a time: the server saw no second connection.
 async fn a_thousand_requests(idle: usize) {
-    let addr = serve().await;
+    let addr = serve_echo().await;
     let client = client(idle);
     let mut workers = JoinSet::new();
     for _ in 0..50 {
@@ -73,7 +69,7 @@ async fn a_thousand_requests_with_a_channel_each_share_one_tcp_connection() {
 
 #[tokio::test]
 async fn a_mebibyte_goes_both_ways_whole() {
-    let addr = serve().await;
+    let addr = serve_echo().await;
     let data: Bytes = (0..1u32 << 20)
         .map(|i| (i.wrapping_mul(i) >> 7) as u8)
         .collect();

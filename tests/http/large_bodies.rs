@@ -20,13 +20,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sha2::{Digest, Sha256};
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, PoolConfig};
-use tcpchan::server::{Acceptor, PeerInfo};
-use tokio::net::TcpListener;
+use tcpchan::server::PeerInfo;
 use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 
+use crate::app::serve;
 use crate::guard::within;
 
 const MIB: usize = 1 << 20;
@@ -90,11 +89,7 @@ impl Test {
             .route("/hash", post(async |body: Body| hash(body).await.to_vec()))
             .route("/stalled", post(stalled))
             .with_state(gate.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let acceptor = Acceptor::new(listener, Config::default());
-        let addr = acceptor.local_addr().unwrap();
-        let service = app.into_make_service_with_connect_info::<PeerInfo>();
-        tokio::spawn(async { axum::serve(acceptor, service).await });
+        let addr = serve(app).await;
         let one = PoolConfig::default().connections(1..=1).unwrap();
         let connector = Multiplex::new(HttpConnector::new()).with_pool(one);
         let client = Client::builder(TokioExecutor::new()).build(connector);

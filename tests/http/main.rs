@@ -11,6 +11,7 @@ mod network;
 #[path = "../support/raw.rs"]
 mod raw;
 
+mod app;
 mod axum_features;
 mod balancing;
 mod early_answers;

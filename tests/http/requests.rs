@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use tcpchan::client::{
     Multiplex, ReplayBody, RequestError, Requests, RetryLayer, RetryPolicy, is_retryable,
 };
-use tcpchan::server::{Acceptor, PeerInfo};
+use tcpchan::server::PeerInfo;
 use tcpchan::{Config, Connection};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,7 @@ use tower::discover::ServiceList;
 use tower::load::Load;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
+use crate::app::serve;
 use crate::guard::within;
 
 type Client = Requests<HttpConnector>;
@@ -39,14 +40,6 @@ async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     (listener, addr)
-}
-
-async fn serve(app: Router) -> SocketAddr {
-    let (listener, addr) = listen().await;
-    let acceptor = Acceptor::new(listener, Config::default());
-    let service = app.into_make_service_with_connect_info::<PeerInfo>();
-    tokio::spawn(async { axum::serve(acceptor, service).await });
-    addr
 }
 
 fn requests_to(addr: SocketAddr) -> Client {

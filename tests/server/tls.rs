@@ -228,22 +228,8 @@ async fn a_handshake_has_its_time_and_then_leaves_its_place_to_another() {
     assert!(call(connector, addr, "/connection").await.is_ok());
 }
 
-#[tokio::test]
-async fn a_peer_that_is_stuck_in_its_handshake_gives_way_to_another() {
-    let authority = Authority::new();
-    let hour = Duration::from_secs(3600);
-    let tls = Tls::new(authority.server())
-        .handshake_timeout(hour)
-        .and_then(|tls| tls.max_handshakes(1));
-    let addr = serve(tls.unwrap()).await;
-    let mut stuck = TcpStream::connect(addr).await.unwrap();
-    let connector = Multiplex::new(TlsConnector::new(authority.client()));
-    assert!(call(connector, addr, "/connection").await.is_ok());
-    assert_eq!(within(stuck.read(&mut [0])).await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn no_more_handshakes_run_than_there_may() {
+/// A server whose only handshake is that of a silent peer, and a connector to it.
+async fn stuck_handshake() -> (SocketAddr, TcpStream, Multiplex<TlsConnector>) {
     let authority = Authority::new();
     let hour = Duration::from_secs(3600);
     let tls = Tls::new(authority.server())
@@ -251,7 +237,20 @@ async fn no_more_handshakes_run_than_there_may() {
         .and_then(|tls| tls.max_handshakes(1));
     let addr = serve(tls.unwrap()).await;
     let stuck = TcpStream::connect(addr).await.unwrap();
-    let connector = Multiplex::new(TlsConnector::new(authority.client()));
+    let connector = TlsConnector::new(authority.client());
+    (addr, stuck, Multiplex::new(connector))
+}
+
+#[tokio::test]
+async fn a_peer_that_is_stuck_in_its_handshake_gives_way_to_another() {
+    let (addr, mut stuck, connector) = stuck_handshake().await;
+    assert!(call(connector, addr, "/connection").await.is_ok());
+    assert_eq!(within(stuck.read(&mut [0])).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn no_more_handshakes_run_than_there_may() {
+    let (addr, stuck, connector) = stuck_handshake().await;
     let mut waiting = Box::pin(call(connector, addr, "/connection"));
     let short = Duration::from_millis(200);
     assert!(tokio::time::timeout(short, &mut waiting).await.is_err());

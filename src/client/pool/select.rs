@@ -95,10 +95,10 @@ impl Snapshot {
     }
 }
 
-/// The best connection for a channel: the least loaded and quickest, and of those alike
-/// the one that has carried most, whose congestion window is open. To look at all of them is better than at two by chance,
-/// and as cheap with so few. Others come first than those that may never answer, are ejected,
-/// are to be replaced, are saturated or have enough to do, in this order.
+/// The best connection for a channel: the least loaded and quickest. Of those alike it is
+/// the one that has carried most, since its congestion window is open. Those come last that
+/// have enough to do, then those that are saturated, are to be replaced, are ejected or may
+/// never answer. All are looked at: with so few that is as cheap as two by chance, and better.
 pub(super) fn best(snapshots: &[Snapshot], concurrency: usize) -> Option<usize> {
     let quickest = snapshots.iter().filter_map(|snapshot| snapshot.rtt).min();
     let quickest = quickest.unwrap_or_default();

@@ -12,7 +12,8 @@ use serde_json::Value;
 use tcpchan::client::{Multiplex, Requests};
 use tower::ServiceExt;
 
-use super::fixture::{double, order, serve, uri};
+use super::fixture::{double, order, uri};
+use crate::app::serve;
 use crate::guard::within;
 
 #[tokio::test]

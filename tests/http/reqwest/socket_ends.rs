@@ -19,7 +19,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 use tower::Service;
 
-use super::fixture::{serve, uri};
+use super::fixture::uri;
+use crate::app::serve;
 use crate::guard::within;
 
 /// Connects in memory when it is allowed to.

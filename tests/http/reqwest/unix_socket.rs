@@ -16,7 +16,8 @@ use tcpchan::server::PeerInfo;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::fixture::{double, order, serve, uri};
+use super::fixture::{double, order, uri};
+use crate::app::serve;
 use crate::guard::within;
 
 fn socket(addr: SocketAddr) -> LocalSocket {
