@@ -126,7 +126,8 @@ impl<C> TlsHandle<C> {
 impl<C: Send + Sync + 'static> TlsHandle<C> {
     /// Reads the files at this interval, and has `load` make a configuration when their
     /// contents have changed, and at first. With `None`, and after a panic, the old
-    /// configuration stays until they change again. So it does while a file can't be read.
+    /// configuration stays, and `load` is called again after each interval. While a file can't
+    /// be read, the old configuration stays, too.
     ///
     /// The contents are compared, so it sees a symbolic link that points elsewhere, as in a
     /// Kubernetes secret. Files that change one after another are no harm: rustls refuses a
@@ -170,6 +171,7 @@ impl<C: Send + Sync + 'static> TlsHandle<C> {
 
 struct Watched<F> {
     files: Vec<PathBuf>,
+    /// What the files had when a configuration was last made of them.
     seen: Vec<Vec<u8>>,
     load: F,
 }
@@ -181,8 +183,9 @@ impl<F> Watched<F> {
     {
         let contents: Result<Vec<_>, _> = self.files.iter().map(fs::read).collect();
         let contents = contents.ok().filter(|contents| *contents != self.seen)?;
+        let config = (self.load)()?;
         self.seen = contents;
-        (self.load)()
+        Some(config)
     }
 }
 
@@ -200,6 +203,7 @@ impl<C> fmt::Debug for TlsHandle<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::OnceLock;
     use std::sync::mpsc::{Sender, channel};
 
@@ -234,5 +238,17 @@ mod tests {
         prepared.slot.handle().replace(probe);
         prepared.get();
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [true, true]);
+    }
+
+    /// As when the process had no descriptor left.
+    #[tokio::test(start_paused = true)]
+    async fn a_load_that_failed_is_tried_again_though_no_file_has_changed() {
+        let slot = Slot::new(Arc::new(1));
+        let mut results = VecDeque::from([None, Some(2)]);
+        let load = move || results.pop_front().expect("no load after the last");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        slot.handle().watch([file], Duration::from_secs(1), load);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(*slot.get(), 2);
     }
 }
