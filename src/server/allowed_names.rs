@@ -57,14 +57,14 @@ impl AllowedNames {
     }
 
     fn allows(&self, certificate: &EndEntityCert<'_>) -> bool {
-        let mut dns = certificate.valid_dns_names();
-        if dns.any(|name| self.names.iter().any(|own| own.eq_ignore_ascii_case(name))) {
-            return true;
-        }
         let uris: Vec<&str> = certificate.valid_uri_names().collect();
         let is_spiffe = uris.iter().any(|uri| uri.starts_with("spiffe://"));
         if is_spiffe && uris.len() > 1 {
             return false;
+        }
+        let mut dns = certificate.valid_dns_names();
+        if dns.any(|name| self.names.iter().any(|own| own.eq_ignore_ascii_case(name))) {
+            return true;
         }
         uris.iter()
             .any(|uri| self.names.iter().any(|own| is_uri(own, uri)))

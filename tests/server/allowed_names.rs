@@ -115,8 +115,11 @@ async fn a_spiffe_id_is_allowed_whole_or_by_its_beginning() {
 async fn a_certificate_with_a_spiffe_id_and_another_uri_is_refused() {
     let authority = Authority::new();
     let web = "spiffe://example.org/web";
-    let client = authority.certify_uris(&[web, "spiffe://example.org/admin"]);
+    let uris = [web, "spiffe://example.org/admin"];
+    let client = authority.certify_uris(&uris);
     assert!(!is_allowed(&authority, client, &[web]).await);
+    let client = authority.certify_names(vec!["web.example".into()], &uris);
+    assert!(!is_allowed(&authority, client, &["web.example"]).await);
 }
 
 #[tokio::test]

@@ -33,12 +33,17 @@ impl Authority {
 
     /// A certificate with these URIs.
     pub fn certify_uris(&self, uris: &[&str]) -> Certified {
+        self.certify_names(Vec::new(), uris)
+    }
+
+    /// A certificate with these DNS names and these URIs.
+    pub fn certify_names(&self, dns: Vec<String>, uris: &[&str]) -> Certified {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([]).unwrap();
-        let names = uris
+        let mut params = CertificateParams::new(dns).unwrap();
+        let uris = uris
             .iter()
             .map(|uri| SanType::URI((*uri).try_into().unwrap()));
-        params.subject_alt_names = names.collect();
+        params.subject_alt_names.extend(uris);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         (certificate.der().clone(), key)
