@@ -65,13 +65,20 @@ impl Targets {
         dialler: impl FnOnce() -> Box<dyn Dial>,
     ) -> Arc<Target> {
         let key = (uri.scheme().cloned(), uri.authority().cloned());
+        let there = lock(&self.map).targets.get(&key).cloned();
+        there.unwrap_or_else(|| self.insert(key, dialler()))
+    }
+
+    /// The new target, unless another caller has just inserted it. `dialler` is made and
+    /// dropped without the lock, since the connector may run anything then.
+    fn insert(self: &Arc<Self>, key: Key, dialler: Box<dyn Dial>) -> Arc<Target> {
         let mut map = lock(&self.map);
         if let Some(target) = map.targets.get(&key) {
             return target.clone();
         }
         map.next_id += 1;
         let (id, targets) = (map.next_id, Arc::downgrade(self) as Weak<dyn Keepers>);
-        let target = Target::new(id, key.clone(), self.settings.clone(), targets, dialler());
+        let target = Target::new(id, key.clone(), self.settings.clone(), targets, dialler);
         map.targets.insert(key, target.clone());
         drop(map);
         // Also if the caller goes away before it has asked for anything.
