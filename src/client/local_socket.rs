@@ -1,8 +1,9 @@
 //! A unix socket in front of a multiplex, for clients whose connector can't be exchanged.
 
 use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::{fs::DirBuilderExt, net};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncWriteExt, copy, split};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 use tower_service::Service;
@@ -21,6 +22,9 @@ use super::multiplex::{Connecting, Multiplex};
 /// Bytes that are read of a connection while its channel is opened: more than the head of
 /// a request commonly has. The rest waits in the socket.
 const EARLY: usize = 16 << 10;
+
+/// How often to look whether the caller of a channel is gone.
+const LOOKS: Duration = Duration::from_secs(1);
 
 /// The wait after an error of `accept`, most often of a process without descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +50,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes are carried as they are. A connection ends as its channel does, with one
 /// exception: a unix socket has no reset, so a channel that fails looks like an end. HTTP
 /// notices, unless the answer has neither a length nor chunks, as of an HTTP/1.0 server.
-/// A caller that closes its connection before the channel is there has sent nothing.
+/// A caller that closes its connection before the channel is there has sent nothing. One
+/// that closes it before the channel's end resets the channel within a second.
 ///
 /// When it is dropped, the socket is removed. Connections that were made go on to their
 /// end.
@@ -168,8 +173,30 @@ async fn carry(mut stream: UnixStream, opening: Connecting) -> io::Result<()> {
     let mut channel = TokioIo::new(channel);
     channel.write_all(&early).await?;
     drop(early);
-    copy_bidirectional(&mut stream, &mut channel).await?;
-    Ok(())
+    let watched = net::UnixStream::from(stream.as_fd().try_clone_to_owned()?);
+    let (mut requests, mut answers) = stream.split();
+    let (mut receiver, mut sender) = split(channel);
+    let upload = async {
+        copy(&mut requests, &mut sender).await?;
+        sender.shutdown().await
+    };
+    let download = async {
+        tokio::select! {
+            copied = copy(&mut receiver, &mut answers) => copied?,
+            gone = look_until_gone(watched) => return gone,
+        };
+        answers.shutdown().await
+    };
+    tokio::try_join!(upload, download).map(drop)
+}
+
+/// Waits until the caller has closed its connection, which no read shows while what it
+/// wrote before waits for the server.
+async fn look_until_gone(mut stream: net::UnixStream) -> io::Result<()> {
+    loop {
+        tokio::time::sleep(LOOKS).await;
+        let _none = stream.write(&[])?;
+    }
 }
 
 /// Waits until the caller has closed its connection. The request of a caller that has given

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,6 +23,9 @@ use tower::Service;
 use super::fixture::uri;
 use crate::app::serve;
 use crate::guard::within;
+
+/// How often the socket looks whether a caller is gone.
+const LOOKS: Duration = Duration::from_secs(1);
 
 /// Connects in memory when it is allowed to.
 #[derive(Clone)]
@@ -154,6 +158,46 @@ async fn a_caller_that_ends_its_direction_early_gets_the_answer() {
     text.clear();
     within(caller.read_to_string(&mut text)).await.unwrap();
     assert_eq!(text, "answer");
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_an_upload_which_nobody_reads_ends_the_channel() {
+    let (socket, gate, mut servers) = gated();
+    gate.add_permits(1);
+    let mut caller = UnixStream::connect(socket.path()).await.unwrap();
+    let upload = tokio::spawn(async move { caller.write_all(&[7; 16 << 20]).await });
+    let server = within(servers.recv()).await.unwrap();
+    let mut channel = within(server.accept()).await.unwrap();
+    within(channel.read_exact(&mut [0; 100])).await.unwrap();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await; // until nothing moves any more
+    }
+    upload.abort();
+    within(async {
+        while server.stats().reset_by_peer == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_goes_on_after_the_answer_has_ended() {
+    let (socket, gate, mut servers) = gated();
+    gate.add_permits(1);
+    let mut caller = UnixStream::connect(socket.path()).await.unwrap();
+    caller.write_all(b"?").await.unwrap();
+    let server = within(servers.recv()).await.unwrap();
+    let mut channel = within(server.accept()).await.unwrap();
+    assert_eq!(within(channel.read_u8()).await.unwrap(), b'?');
+    channel.shutdown().await.unwrap();
+    assert_eq!(within(caller.read(&mut [0; 1])).await.unwrap(), 0);
+    tokio::time::sleep(LOOKS * 2).await; // what is promised is that nothing happens then
+    caller.write_all(b"more").await.unwrap();
+    caller.shutdown().await.unwrap();
+    let mut text = String::new();
+    within(channel.read_to_string(&mut text)).await.unwrap();
+    assert_eq!(text, "more");
 }
 
 #[tokio::test]
