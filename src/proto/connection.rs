@@ -286,4 +286,22 @@ mod tests {
         assert!(sides.iter().all(|side| side.error().is_none()));
         assert!(sides.iter().all(|side| side.channels() == 0));
     }
+
+    /// The count of channels that may be opened does not forbid it: it goes up to 2^31 - 1,
+    /// and a side has half as many numbers.
+    #[test]
+    fn a_number_behind_the_last_is_a_violation() {
+        let now = Instant::now();
+        let mut sides =
+            [Role::Client, Role::Server].map(|role| Connection::new(role, Config::default(), now));
+        exchange(&mut sides, now);
+        let server = &mut sides[1];
+        server.counts.skip_to_last(1);
+        let open = |id: u32| [&[1, 3][..], &id.to_be_bytes()].concat();
+        server.handle_input(&open(i32::MAX as u32), now);
+        assert_eq!(server.error(), None);
+        server.handle_input(&open(i32::MAX as u32 + 2), now);
+        let error = server.error().unwrap().to_string();
+        assert!(error.contains("out of order"), "{error}");
+    }
 }
