@@ -4,9 +4,10 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -109,7 +110,8 @@ where
     // A panic there is that dial's end and no other's.
     let mut task = JoinSet::new();
     task.spawn(async move {
-        let dialled = dial.lock().unwrap_or_else(PoisonError::into_inner)();
+        // A `dial` that blocks its thread blocks no other one: the next attempt waits here.
+        let dialled = (dial.lock().await)();
         dialled.await
     });
     let (io, addr) = match tokio::time::timeout(within, task.join_next()).await {

@@ -258,3 +258,29 @@ async fn an_app_knows_its_hub_by_its_certificate() {
     let (_accepted, peer) = within(acceptor.accept()).await;
     assert_eq!(peer.identity.unwrap().certificates().len(), 1);
 }
+
+/// While it blocks, later attempts wait for it, and leave the runtime's other thread alone.
+#[test]
+fn a_dial_that_blocks_its_thread_blocks_no_other_one() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let dial = move || {
+        let _ = blocked.recv();
+        std::future::ready(Err::<(tokio::net::TcpStream, _), _>(
+            io::ErrorKind::HostUnreachable.into(),
+        ))
+    };
+    let config = Config::default().handshake_timeout(Duration::from_millis(10));
+    let _entered = runtime.enter();
+    let _acceptor = Acceptor::dialling(dial, config.unwrap());
+    let (tell, alive) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        // Long enough for several attempts.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tell.send(()).unwrap();
+    });
+    let alive = alive.recv_timeout(Duration::from_secs(20));
+    drop(release);
+    alive.expect("a thread was left");
+}
