@@ -2,8 +2,8 @@
 //! simulated link of 200 ms without a limit of rate, with the windows by default and with
 //! windows of 16 MiB. The times are round trips.
 
-#[path = "../cross_region/link.rs"]
-mod link;
+#[path = "../support/slow_link.rs"]
+mod slow_link;
 mod service;
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic_prost::ProstCodec;
 
-use crate::link::SlowLink;
+use crate::slow_link::SlowLink;
 use crate::service::{Bulk, PIECE, PIECES};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

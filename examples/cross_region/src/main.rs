@@ -1,15 +1,16 @@
 //! The main job: the same calls across a long link in three ways.
 //!
-//! `cargo run --release --example cross_region -- --help`
+//! `cargo run --release --manifest-path examples/cross_region/Cargo.toml -- --help`
 
 mod body;
 mod caller;
 mod calls;
-mod link;
 mod probe;
 mod progress;
 mod report;
 mod server;
+#[path = "../../support/slow_link.rs"]
+mod slow_link;
 
 use std::error::Error;
 use std::io::Write;
@@ -20,10 +21,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpListener;
 
 use self::calls::Load;
-use self::link::SlowLink;
 use self::probe::Remote;
 use self::report::{Path, Report};
 use self::server::Server;
+use self::slow_link::SlowLink;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
