@@ -6,6 +6,8 @@ use crate::check::{ConfigError, DAY, MOST, check, check_time};
 /// How a [`Multiplex`](super::Multiplex) keeps the connections of each target;
 /// always valid.
 ///
+/// What is set can be read from the getter whose name begins with `get_`.
+///
 /// ```
 /// use tcpchan::client::PoolConfig;
 ///
@@ -78,6 +80,12 @@ impl PoolConfig {
         Ok(self)
     }
 
+    /// See [`connections`](Self::connections).
+    #[must_use]
+    pub fn get_connections(&self) -> RangeInclusive<usize> {
+        self.least..=self.most
+    }
+
     /// Channels at a time on each connection. If all have that many, another connection is
     /// dialled, for which nobody waits. Default 256: a quarter of what the other side takes by
     /// default, and more than an HTTP/2 client commonly gets.
@@ -91,6 +99,12 @@ impl PoolConfig {
         Ok(self)
     }
 
+    /// See [`target_concurrency`](Self::target_concurrency).
+    #[must_use]
+    pub fn get_target_concurrency(&self) -> usize {
+        self.target_concurrency
+    }
+
     /// How long a caller waits for a channel, a dial included, and how long one dial may take.
     /// Default 10 s: three of TCP's connection requests may be lost.
     ///
@@ -101,6 +115,12 @@ impl PoolConfig {
         check_time("open_timeout", time, 1..=DAY)?;
         self.open_timeout = time;
         Ok(self)
+    }
+
+    /// See [`open_timeout`](Self::open_timeout).
+    #[must_use]
+    pub fn get_open_timeout(&self) -> Duration {
+        self.open_timeout
     }
 
     /// Whether a connection carries channels only after the server has answered its hello.
@@ -118,6 +138,12 @@ impl PoolConfig {
         self
     }
 
+    /// See [`await_hello`](Self::await_hello).
+    #[must_use]
+    pub fn get_await_hello(&self) -> bool {
+        self.await_hello
+    }
+
     /// How many callers may wait for a channel of one target; others get an
     /// error at once. Default 1,024.
     ///
@@ -128,6 +154,12 @@ impl PoolConfig {
         check("max_waiting", callers as u128, 1..=MOST)?;
         self.max_waiting = callers;
         Ok(self)
+    }
+
+    /// See [`max_waiting`](Self::max_waiting).
+    #[must_use]
+    pub fn get_max_waiting(&self) -> usize {
+        self.max_waiting
     }
 
     /// How long a target may go without a channel before its connections drain and it is
@@ -141,6 +173,12 @@ impl PoolConfig {
         check_time("idle_timeout", time, 1..=DAY)?;
         self.idle_timeout = time;
         Ok(self)
+    }
+
+    /// See [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub fn get_idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// The age at which a connection is replaced, give or take 10 % by chance. `None` for no
@@ -164,6 +202,12 @@ impl PoolConfig {
         Ok(self)
     }
 
+    /// See [`max_age`](Self::max_age).
+    #[must_use]
+    pub fn get_max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
     /// Channels after which a connection is replaced as at its age, give or take 10 % by
     /// chance. Default 2^29, half of the ids that there are.
     ///
@@ -174,6 +218,12 @@ impl PoolConfig {
         check("max_opened", channels.into(), 1..=1 << 29)?;
         self.max_opened = channels;
         Ok(self)
+    }
+
+    /// See [`max_opened`](Self::max_opened).
+    #[must_use]
+    pub fn get_max_opened(&self) -> u32 {
+        self.max_opened
     }
 
     /// How long a draining connection may take before it is closed, with the channels that are
@@ -188,5 +238,11 @@ impl PoolConfig {
         }
         self.drain_timeout = time;
         Ok(self)
+    }
+
+    /// See [`drain_timeout`](Self::drain_timeout).
+    #[must_use]
+    pub fn get_drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout
     }
 }

@@ -59,6 +59,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[must_use = "a socket that is dropped takes no more connections"]
 pub struct LocalSocket {
     path: PathBuf,
+    target: Uri,
     /// Removed with the socket.
     folder: Option<PathBuf>,
     accepting: AbortHandle,
@@ -119,17 +120,23 @@ impl LocalSocket {
     {
         let path = path.into();
         let listener = UnixListener::bind(&path)?;
-        let accepting = tokio::spawn(accept(listener, multiplex, target)).abort_handle();
+        let accepting = tokio::spawn(accept(listener, multiplex, target.clone()));
         Ok(LocalSocket {
             path,
+            target,
             folder: None,
-            accepting,
+            accepting: accepting.abort_handle(),
         })
     }
 
     /// Where the socket is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What its connections become channels to.
+    pub fn target(&self) -> &Uri {
+        &self.target
     }
 }
 

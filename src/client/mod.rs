@@ -40,6 +40,7 @@ mod retry;
 mod retry_layer;
 #[cfg(feature = "retry")]
 mod retry_policy;
+mod settings;
 mod stats;
 #[cfg(feature = "tls")]
 mod tls;

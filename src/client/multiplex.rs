@@ -15,12 +15,15 @@ use tower_service::Service;
 use super::config::PoolConfig;
 use super::connector::Connector;
 use super::error::{BoxError, ConnectError};
-use super::pool::{Dialler, Settings, Target, Targets};
+use super::pool::{Dialler, Target, Targets};
+use super::settings::Settings;
 use super::stats::TargetStats;
 use super::user_info::without_user_info;
 use crate::config::Config;
-use crate::driver::{Channel, Describe};
-use crate::observability::{self, Label, TargetLabels};
+use crate::driver::Channel;
+#[cfg(feature = "metrics")]
+use crate::observability::TargetLabels;
+use crate::observability::{self, Label};
 
 /// A connector that opens channels on few connections per scheme and authority.
 ///
@@ -64,64 +67,58 @@ use crate::observability::{self, Label, TargetLabels};
 #[must_use]
 pub struct Multiplex<C> {
     inner: C,
-    config: Config,
-    describe: Option<Describe>,
     targets: Arc<Targets>,
-    /// The metrics' labels of targets, if they have any.
-    labels: Option<Arc<TargetLabels>>,
 }
 
 impl<C> Multiplex<C> {
     /// Wraps a connector: a `tower::Service<Uri>` whose response is hyper's
     /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
+    ///
+    /// Everything else is set by a method `with_x`, and read by the method `x`. Each `with_x`
+    /// returns a connector that shares its connections with no other.
+    ///
+    /// ```
+    /// use hyper_util::client::legacy::connect::HttpConnector;
+    /// use tcpchan::client::{Multiplex, PoolConfig};
+    ///
+    /// let pool = PoolConfig::default().connections(2..=4)?;
+    /// let connector = Multiplex::new(HttpConnector::new()).with_pool(pool);
+    /// assert_eq!(connector.pool().get_connections(), 2..=4);
+    /// # Ok::<(), tcpchan::ConfigError>(())
+    /// ```
     pub fn new(inner: C) -> Self
     where
         C: Connector,
     {
-        let config = Config::default();
-        let (suspect_after, dead) = config.core().get_answer_within();
-        let settings = Settings {
-            pool: PoolConfig::default(),
-            suspect_after,
-            dead,
-            runtime: None,
-        };
-        Multiplex {
-            targets: Targets::new(settings),
-            inner,
-            config,
-            describe: None,
-            labels: None,
-        }
+        Multiplex::with_settings(inner, Settings::default())
     }
 
-    /// The same connector with this configuration of its connections, which it shares with no
-    /// other.
+    pub(super) fn with_settings(inner: C, settings: Settings) -> Self {
+        let targets = Targets::new(settings);
+        Multiplex { inner, targets }
+    }
+
+    /// The same connector with this configuration of its connections.
     pub fn with_config(self, config: Config) -> Self {
-        let (suspect_after, dead) = config.core().get_answer_within();
-        let settings = Settings {
-            suspect_after,
-            dead,
-            ..self.settings()
-        };
-        Multiplex {
-            config,
-            ..self.with(settings)
-        }
+        self.with(|settings| settings.config = config)
     }
 
-    /// The same connector with these settings of its pool, whose connections it shares with no
-    /// other.
+    /// The configuration of its connections.
+    pub fn config(&self) -> &Config {
+        &self.settings().config
+    }
+
+    /// The same connector with these settings of its pool.
     pub fn with_pool(self, pool: PoolConfig) -> Self {
-        let settings = Settings {
-            pool,
-            ..self.settings()
-        };
-        self.with(settings)
+        self.with(|settings| settings.pool = pool)
     }
 
-    /// The same connector with connections of its own, which are dialled and run on this
-    /// runtime.
+    /// The settings of its pool.
+    pub fn pool(&self) -> &PoolConfig {
+        &self.settings().pool
+    }
+
+    /// The same connector with connections that are dialled and run on this runtime.
     ///
     /// By default a connection runs on the runtime of the caller that had it dialled, and ends
     /// with it. If a program calls from several runtimes, give the connections one that stays
@@ -129,15 +126,17 @@ impl<C> Multiplex<C> {
     ///
     /// Once the runtime has shut down, every call fails.
     pub fn with_runtime(self, runtime: Handle) -> Self {
-        let settings = Settings {
-            runtime: Some(runtime),
-            ..self.settings()
-        };
-        self.with(settings)
+        self.with(|settings| settings.runtime = Some(runtime))
     }
 
-    /// The same connector with connections of its own, which pass on what the inner connector
-    /// says of them: its [extras](Connected::extra), which hyper-util's client puts into the
+    /// The runtime of its connections, if it is not that of the callers.
+    #[must_use]
+    pub fn runtime(&self) -> Option<&Handle> {
+        self.settings().runtime.as_ref()
+    }
+
+    /// The same connector with connections that pass on what the inner connector says of
+    /// them: its [extras](Connected::extra), which hyper-util's client puts into the
     /// extensions of each response.
     ///
     /// Without this, they have hyper-util's `HttpInfo`, the addresses, if the TCP socket of the
@@ -147,14 +146,16 @@ impl<C> Multiplex<C> {
         C: Service<Uri>,
         C::Response: Connects + 'static,
     {
-        let (describe, settings): (Describe, _) = (of_connector::<C::Response>, self.settings());
-        Multiplex {
-            describe: Some(describe),
-            ..self.with(settings)
-        }
+        self.with(|settings| settings.describe = Some(of_connector::<C::Response>))
     }
 
-    /// The same connector with connections of its own, whose metrics have the labels
+    /// Whether the inner connector's extras are passed on.
+    #[must_use]
+    pub fn extras(&self) -> bool {
+        self.settings().describe.is_some()
+    }
+
+    /// The same connector with connections whose metrics have the labels
     /// `server_address` and `server_port` ([`observability`](crate::observability)).
     ///
     /// A recorder keeps a series for ever, so only the first `most` targets get labels of
@@ -162,22 +163,29 @@ impl<C> Multiplex<C> {
     /// histograms with a series for each bucket, and more for each kind of error.
     #[cfg(feature = "metrics")]
     pub fn with_target_labels(self, most: usize) -> Self {
-        let settings = self.settings();
-        Multiplex {
-            labels: Some(Arc::new(TargetLabels::new(most))),
-            ..self.with(settings)
-        }
+        self.with(|settings| settings.labels = Some(Arc::new(TargetLabels::new(most))))
     }
 
-    fn with(self, settings: Settings) -> Self {
-        Multiplex {
-            targets: Targets::new(settings),
-            ..self
-        }
+    /// How many targets have labels of their own in the metrics, if any.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn target_labels(&self) -> Option<usize> {
+        self.settings().labels.as_ref().map(|labels| labels.most())
     }
 
-    fn settings(&self) -> Settings {
-        Settings::clone(&self.targets.settings)
+    /// The connector that it dials with.
+    pub fn connector(&self) -> &C {
+        &self.inner
+    }
+
+    fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings().clone();
+        set(&mut settings);
+        Multiplex::with_settings(self.inner, settings)
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.targets.settings
     }
 
     /// What was done for each target, and the state of its connections. It looks at each target:
@@ -197,8 +205,7 @@ impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Multiplex")
             .field("inner", &self.inner)
-            .field("config", &self.config)
-            .field("pool", &self.targets.settings.pool)
+            .field("settings", self.settings())
             .finish_non_exhaustive()
     }
 }
@@ -276,7 +283,7 @@ where
     }
 
     fn labels_of(&self, uri: &Uri) -> Vec<Label> {
-        let labels = self.labels.as_deref();
+        let labels = self.settings().labels.as_deref();
         labels.map_or_else(Vec::new, |labels| labels.of(uri.host(), uri.port_u16()))
     }
 
@@ -286,14 +293,14 @@ where
             Box::new(Dialler {
                 connector: self.inner.clone(),
                 uri: uri.clone().into_owned(),
-                config: self.config.clone(),
-                within: self.targets.settings.pool.open_timeout,
+                config: self.config().clone(),
+                within: self.pool().open_timeout,
                 target: observability::Target::new(
                     uri.host(),
                     uri.port_u16(),
                     self.labels_of(&uri),
                 ),
-                describe: self.describe,
+                describe: self.settings().describe,
             })
         })
     }

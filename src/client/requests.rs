@@ -102,6 +102,17 @@ impl<C> Requests<C> {
         }
     }
 
+    /// The connector that opens its channels.
+    pub fn multiplex(&self) -> &Multiplex<C> {
+        &self.multiplex
+    }
+
+    /// Where its requests go.
+    #[must_use]
+    pub fn target(&self) -> &Uri {
+        &self.target
+    }
+
     /// Requests in flight: started, and the response is not over.
     pub fn under_way(&self) -> usize {
         self.state.under_way.load(Relaxed)

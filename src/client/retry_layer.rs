@@ -48,6 +48,11 @@ impl<K> RetryLayer<K> {
     pub fn new(policy: RetryPolicy<K>) -> Self {
         RetryLayer { policy }
     }
+
+    /// The policy that it retries by.
+    pub fn policy(&self) -> &RetryPolicy<K> {
+        &self.policy
+    }
 }
 
 impl<K> Default for RetryLayer<K> {

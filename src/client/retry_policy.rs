@@ -107,16 +107,34 @@ impl<K> RetryPolicy<K> {
         self
     }
 
+    /// See [`idempotent`](Self::idempotent).
+    #[must_use]
+    pub fn get_idempotent(&self) -> bool {
+        self.idempotent
+    }
+
     /// How often one request is retried. Default 3.
     pub fn retries(mut self, most: usize) -> Self {
         self.left = most;
         self
     }
 
+    /// See [`retries`](Self::retries).
+    #[must_use]
+    pub fn get_retries(&self) -> usize {
+        self.left
+    }
+
     /// What retries draw on. Default tower's `TpsBudget::default()`.
     pub fn budget(mut self, budget: Arc<dyn Budget + Send + Sync>) -> Self {
         self.budget = budget;
         self
+    }
+
+    /// See [`budget`](Self::budget).
+    #[must_use]
+    pub fn get_budget(&self) -> &Arc<dyn Budget + Send + Sync> {
+        &self.budget
     }
 
     fn allows<B>(&self, request: &Request<B>, error: &(dyn Error + 'static)) -> bool {

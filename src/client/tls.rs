@@ -70,9 +70,26 @@ impl<C> TlsConnector<C> {
 
     /// The name that the server's certificate must be for, instead of the
     /// URI's host.
-    pub fn server_name(mut self, name: ServerName<'static>) -> Self {
+    pub fn with_server_name(mut self, name: ServerName<'static>) -> Self {
         self.name = Some(name);
         self
+    }
+
+    /// The name that the server's certificate must be for, if it is not the URI's host.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&ServerName<'static>> {
+        self.name.as_ref()
+    }
+
+    /// The configuration that the next dial uses, as it was given.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.tls.given()
+    }
+
+    /// The connector whose connections it speaks TLS over.
+    pub fn connector(&self) -> &C {
+        &self.inner
     }
 
     /// What exchanges the configuration for the next dials, also when a

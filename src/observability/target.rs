@@ -61,6 +61,11 @@ impl TargetLabels {
         }
     }
 
+    #[cfg(feature = "metrics")]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     pub fn of(&self, host: Option<&str>, port: Option<u16>) -> Vec<Label> {
         let key = (host.unwrap_or_default().to_owned(), port);
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);

@@ -88,6 +88,12 @@ impl SocketProfile {
         Ok(self)
     }
 
+    /// See [`unsent`](Self::unsent).
+    #[must_use]
+    pub fn get_unsent(&self) -> Option<u32> {
+        self.unsent
+    }
+
     /// How long sent bytes may stay unacknowledged before the kernel gives the connection up
     /// (`TCP_USER_TIMEOUT`, Linux). Default 30 s. With `None`, Linux tries for about 15 minutes.
     ///
@@ -100,6 +106,12 @@ impl SocketProfile {
         }
         self.user_timeout = time;
         Ok(self)
+    }
+
+    /// See [`user_timeout`](Self::user_timeout).
+    #[must_use]
+    pub fn get_user_timeout(&self) -> Option<Duration> {
+        self.user_timeout
     }
 
     /// How long a connection may be idle before the kernel probes it (`TCP_KEEPIDLE`), in whole
@@ -115,6 +127,12 @@ impl SocketProfile {
         }
         self.keep_alive = time;
         Ok(self)
+    }
+
+    /// See [`keep_alive`](Self::keep_alive).
+    #[must_use]
+    pub fn get_keep_alive(&self) -> Option<Duration> {
+        self.keep_alive
     }
 
     /// The congestion control (`TCP_CONGESTION`, Linux), such as `cubic`.
@@ -163,10 +181,25 @@ impl SocketProfile {
         Ok(self)
     }
 
+    /// The name that [`congestion`](Self::congestion) was given, if it was.
+    #[must_use]
+    pub fn get_congestion(&self) -> Option<&str> {
+        match &self.congestion {
+            Congestion::Named(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Leaves the congestion control to the system.
     pub fn system_congestion(mut self) -> Self {
         self.congestion = Congestion::System;
         self
+    }
+
+    /// Whether the congestion control is [left to the system](Self::system_congestion).
+    #[must_use]
+    pub fn get_system_congestion(&self) -> bool {
+        self.congestion == Congestion::System
     }
 
     /// Sets the options, and always `TCP_NODELAY`: without it a small frame

@@ -71,6 +71,12 @@ impl<C: Clone> Prepared<C> {
     pub fn handle(&self) -> TlsHandle<C> {
         self.slot.handle()
     }
+
+    /// The configuration as it was given last.
+    #[cfg(feature = "client")]
+    pub fn given(&self) -> Arc<C> {
+        self.slot.get()
+    }
 }
 
 /// Exchanges the configuration of rustls that handshakes use from then on: certificates,

@@ -192,7 +192,8 @@ async fn over_tls() {
         let authority = Authority::new();
         let acceptor = Acceptor::tls(listener, Tls::new(authority.server()), Config::default());
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        let tls = TlsConnector::over(service_fn(connect), authority.client()).server_name(name);
+        let tls =
+            TlsConnector::over(service_fn(connect), authority.client()).with_server_name(name);
         let ends = Ends::between(acceptor, Multiplex::new(tls), host.addr).await;
         each_side_chooses_by_what_it_sends(ends).await;
     }

@@ -18,6 +18,7 @@ mod proxy;
 mod beside;
 mod black_hole;
 mod cancel;
+mod configuration;
 mod connector_code;
 mod down;
 mod idle;

@@ -172,7 +172,7 @@ async fn a_name_may_be_given_for_the_certificate() {
     let addr = serve(Tls::new(authority.server())).await;
     let name = |name: &'static str| {
         let connector = TlsConnector::new(authority.client());
-        Multiplex::new(connector.server_name(name.try_into().unwrap()))
+        Multiplex::new(connector.with_server_name(name.try_into().unwrap()))
     };
     assert!(call(name("127.0.0.1"), addr, "/connection").await.is_ok());
     assert!(call(name("else.where"), addr, "/connection").await.is_err());

@@ -51,7 +51,7 @@ impl Client {
     pub fn connector(&self) -> TlsConnector {
         let connector = TlsConnector::new(self.config.clone());
         match &self.name {
-            Some(name) => connector.server_name(name.clone()),
+            Some(name) => connector.with_server_name(name.clone()),
             None => connector,
         }
     }

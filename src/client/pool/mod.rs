@@ -33,25 +33,6 @@ mod target;
 mod targets;
 mod waiters;
 
-use std::time::Duration;
-
-use tokio::runtime::Handle;
-
-use super::config::PoolConfig;
-
 pub(super) use self::dial::Dialler;
 pub(super) use self::target::Target;
 pub(super) use self::targets::Targets;
-
-/// What all targets of a connector share.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub pool: PoolConfig,
-    /// How late a first answer may be, and for how long a task may not run before its
-    /// connection is suspect.
-    pub suspect_after: Duration,
-    /// For how long until the connection has ended.
-    pub dead: Duration,
-    /// Where connections run, instead of where they are dialled.
-    pub runtime: Option<Handle>,
-}

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Settings;
 use super::link::{Health, Link, Seen};
 use super::outlier::Outlier;
 use super::select::{Snapshot, Standing};
 use crate::backoff::SHORT;
+use crate::client::settings::Settings;
 
 /// How long a connection gets few channels at first. Those that stay, such as web
 /// sockets, are spread evenly after that.

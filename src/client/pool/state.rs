@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Settings;
 use super::action::Action;
 use super::demand::{Asked, Demand};
 use super::dials::Dials;
@@ -17,6 +16,7 @@ use super::pooled::Pooled;
 use super::select::{Snapshot, Standing, best, warmest, worth_keeping};
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
+use crate::client::settings::Settings;
 use crate::proto::OpenError;
 
 /// How many connections there may be on top of the most that take channels,
@@ -204,7 +204,7 @@ impl<L: Link> State<L> {
 
     /// Looks at every connection, and releases those that have ended or drain.
     fn snapshots(&mut self, now: Instant) -> Vec<Snapshot> {
-        let (suspect_after, dead) = (self.settings.suspect_after, self.settings.dead);
+        let (suspect_after, dead) = (self.settings.suspect_after(), self.settings.dead());
         self.draining.look(dead, now, &mut self.actions);
         let mut snapshots = Vec::with_capacity(self.pooled.len());
         let mut good = false;
@@ -282,7 +282,7 @@ impl<L: Link> State<L> {
             .count();
         let promising = match self.waiters.is_empty() {
             true => self.dials.count(),
-            false => self.dials.promising(self.settings.suspect_after, now),
+            false => self.dials.promising(self.settings.suspect_after(), now),
         };
         let to_dial = wanted.saturating_sub(fresh + promising);
         let room = (most + most.max(REPLACED)).saturating_sub(snapshots.len() + self.dials.count());
@@ -359,7 +359,7 @@ impl<L: Link> State<L> {
         if self.is_over(now) {
             return None;
         }
-        let suspect_after = self.settings.suspect_after;
+        let suspect_after = self.settings.suspect_after();
         let pooled = self
             .pooled
             .iter()
@@ -373,7 +373,7 @@ impl<L: Link> State<L> {
         let surplus = surplus.then(|| self.demand.ends());
         // Whoever has a channel learns of a task that is not run.
         let carries = self.carries || !self.draining.is_empty();
-        let stalls = carries.then(|| now + self.settings.dead / 2);
+        let stalls = carries.then(|| now + self.settings.dead() / 2);
         let times = pooled.chain(drains).chain(dials).chain(surplus);
         let times = times.chain(stalls).chain(self.loss.next()).chain([idle]);
         times.filter(|at| *at > now).min()

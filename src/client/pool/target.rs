@@ -13,7 +13,6 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::Settings;
 use super::action::Action;
 use super::answers::Answers;
 use super::dial::Dial;
@@ -21,6 +20,7 @@ use super::dialling::{DialGuard, Dials, dial};
 use super::state::{Opened, State};
 use super::waiters::WaiterId;
 use crate::client::error::ConnectError;
+use crate::client::settings::Settings;
 use crate::client::stats::TargetStats;
 use crate::driver::{Channel, Connection};
 

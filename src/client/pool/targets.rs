@@ -8,9 +8,9 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::Settings;
 use super::dial::Dial;
 use super::target::{Keepers, Key, Target};
+use crate::client::settings::Settings;
 use crate::client::stats::TargetStats;
 
 /// Targets that a keeper looks at before it yields, so that many of them do not hold the

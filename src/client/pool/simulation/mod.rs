@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::Settings;
 use super::state::State;
 use super::waiters::WaiterId;
 use crate::client::PoolConfig;
+use crate::client::settings::Settings;
+use crate::config::Config;
 use connection::Fake;
 
 const SEEDS: u64 = 2000;
@@ -77,10 +78,11 @@ impl World {
             .and_then(|pool| pool.drain_timeout(rng.bool().then_some(SECOND * 5)))
             .expect("each value lies in the range that PoolConfig documents");
         let settings = Settings {
+            config: Config::default()
+                .answer_within(SUSPECT_AFTER, DEAD)
+                .expect("Config documents the range"),
             pool: pool.clone(),
-            suspect_after: SUSPECT_AFTER,
-            dead: DEAD,
-            runtime: None,
+            ..Settings::default()
         };
         let now = Instant::now();
         World {
