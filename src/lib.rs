@@ -104,14 +104,16 @@ pub mod wire;
 pub use self::check::ConfigError;
 #[cfg(feature = "tokio")]
 pub use self::config::Config;
+#[cfg(feature = "net")]
+pub use self::driver::ConnectionStats;
 #[cfg(feature = "tokio")]
 pub use self::driver::{Channel, Connection, ReadHalf, Throughput, ThroughputLimited, WriteHalf};
 #[cfg(feature = "net")]
 pub use self::socket::SocketProfile;
-#[cfg(feature = "tls")]
-pub use self::tls::ALPN;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 pub use self::tls::TlsHandle;
+#[cfg(feature = "tls")]
+pub use self::tls::{ALPN, Identity};
 pub use self::wire::Protocol;
 
 #[cfg(all(doctest, feature = "axum"))]

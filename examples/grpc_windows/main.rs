@@ -2,9 +2,9 @@
 //! simulated link of 200 ms without a limit of rate, with the windows by default and with
 //! windows of 16 MiB. The times are round trips.
 
+mod service;
 #[path = "../support/slow_link.rs"]
 mod slow_link;
-mod service;
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic_prost::ProstCodec;
 
-use crate::slow_link::SlowLink;
 use crate::service::{Bulk, PIECE, PIECES};
+use crate::slow_link::SlowLink;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::stats::TargetStats;
 use super::user_info::without_user_info;
 use crate::config::Config;
-use crate::driver::Channel;
+use crate::driver::{Channel, Connection, ConnectionStats};
 #[cfg(feature = "metrics")]
 use crate::observability::TargetLabels;
 use crate::observability::{self, Label};
@@ -198,6 +198,13 @@ impl<C> Multiplex<C> {
     /// no call for it. The cost does not grow with the number of targets.
     pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
         self.targets.stats_of(&without_user_info(uri))
+    }
+
+    /// The connections of the target of a URI, those that drain too, with their peers: for
+    /// people who look. It costs a system call for each connection.
+    pub fn connections(&self, uri: &Uri) -> Vec<ConnectionStats> {
+        let connections = self.targets.connections(&without_user_info(uri));
+        connections.iter().map(Connection::snapshot).collect()
     }
 }
 

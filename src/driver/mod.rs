@@ -17,6 +17,8 @@ mod hyper_io;
 mod loom;
 mod send;
 mod shared;
+#[cfg(feature = "net")]
+mod snapshot;
 mod split;
 mod sync;
 mod task;
@@ -27,6 +29,8 @@ mod work_budget;
 
 pub use self::channel::Channel;
 pub use self::connection::Connection;
+#[cfg(feature = "net")]
+pub use self::snapshot::ConnectionStats;
 pub use self::split::{ReadHalf, WriteHalf};
 pub use self::throughput::{Throughput, ThroughputLimited};
 #[cfg(feature = "client")]

@@ -146,7 +146,7 @@ impl Transport {
     }
 
     /// The I/O object, until the connection is over.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "net")]
     pub fn io(&self) -> Option<&dyn Any> {
         let io: &dyn Io = self.io.as_ref()?.as_ref().get_ref();
         Some(io)

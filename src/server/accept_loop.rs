@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{self, error::SendError};
 use tokio::time::Instant;
 
 use super::accept_retry::{AcceptRetry, Freed, is_of_one_connection};
+use super::connections::Connections;
 use super::drain::{DrainGuard, Member, Token};
 use super::half_open::{HalfOpenLimit, Permit};
 use super::peer::{Peer, PeerInfo};
@@ -52,18 +53,20 @@ pub(super) struct AcceptLoop {
     pub to: Sender,
     pub member: Member,
     pub freed: Freed,
+    listed: Connections,
     half_open: HalfOpenLimit,
     connections: u64,
 }
 
 impl AcceptLoop {
-    pub fn new(config: Config, to: Sender, member: Member) -> Self {
+    pub fn new(config: Config, to: Sender, member: Member, listed: Connections) -> Self {
         AcceptLoop {
             half_open: HalfOpenLimit::new(config.get_max_handshakes() as usize),
             config,
             to,
             member,
             freed: Freed::default(),
+            listed,
             connections: 0,
         }
     }
@@ -124,6 +127,7 @@ impl AcceptLoop {
         let (number, to) = (self.connections, self.to.clone());
         let connection = make(Origin::accepted(peer.addr, number));
         let served = connection.clone();
+        let listed = self.listed.list(&connection, &peer);
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (signal, live, guard) = (member.signal, member.live, member.guard);
         let age = self.config.get_max_connection_age();
@@ -149,7 +153,7 @@ impl AcceptLoop {
                 () = signal.obey(&connection, &guard) => connection.closed().await,
             }
             freed.tell();
-            drop(live);
+            drop((live, listed));
         });
         served
     }

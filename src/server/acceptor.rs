@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::accept_loop::{AcceptLoop, Accepted};
+use super::connections::Connections;
 use super::drain::DrainHandle;
 use super::incoming::Incoming;
 use super::peer::{Peer, PeerInfo};
@@ -52,6 +53,7 @@ pub struct Acceptor {
     _sender: mpsc::Sender<Accepted>,
     receiver: mpsc::Receiver<Accepted>,
     drain: DrainHandle,
+    connections: Connections,
 }
 
 impl Acceptor {
@@ -112,12 +114,15 @@ impl Acceptor {
     {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let (drain, member) = DrainHandle::new();
-        tokio::spawn(run(AcceptLoop::new(config, sender.clone(), member)));
+        let connections = Connections::default();
+        let listed = connections.clone();
+        tokio::spawn(run(AcceptLoop::new(config, sender.clone(), member, listed)));
         Acceptor {
             local_addr,
             _sender: sender,
             receiver,
             drain,
+            connections,
         }
     }
 
@@ -125,6 +130,12 @@ impl Acceptor {
     /// when the acceptor is owned by a server or gone.
     pub fn drain_handle(&self) -> DrainHandle {
         self.drain.clone()
+    }
+
+    /// What shows the acceptor's connections, also when the acceptor is owned by a server or
+    /// gone.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// The next channel of any connection. A channel that is dropped before anything was read

@@ -9,12 +9,11 @@ mod allowed_names;
 mod axum;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 mod connect_info;
+mod connections;
 mod drain;
 mod half_open;
 mod handshake;
 mod http_io;
-#[cfg(feature = "tls")]
-mod identity;
 mod incoming;
 mod peer;
 mod peer_io;
@@ -28,10 +27,9 @@ pub use self::acceptor::Acceptor;
 pub use self::allowed_names::AllowedNames;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use self::connect_info::{ConnectInfoLayer, WithConnectInfo};
+pub use self::connections::Connections;
 pub use self::drain::{DrainHandle, Stop};
 pub use self::http_io::HttpIo;
-#[cfg(feature = "tls")]
-pub use self::identity::Identity;
 pub use self::peer::PeerInfo;
 pub use self::peer_io::PeerIo;
 pub use self::shared_port::{SharedIo, SharedPort};

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 
 #[cfg(feature = "tls")]
-use super::identity::Identity;
+use crate::tls::Identity;
 
 /// Where a channel comes from. With the feature `axum`, handlers get it from
 /// `ConnectInfo`:

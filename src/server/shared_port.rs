@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::accept_loop::AcceptLoop;
 use super::acceptor::Acceptor;
+use super::connections::Connections;
 use super::drain::{DrainHandle, Token};
 use super::handshake::{Handshakes, Limits, Outcome};
 use super::http_io::HttpIo;
@@ -214,6 +215,11 @@ impl SharedPort {
     /// `AddrNotAvailable` if it is not known.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.acceptor.local_addr()
+    }
+
+    /// What shows the tcpchan connections, as [`Acceptor::connections`].
+    pub fn connections(&self) -> Connections {
+        self.acceptor.connections()
     }
 
     /// What drains the tcpchan connections, as [`Acceptor::drain_handle`]. No

@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod handle;
+mod identity;
 
 use std::error::Error;
 use std::io;
@@ -12,6 +13,7 @@ use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage};
 pub use self::handle::TlsHandle;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) use self::handle::{Prepared, Slot};
+pub use self::identity::Identity;
 
 /// The protocol's name in TLS's ALPN: `tcpchan/1`.
 pub const ALPN: &[u8] = b"tcpchan/1";

@@ -17,10 +17,11 @@ use tcpchan::client::{
     Responding, RetryPolicy, TargetStats, TlsConnector,
 };
 use tcpchan::proto::{self, ChannelError, ConnectionError, Event, Key, OpenError, Role, Stats};
-use tcpchan::server::{Acceptor, DrainHandle, Identity, PeerInfo, SharedIo, SharedPort, Tls};
+use tcpchan::server::{Acceptor, Connections, DrainHandle, PeerInfo, SharedIo, SharedPort, Tls};
 use tcpchan::wire::{Control, Decoded, Decoder, Frame, Settings, Version, WireError};
 use tcpchan::{
-    Channel, Config, ConfigError, Connection, Protocol, ReadHalf, SocketProfile, WriteHalf,
+    Channel, Config, ConfigError, Connection, ConnectionStats, Identity, Protocol, ReadHalf,
+    SocketProfile, WriteHalf,
 };
 
 fn is_sync<T: Debug + Send + Sync + Unpin>() {}
@@ -47,6 +48,7 @@ fn every_public_type_goes_between_threads_and_can_be_printed() {
     is_sync::<SharedPort>();
     is_sync::<SharedIo>();
     is_sync::<DrainHandle>();
+    is_sync::<Connections>();
     is_sync::<Tls>();
     is_send::<Connecting>();
     is_send::<Responding>();
@@ -77,6 +79,7 @@ fn values_compare() {
     is_value::<Frame<'_>>();
     is_value::<Stats>();
     is_value::<TargetStats>();
+    is_value::<ConnectionStats>();
     is_value::<Identity>();
     is_value::<PeerInfo>();
 }

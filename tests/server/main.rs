@@ -14,6 +14,7 @@ mod acceptor;
 mod allowed_names;
 mod cancel;
 mod connection_age;
+mod connections;
 mod graceful;
 mod half_open;
 mod restarts;

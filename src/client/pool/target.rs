@@ -264,6 +264,17 @@ impl Target {
             failed: state.dials.failed,
         }
     }
+
+    /// Those that may get channels, and those that drain.
+    pub fn connections(&self) -> Vec<Connection> {
+        let inner = self.lock();
+        let state = &inner.state;
+        state
+            .connections()
+            .chain(state.draining())
+            .cloned()
+            .collect()
+    }
 }
 
 impl Dials for Target {

@@ -12,6 +12,7 @@ use super::dial::Dial;
 use super::target::{Keepers, Key, Target};
 use crate::client::settings::Settings;
 use crate::client::stats::TargetStats;
+use crate::driver::Connection;
 
 /// Targets that a keeper looks at before it yields, so that many of them do not hold the
 /// runtime's thread.
@@ -97,6 +98,13 @@ impl Targets {
         let key = (uri.scheme().cloned(), uri.authority().cloned());
         let target = lock(&self.map).targets.get(&key).cloned();
         target.map(|target| target.stats())
+    }
+
+    /// All connections of the target that the URI has.
+    pub fn connections(&self, uri: &Uri) -> Vec<Connection> {
+        let key = (uri.scheme().cloned(), uri.authority().cloned());
+        let target = lock(&self.map).targets.get(&key).cloned();
+        target.map_or_else(Vec::new, |target| target.connections())
     }
 
     /// Looks at the targets for which it is time.
