@@ -21,7 +21,7 @@ async fn the_last_statistics_tell_what_was_done() {
         let line = printed.lines().rfind(|line| line.contains(what));
         line.unwrap_or_else(|| panic!("{printed}")).to_owned()
     };
-    let relayed = last(&relay, "relay live=0 total=3 refused=0 cut=2");
+    let relayed = last(&relay, "relay live=0 total=3 refused=1 cut=1");
     assert!(relayed.contains("tcp_sent=2"), "{relayed}");
     let target = last(&relay, "relay target=");
     assert!(target.contains(" connections=1 rtt_ms="), "{target}");

@@ -70,9 +70,12 @@ impl Daemon {
         within(find(&mut self.stdout, what)).await;
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     pub async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let kill = format!("kill -{name} {pid}");
+        let kill = format!("kill -{name} {}", self.id());
         assert!(run("sh", ["-c", &kill]).await.status.success());
     }
 

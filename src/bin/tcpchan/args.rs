@@ -82,6 +82,13 @@ pub struct Relay {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
+    /// Seconds that a client may be silent after the service has ended its side; then it is
+    /// let go
+    ///
+    /// Some clients never close. Each would hold a stream and a socket without end. A client
+    /// that still sends or receives is never cut off.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub client_fin_timeout: Duration,
     #[command(flatten)]
     pub common: Common,
 }
@@ -116,6 +123,13 @@ pub struct Serve {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u32).range(256..=1_000_000))]
     pub max_channels: u32,
+    /// Seconds that the service may be silent after the client has ended its side; then the
+    /// stream is cut off
+    ///
+    /// The default is an hour: a client that has sent all waits for an answer, which may take
+    /// the service long. A service that still sends or receives is never cut off.
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    pub server_fin_timeout: Duration,
     #[command(flatten)]
     pub common: Common,
 }

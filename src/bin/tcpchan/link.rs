@@ -12,8 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::failure::in_a_line;
-use crate::targets::Way;
+use crate::targets::{Unreached, Way};
 use crate::tls;
 
 /// How long a server may take to answer where there are others: two of TCP's
@@ -72,6 +71,21 @@ impl Link {
         all.into_iter().next()
     }
 
+    fn why_not(&self, error: &ConnectError) -> Unreached {
+        match Unreached::because(error) {
+            // A connection that is well, and no channel on it.
+            Unreached::Down(_) if error.is_timeout() && self.is_good() => {
+                let open = self.stats().map_or(0, |stats| {
+                    stats.connections.iter().map(|one| one.channels).sum()
+                });
+                Unreached::Full(format!(
+                    "{open} streams are open, and it takes no more (see --max-channels of `serve`)"
+                ))
+            }
+            unreached => unreached,
+        }
+    }
+
     /// For `--stats`.
     pub fn line(&self) -> String {
         let Some(stats) = self.stats() else {
@@ -116,13 +130,13 @@ impl Link {
 impl Way for Link {
     type Io = Channel;
 
-    async fn reach(&self, careful: bool) -> Result<Channel, String> {
-        let mut channel = self.open().await.map_err(|error| in_a_line(&error))?;
+    async fn reach(&self, careful: bool) -> Result<Channel, Unreached> {
+        let mut channel = self.open().await.map_err(|error| self.why_not(&error))?;
         if careful && !self.is_good() {
-            match timeout(PATIENCE, self.greeted(&mut channel)).await {
-                Ok(greeted) => greeted.map_err(|error| in_a_line(&error))?,
-                Err(_) => return Err(format!("it said nothing for {PATIENCE:?}")),
-            }
+            let silent = format!("it said nothing for {PATIENCE:?}");
+            let greeted = timeout(PATIENCE, self.greeted(&mut channel)).await;
+            let greeted = greeted.map_err(|_| Unreached::Down(silent))?;
+            greeted.map_err(|error| Unreached::because(&error))?;
         }
         Ok(channel)
     }

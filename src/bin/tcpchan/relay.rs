@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::args;
 use crate::carry::{carry, set_up};
-use crate::failure::{Failure, in_a_line};
+use crate::failure::Failure;
 use crate::link::{Link, pool};
 use crate::proxy;
 use crate::stats::{Counters, Report};
@@ -26,6 +26,7 @@ struct Relay {
     targets: Targets<Link>,
     counters: Counters,
     sends_proxy: bool,
+    fin_timeout: Duration,
 }
 
 pub async fn run(args: args::Relay) -> Result<(), Failure> {
@@ -74,6 +75,7 @@ impl Relay {
             targets: Targets::new(links),
             counters: Counters::default(),
             sends_proxy: args.send_proxy_v2,
+            fin_timeout: args.client_fin_timeout,
         })
     }
 
@@ -82,13 +84,21 @@ impl Relay {
         if set_up(&tcp).is_err() {
             return; // it is gone already
         }
-        let Ok((channel, load)) = self.targets.reach().await else {
-            return counted.refused();
+        let (channel, load) = match self.targets.reach().await {
+            Ok(reached) => reached,
+            Err(error) => {
+                eprintln!("tcpchan: refused {client}: {error}");
+                return counted.refused();
+            }
         };
         match self.carry_on(tcp, client, channel).await {
             Ok(()) => counted.whole(),
             Err(error) if is_of_connection(&error) && !load.way().is_good() => {
-                self.targets.lost(&load, &in_a_line(&error));
+                self.targets.lost(&load, &error);
+            }
+            Err(error) if is_refusal(&error) => {
+                eprintln!("tcpchan: {} refused {client}: see its log", load.name());
+                counted.refused();
             }
             Err(_) => {}
         }
@@ -104,7 +114,7 @@ impl Relay {
             let header = proxy::header(client, tcp.local_addr().ok())?;
             channel.write_all(&header).await?;
         }
-        carry(tcp, channel, &self.counters).await
+        carry(tcp, channel, &self.counters, self.fin_timeout).await
     }
 
     /// Whether a channel is not over.
@@ -128,6 +138,12 @@ fn is_of_connection(error: &io::Error) -> bool {
         channel,
         Some(ChannelError::Connection(_) | ChannelError::Refused(Some(_)))
     )
+}
+
+/// Whether the server said that nobody takes the stream.
+fn is_refusal(error: &io::Error) -> bool {
+    let channel = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(channel, Some(ChannelError::Refused(None)))
 }
 
 /// A listener, whose address is told.

@@ -20,7 +20,7 @@ use crate::proxy;
 use crate::relay::listen;
 use crate::stats::{Counters, Report};
 use crate::stop::Signals;
-use crate::targets::{Targets, Way};
+use crate::targets::{Targets, Unreached, Way};
 use crate::tls;
 
 /// How long the service may take to accept, or the relay to say who the client
@@ -32,6 +32,7 @@ struct Serve {
     counters: Counters,
     accepts_proxy: bool,
     sends_proxy: bool,
+    fin_timeout: Duration,
     local: Option<SocketAddr>,
 }
 
@@ -40,12 +41,12 @@ struct Service(String);
 impl Way for Service {
     type Io = TcpStream;
 
-    async fn reach(&self, _: bool) -> Result<TcpStream, String> {
-        let Ok(connected) = timeout(PATIENCE, TcpStream::connect(&self.0)).await else {
-            return Err(format!("it did not accept within {PATIENCE:?}"));
-        };
-        let tcp = connected.map_err(|error| in_a_line(&error))?;
-        set_up(&tcp).map_err(|error| in_a_line(&error))?;
+    async fn reach(&self, _: bool) -> Result<TcpStream, Unreached> {
+        let late = || Unreached::Down(format!("it did not accept within {PATIENCE:?}"));
+        let connected = timeout(PATIENCE, TcpStream::connect(&self.0)).await;
+        let connected = connected.map_err(|_| late())?;
+        let tcp = connected.map_err(|error| Unreached::because(&error))?;
+        set_up(&tcp).map_err(|error| Unreached::because(&error))?;
         Ok(tcp)
     }
 }
@@ -59,6 +60,7 @@ pub async fn run(args: args::Serve) -> Result<(), Failure> {
         counters: Counters::default(),
         accepts_proxy: args.accept_proxy,
         sends_proxy: args.send_proxy_v2,
+        fin_timeout: args.server_fin_timeout,
         local: acceptor.local_addr().ok(),
     });
     let report = args.common.stats.map(|every| {
@@ -124,18 +126,27 @@ impl Serve {
 
     async fn carry(&self, mut channel: Channel, peer: SocketAddr) {
         let counted = self.counters.count();
-        let Ok(header) = self.introduction(&mut channel, peer).await else {
-            channel.refuse();
-            return counted.refused();
+        let ready = async {
+            let header = self.introduction(&mut channel, peer).await;
+            let header =
+                header.map_err(|error| format!("no PROXY header: {}", in_a_line(&error)))?;
+            Ok::<_, String>((header, self.targets.reach().await?))
         };
-        let Ok((mut tcp, _load)) = self.targets.reach().await else {
-            channel.refuse();
-            return counted.refused();
+        let (header, (mut tcp, _load)) = match ready.await {
+            Ok(ready) => ready,
+            Err(error) => {
+                eprintln!("tcpchan: refused a stream of {peer}: {error}");
+                channel.refuse();
+                return counted.refused();
+            }
         };
         if tcp.write_all(&header).await.is_err() {
             return;
         }
-        if carry(tcp, channel, &self.counters).await.is_ok() {
+        if carry(tcp, channel, &self.counters, self.fin_timeout)
+            .await
+            .is_ok()
+        {
             counted.whole();
         }
     }
