@@ -46,6 +46,43 @@ impl Failure {
     }
 }
 
+/// What is wrong with an option, which an argument or a key of a file has set.
+#[derive(Debug)]
+pub struct Problem {
+    pub option: &'static str,
+    text: String,
+}
+
+impl Problem {
+    pub fn new(option: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Problem { option, text }
+    }
+
+    pub fn because(option: &'static str, error: &dyn Error) -> Self {
+        Problem::new(option, in_a_line(error))
+    }
+
+    /// The same, with more of where it is.
+    pub fn of(self, what: impl fmt::Display) -> Self {
+        let text = format!("{what}: {}", self.text);
+        Problem { text, ..self }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<Problem> for Failure {
+    /// Of an argument.
+    fn from(problem: Problem) -> Self {
+        Failure::new(format!("--{}: {problem}", problem.option))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -3,16 +3,15 @@
 //! what is between them.
 
 mod args;
-mod buffer;
 mod carry;
+mod counters;
 mod failure;
-mod link;
+mod net;
 mod ping;
-mod proxy;
-mod relay;
-mod serve;
+mod process;
+mod say;
+mod service;
 mod stats;
-mod stop;
 mod targets;
 mod tls;
 
@@ -23,6 +22,8 @@ use tracing::Level;
 
 use self::args::{Cli, Command};
 use self::failure::Failure;
+use self::say::Label;
+use self::service::{Mode, Spec};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,12 +52,18 @@ fn run(command: Command) -> Result<(), Failure> {
         .map_err(|error| Failure::because("no runtime", &error))?;
     let result = runtime.block_on(async {
         match command {
-            Command::Relay(args) => relay::run(args).await,
-            Command::Serve(args) => serve::run(args).await,
+            Command::Relay(args) => one(Mode::Relay(args.service), args.process).await,
+            Command::Serve(args) => one(Mode::Serve(args.service), args.process).await,
             Command::Ping(args) => ping::run(args).await,
         }
     });
     // A name that the system still looks up holds nobody up.
     runtime.shutdown_background();
     result
+}
+
+/// Runs the one service of the arguments.
+async fn one(mode: Mode, args: args::Process) -> Result<(), Failure> {
+    let label = Label::new("");
+    process::run(vec![Spec { label, mode }], args).await
 }

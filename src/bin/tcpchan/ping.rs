@@ -12,10 +12,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::args;
+use crate::carry::proxy;
 use crate::failure::{Failure, in_a_line};
-use crate::proxy;
+use crate::process::tasks_ended;
 use crate::stats::print;
-use crate::stop::tasks_ended;
 use crate::tls;
 
 /// How long the connections may take at the end to close. The user waits for it.

@@ -1,101 +1,79 @@
 //! What `--stats` prints.
 
-use std::fmt;
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tcpchan::client::TargetStats;
 use tokio::task::JoinSet;
 
-/// What was done so far.
-#[derive(Default)]
-pub struct Counters {
-    /// Carried now, or on the way to a target.
-    live: AtomicU64,
-    total: AtomicU64,
-    /// No target took them.
-    refused: AtomicU64,
-    /// Ended by a reset, or the loss of a connection.
-    cut: AtomicU64,
-    /// Bytes from the TCP connections, and to them.
-    pub received: AtomicU64,
-    pub sent: AtomicU64,
-}
-
-impl fmt::Display for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |counter: &AtomicU64| counter.load(Relaxed);
-        write!(f, "live={}", value(&self.live))?;
-        write!(f, " total={}", value(&self.total))?;
-        write!(f, " refused={}", value(&self.refused))?;
-        write!(f, " cut={}", value(&self.cut))?;
-        write!(f, " tcp_received={}", value(&self.received))?;
-        write!(f, " tcp_sent={}", value(&self.sent))
-    }
-}
-
-/// One connection, counted. It was cut off unless it says otherwise.
-pub struct Counted<'a> {
-    counters: &'a Counters,
-    end: Option<&'a AtomicU64>,
-}
-
-impl Counters {
-    pub fn count(&self) -> Counted<'_> {
-        self.live.fetch_add(1, Relaxed);
-        self.total.fetch_add(1, Relaxed);
-        Counted {
-            counters: self,
-            end: Some(&self.cut),
-        }
-    }
-}
-
-impl Counted<'_> {
-    pub fn refused(mut self) {
-        self.end = Some(&self.counters.refused);
-    }
-
-    pub fn whole(mut self) {
-        self.end = None;
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.counters.live.fetch_sub(1, Relaxed);
-        if let Some(end) = self.end {
-            end.fetch_add(1, Relaxed);
-        }
-    }
-}
+use crate::service::Directory;
+use crate::targets::TargetView;
 
 /// Prints lines while it lives, and a last time at its end.
 pub struct Report {
-    lines: Arc<dyn Fn() -> String + Send + Sync>,
+    services: Directory,
     _task: JoinSet<()>,
 }
 
 impl Report {
-    pub fn start(every: Duration, lines: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        let lines: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(lines);
+    pub fn start(every: Duration, services: Directory) -> Self {
         let mut task = JoinSet::new();
-        let printed = lines.clone();
+        let printed = services.clone();
         task.spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                print(&printed());
+                print(&lines(&printed));
             }
         });
-        Report { lines, _task: task }
+        let _task = task;
+        Report { services, _task }
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        print(&(self.lines)());
+        print(&lines(&self.services));
     }
+}
+
+fn lines(services: &Directory) -> String {
+    let services = services.list();
+    let lines = services.iter().flat_map(|service| {
+        let name = match service.label().to_string() {
+            name if name.is_empty() => service.mode().to_owned(),
+            name => format!("{} service={name}", service.mode()),
+        };
+        let targets = service.targets();
+        let targets: Vec<_> = targets
+            .iter()
+            .map(|one| format!("{name} {}", line(one)))
+            .collect();
+        std::iter::once(format!("{name} {}", service.counters())).chain(targets)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn line(target: &TargetView) -> String {
+    let line = format!(
+        "target={} state={} live={}",
+        target.name, target.state, target.live
+    );
+    match &target.link {
+        Some(link) => format!("{line} {}", link_line(link)),
+        None => line,
+    }
+}
+
+fn link_line(link: &TargetStats) -> String {
+    let rtts = link.connections.iter().filter_map(|one| one.rtt);
+    let rtt = rtts.min().map(|rtt| rtt.as_secs_f64() * 1e3);
+    let rtt = rtt.map_or("?".to_owned(), |rtt| format!("{rtt:.2}"));
+    format!(
+        "connections={} rtt_ms={rtt} dials={} dials_failed={}",
+        link.connections.len(),
+        link.dials,
+        link.failed
+    )
 }
 
 pub fn print(lines: &str) {

@@ -1,6 +1,9 @@
 //! A TCP connection and a channel, joined so that each end sees the other's
 //! ends as they are: an end as an end, a reset as a reset.
 
+mod buffer;
+pub mod proxy;
+
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,8 +14,8 @@ use tcpchan::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::buffer::Chunk;
-use crate::stats::Counters;
+use self::buffer::Chunk;
+use crate::counters::Counters;
 
 /// How long the last bytes for a TCP peer may take when it sends what nobody
 /// takes any more. Closed with that unread, the socket would be reset, and the

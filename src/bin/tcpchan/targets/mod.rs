@@ -4,59 +4,29 @@
 //! that can't be reached, or is full, goes to the end of the list until it can, which a
 //! task tries; so clients pay for it once.
 
+mod link;
+mod way;
+
 use std::error::Error;
-use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tcpchan::client::TargetStats;
 use tokio::task::JoinSet;
 
-use crate::failure::{self, in_a_line};
+pub use self::link::{Link, PATIENCE as LINK_PATIENCE};
+pub use self::way::{Unreached, Way};
+use crate::say::Label;
 
 /// The mean wait between tries of a target that could not be reached: half of that to one and
 /// a half by chance, so that many commands do not try at once.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Why a target was not reached, in a line for people.
-#[derive(Clone, Debug)]
-pub enum Unreached {
-    Down(String),
-    /// It carries as much as it takes.
-    Full(String),
-    /// This process is out of something, such as file descriptors: no fault of the target.
-    Own(String),
-}
-
-impl Unreached {
-    /// By the sources of the error, if it is one of this process.
-    pub fn because(error: &(dyn Error + 'static)) -> Self {
-        match failure::is_own(error) {
-            true => Unreached::Own(in_a_line(error)),
-            false => Unreached::Down(in_a_line(error)),
-        }
-    }
-}
-
-impl fmt::Display for Unreached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Unreached::Down(text) | Unreached::Full(text) | Unreached::Own(text)) = self;
-        f.write_str(text)
-    }
-}
-
-/// A way to a target.
-pub trait Way: Send + Sync + 'static {
-    type Io: Send + 'static;
-
-    /// With `careful`, not before there is a sign of life.
-    fn reach(&self, careful: bool) -> impl Future<Output = Result<Self::Io, Unreached>> + Send;
-}
-
 pub struct Target<W> {
     pub name: String,
     pub way: W,
+    service: Label,
     live: AtomicUsize,
     state: AtomicU8,
 }
@@ -65,6 +35,17 @@ pub struct Target<W> {
 const UP: u8 = 0;
 const FULL: u8 = 1;
 const DOWN: u8 = 2;
+
+/// What a target shows to those who look at the process.
+pub struct TargetView {
+    pub name: String,
+    /// `up`, `full` or `down`.
+    pub state: &'static str,
+    /// What it carries.
+    pub live: usize,
+    /// Its connections, if they are tcpchan's.
+    pub link: Option<TargetStats>,
+}
 
 pub struct Targets<W> {
     targets: Vec<Arc<Target<W>>>,
@@ -92,19 +73,26 @@ impl<W> Drop for Load<W> {
 }
 
 impl<W: Way> Targets<W> {
-    pub fn new(ways: impl IntoIterator<Item = (String, W)>) -> Self {
-        let target = |(name, way)| {
-            Arc::new(Target {
-                name,
-                way,
-                live: AtomicUsize::new(0),
-                state: AtomicU8::new(UP),
-            })
-        };
+    pub fn new(targets: impl IntoIterator<Item = Arc<Target<W>>>) -> Self {
         Targets {
-            targets: ways.into_iter().map(target).collect(),
+            targets: targets.into_iter().collect(),
             turn: AtomicUsize::new(0),
             revivals: Mutex::default(),
+        }
+    }
+
+    /// The target with this name, for others that take its place.
+    pub fn get(&self, name: &str) -> Option<Arc<Target<W>>> {
+        let found = self.targets.iter().find(|target| target.name == name);
+        found.cloned()
+    }
+
+    /// Tries those again that were found down before they came here.
+    pub fn resume(&self) {
+        for target in &self.targets {
+            if target.state.load(Relaxed) != UP && self.targets.len() > 1 {
+                self.revive(target.clone());
+            }
         }
     }
 
@@ -131,7 +119,10 @@ impl<W: Way> Targets<W> {
 
     /// What was reached is of no use.
     pub fn lost(&self, load: &Load<W>, error: &(dyn Error + 'static)) {
-        self.is_not_up(&load.0, &Unreached::because(error));
+        let is_same = |target| Arc::ptr_eq(target, &load.0);
+        if self.targets.iter().any(is_same) {
+            self.is_not_up(&load.0, &Unreached::because(error));
+        }
     }
 
     fn order(&self) -> Vec<Arc<Target<W>>> {
@@ -154,7 +145,8 @@ impl<W: Way> Targets<W> {
         };
         let before = target.state.swap(state, Relaxed);
         if before != state {
-            eprintln!("tcpchan: {} is {word}: {error}", target.name);
+            let line = format!("{} is {word}: {error}", target.name);
+            target.service.say(&line);
         }
         if before == UP && self.targets.len() > 1 {
             self.revive(target.clone());
@@ -177,25 +169,42 @@ impl<W: Way> Targets<W> {
     pub fn iter(&self) -> impl Iterator<Item = &Target<W>> {
         self.targets.iter().map(AsRef::as_ref)
     }
+
+    pub fn views(&self) -> Vec<TargetView> {
+        self.iter().map(Target::view).collect()
+    }
 }
 
 impl<W: Way> Target<W> {
-    fn is_up(&self) {
-        match self.state.swap(UP, Relaxed) {
-            DOWN => eprintln!("tcpchan: {} is up again", self.name),
-            FULL => eprintln!("tcpchan: {} takes streams again", self.name),
-            _ => {}
-        }
+    pub fn new(service: Label, name: &str, way: W) -> Arc<Self> {
+        Arc::new(Target {
+            name: name.to_owned(),
+            way,
+            service,
+            live: AtomicUsize::new(0),
+            state: AtomicU8::new(UP),
+        })
     }
 
-    /// For `--stats`.
-    pub fn line(&self) -> String {
-        let state = match self.state.load(Relaxed) {
-            UP => "up",
-            FULL => "full",
-            _ => "down",
+    fn is_up(&self) {
+        let line = match self.state.swap(UP, Relaxed) {
+            DOWN => "is up again",
+            FULL => "takes streams again",
+            _ => return,
         };
-        let live = self.live.load(Relaxed);
-        format!("target={} state={state} live={live}", self.name)
+        self.service.say(&format!("{} {line}", self.name));
+    }
+
+    fn view(&self) -> TargetView {
+        TargetView {
+            name: self.name.clone(),
+            state: match self.state.load(Relaxed) {
+                UP => "up",
+                FULL => "full",
+                _ => "down",
+            },
+            live: self.live.load(Relaxed),
+            link: self.way.stats(),
+        }
     }
 }

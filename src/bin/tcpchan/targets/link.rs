@@ -7,17 +7,16 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::{ConnectError, Multiplex, PoolConfig, TargetStats, TlsConnector};
 use tcpchan::proto::Stats;
-use tcpchan::{Channel, Config, ConfigError};
+use tcpchan::{Channel, Config};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::targets::{Unreached, Way};
-use crate::tls;
+use super::way::{Unreached, Way};
 
 /// How long a server may take to answer where there are others: two of TCP's
 /// segments may be lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Link {
     uri: Uri,
@@ -32,7 +31,7 @@ enum Pool {
 impl Link {
     pub fn new(
         to: &str,
-        tls: Option<&tls::Client>,
+        tls: Option<TlsConnector>,
         config: Config,
         pool: PoolConfig,
     ) -> Result<Self, http::Error> {
@@ -49,7 +48,7 @@ impl Link {
                 Pool::Plain(pool_of.with_pool(pool))
             }
             Some(tls) => {
-                let pool_of = Multiplex::new(tls.connector()).with_config(config);
+                let pool_of = Multiplex::new(tls).with_config(config);
                 Pool::Tls(pool_of.with_pool(pool))
             }
         };
@@ -61,14 +60,6 @@ impl Link {
             Pool::Plain(pool) => pool.clone().call(self.uri.clone()).await,
             Pool::Tls(pool) => pool.clone().call(self.uri.clone()).await,
         }
-    }
-
-    fn stats(&self) -> Option<TargetStats> {
-        let all = match &self.pool {
-            Pool::Plain(pool) => pool.stats(),
-            Pool::Tls(pool) => pool.stats(),
-        };
-        all.into_iter().next()
     }
 
     fn why_not(&self, error: &ConnectError) -> Unreached {
@@ -84,22 +75,6 @@ impl Link {
             }
             unreached => unreached,
         }
-    }
-
-    /// For `--stats`.
-    pub fn line(&self) -> String {
-        let Some(stats) = self.stats() else {
-            return "connections=0".to_owned();
-        };
-        let rtts = stats.connections.iter().filter_map(|one| one.rtt);
-        let rtt = rtts.min().map(|rtt| rtt.as_secs_f64() * 1e3);
-        let rtt = rtt.map_or("?".to_owned(), |rtt| format!("{rtt:.2}"));
-        format!(
-            "connections={} rtt_ms={rtt} dials={} dials_failed={}",
-            stats.connections.len(),
-            stats.dials,
-            stats.failed
-        )
     }
 
     /// Whether a connection has been heard and is well.
@@ -140,15 +115,12 @@ impl Way for Link {
         }
         Ok(channel)
     }
-}
 
-/// How a relay keeps its connections.
-pub fn pool(connections: u8, several: bool) -> Result<PoolConfig, ConfigError> {
-    let least = usize::from(connections);
-    let pool = PoolConfig::default().connections(least..=least.max(4))?;
-    match several {
-        // Another target is better than a long wait for this one.
-        true => pool.open_timeout(PATIENCE),
-        false => Ok(pool),
+    fn stats(&self) -> Option<TargetStats> {
+        let all = match &self.pool {
+            Pool::Plain(pool) => pool.stats(),
+            Pool::Tls(pool) => pool.stats(),
+        };
+        all.into_iter().next()
     }
 }

@@ -1,0 +1,78 @@
+//! Options of tcpchan's own connections, on either side.
+
+use clap::Args;
+use tcpchan::client::PoolConfig;
+use tcpchan::{Config, SocketProfile};
+
+use super::tls::TlsClient;
+use crate::failure::Problem;
+
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Congestion control of tcpchan's sockets, such as cubic [default: bbr,
+    /// where the system lets this process choose it]
+    #[arg(long, value_name = "NAME")]
+    pub congestion: Option<String>,
+}
+
+impl Socket {
+    fn config(&self) -> Result<Config, Problem> {
+        let mut profile = SocketProfile::default();
+        if let Some(name) = &self.congestion {
+            profile = profile
+                .congestion(name)
+                .map_err(|error| Problem::because("congestion", &error))?;
+        }
+        Ok(Config::default().socket(profile))
+    }
+}
+
+/// How a relay's connections to a `serve` are made.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Dialled {
+    #[command(flatten)]
+    pub tls: TlsClient,
+    /// Connections to each `serve`, from the first client on; more, up to 4,
+    /// are made when 256 channels are open on each
+    ///
+    /// More than one is for a load balancer in between, and for more than one
+    /// core's work.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub connections: u8,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+impl Dialled {
+    pub fn config(&self) -> Result<Config, Problem> {
+        self.socket.config()
+    }
+
+    pub fn pool(&self) -> Result<PoolConfig, Problem> {
+        let least = usize::from(self.connections);
+        PoolConfig::default()
+            .connections(least..=least.max(4))
+            .map_err(|error| Problem::because("connections", &error))
+    }
+}
+
+/// How a `serve` takes connections.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Channels at a time on each connection; further ones wait
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(256..=1_000_000))]
+    pub max_channels: u32,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+impl Accepted {
+    pub fn config(&self) -> Result<Config, Problem> {
+        self.socket
+            .config()?
+            .max_channels(self.max_channels)
+            .map_err(|error| Problem::because("max-channels", &error))
+    }
+}

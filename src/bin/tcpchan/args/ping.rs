@@ -1,0 +1,31 @@
+//! The options of a ping.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::tls::TlsClient;
+use super::values::{host_and_port, seconds};
+
+#[derive(Args)]
+pub struct Ping {
+    /// Where `serve` listens, or any other tcpchan server
+    #[arg(value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub to: String,
+    /// Rounds
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Seconds between the starts of rounds
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub interval: Duration,
+    /// Seconds that a round may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub timeout: Duration,
+    /// Begin the channel with a PROXY header that says it is nobody's, for
+    /// `serve --accept-proxy`
+    #[arg(long)]
+    pub send_proxy_v2: bool,
+    #[command(flatten)]
+    pub tls: TlsClient,
+}

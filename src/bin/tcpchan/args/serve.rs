@@ -1,0 +1,47 @@
+//! The options of a serve.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::link::Accepted;
+use super::tls::TlsServer;
+use super::values::{host_and_port, seconds};
+
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Where to take tcpchan connections; port 0 takes a free one; repeat it
+    /// for several
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, required = true)]
+    pub listen: Vec<String>,
+    /// The TCP service; repeat it for several
+    ///
+    /// A channel goes to the one that has the fewest. One that can't be reached
+    /// gets none until it answers again, unless all are like that. A channel
+    /// that no service takes is refused.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, required = true)]
+    pub to: Vec<String>,
+    #[command(flatten)]
+    pub tls: TlsServer,
+    /// Expect a PROXY header (version 2) at the start of each channel, as
+    /// `relay --send-proxy-v2` sends it; refuse channels without one
+    ///
+    /// The header is believed, so only relays may be able to connect: see
+    /// --tls-client-ca.
+    #[arg(long)]
+    pub accept_proxy: bool,
+    /// Begin each connection to the service with a PROXY header (version 2):
+    /// the one that was accepted, or else of the address that the tcpchan
+    /// connection comes from
+    #[arg(long)]
+    pub send_proxy_v2: bool,
+    /// Seconds that the service may be silent after the client has ended its side; then the
+    /// stream is cut off
+    ///
+    /// The default is an hour: a client that has sent all waits for an answer, which may take
+    /// the service long. A service that still sends or receives is never cut off.
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    pub server_fin_timeout: Duration,
+    #[command(flatten)]
+    pub accepted: Accepted,
+}

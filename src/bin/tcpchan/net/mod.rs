@@ -1,0 +1,5 @@
+//! Listeners and connections of the system.
+
+mod listeners;
+
+pub use self::listeners::{Listeners, Place};

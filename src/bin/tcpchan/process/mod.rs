@@ -1,0 +1,82 @@
+//! A process: its services, from their start by way of reloads to their end.
+
+mod services;
+mod signals;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use self::services::Services;
+use self::signals::Signals;
+use crate::args::Process;
+use crate::failure::Failure;
+use crate::service::{Ending, Spec};
+use crate::stats::Report;
+
+/// Runs services until a signal, and what they carry to its end.
+pub async fn run(specs: Vec<Spec>, args: Process) -> Result<(), Failure> {
+    let mut signals = Signals::new().map_err(|error| Failure::because("signals", &error))?;
+    let mut services = Services::default();
+    services.apply(specs).await?;
+    let report = args
+        .stats
+        .map(|every| Report::start(every, services.directory().clone()));
+    loop {
+        tokio::select! {
+            () = signals.stop() => break,
+            _ = services.reap() => {}
+        }
+    }
+    let ending = Ending::new();
+    let hurry = async {
+        signals.stop().await;
+        ending.within(Duration::ZERO);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = finish(services, report, args.grace, &ending) => ended,
+        () = hurry => Ok(()), // never
+    }
+}
+
+/// Waits until what is carried has ended, then for the connections, which close once nobody
+/// holds the services. What is left after the grace, or once `ending` says so, is cut off; a
+/// connection whose peer is silent has nothing left.
+async fn finish(
+    mut services: Services,
+    report: Option<Report>,
+    grace: Duration,
+    ending: &Ending,
+) -> Result<(), Failure> {
+    ending.within(grace);
+    let mut late = pin!(ending.told().deadline());
+    let mut cut_off = services.finish(ending.told()).await;
+    while !cut_off && services.carry() {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = &mut late => cut_off = true,
+        }
+    }
+    if cut_off {
+        return Err(Failure::cut_off("what was still carried was cut off"));
+    }
+    drop((services, report));
+    tokio::select! {
+        () = tasks_ended() => {}
+        () = late => {}
+    }
+    Ok(())
+}
+
+/// Waits for the tasks that nobody can join: those of the connections, which
+/// send their last bytes.
+pub async fn tasks_ended() {
+    while Handle::current().metrics().num_alive_tasks() > 0 {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How often to look where nothing tells. It is only looked while the command stops.
+const LOOK: Duration = Duration::from_millis(2);

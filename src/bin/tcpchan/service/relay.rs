@@ -1,0 +1,238 @@
+//! `tcpchan relay`: TCP connections in, channels out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tcpchan::Channel;
+use tcpchan::client::TlsConnector;
+use tcpchan::proto::ChannelError;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::ending::{Ended, Open};
+use super::swap::Swap;
+use super::view::View;
+use crate::args;
+use crate::carry::{carry, proxy, set_up};
+use crate::counters::Counters;
+use crate::failure::Problem;
+use crate::say::Label;
+use crate::targets::{LINK_PATIENCE, Link, Target, TargetView, Targets};
+use crate::tls;
+
+/// A service that takes TCP connections.
+pub struct Relay {
+    label: Label,
+    counters: Counters,
+    plan: Swap<Plan>,
+}
+
+/// What it does with a connection; another after a reload.
+pub struct Plan {
+    targets: Targets<Link>,
+    dialled: args::Dialled,
+    sends_proxy: bool,
+    fin_timeout: Duration,
+    max_clients: usize,
+    tls: Option<TlsConnector>,
+    /// What `tls` is to have from the reload on.
+    renewed: Option<Arc<ClientConfig>>,
+}
+
+impl Plan {
+    /// Makes a plan, which takes over what it can of an old one and changes nothing there yet.
+    pub fn new(label: &Label, args: &args::Relay, old: Option<&Plan>) -> Result<Self, Problem> {
+        let config = args.dialled.config()?;
+        let mut pool = args.dialled.pool()?;
+        if args.to.len() > 1 {
+            // Another target is better than a long wait for this one.
+            let patient = pool.open_timeout(LINK_PATIENCE);
+            pool = patient.map_err(|error| Problem::because("to", &error))?;
+        }
+        let client = tls::Client::new(&args.dialled.tls)?;
+        let several = |plan: &Plan| plan.targets.iter().count() > 1;
+        let old =
+            old.filter(|old| old.dialled == args.dialled && several(old) == (args.to.len() > 1));
+        let renewed = client.as_ref().map(|client| client.config.clone());
+        let kept = old.and_then(|old| old.tls.clone());
+        let tls = client.map(|client| kept.unwrap_or_else(|| client.connector()));
+        let target = |to: &String| {
+            if let Some(kept) = old.and_then(|old| old.targets.get(to)) {
+                return Ok(kept);
+            }
+            let link = Link::new(to, tls.clone(), config.clone(), pool.clone());
+            let link = link.map_err(|error| Problem::because("to", &error).of(to))?;
+            Ok(Target::new(label.clone(), to, link))
+        };
+        let targets: Vec<_> = args.to.iter().map(target).collect::<Result<_, Problem>>()?;
+        Ok(Plan {
+            targets: Targets::new(targets),
+            dialled: args.dialled.clone(),
+            sends_proxy: args.send_proxy_v2,
+            fin_timeout: args.client_fin_timeout,
+            max_clients: args.max_clients as usize,
+            tls,
+            renewed,
+        })
+    }
+
+    fn begin(&self) {
+        self.targets.resume();
+        if let (Some(tls), Some(config)) = (&self.tls, &self.renewed) {
+            tls.handle().replace(config.clone());
+        }
+    }
+
+    /// Tells `serve` who the client is.
+    async fn introduce(
+        &self,
+        tcp: &TcpStream,
+        client: SocketAddr,
+        channel: &mut Channel,
+    ) -> io::Result<()> {
+        if self.sends_proxy {
+            let header = proxy::header(client, tcp.local_addr().ok())?;
+            channel.write_all(&header).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Relay {
+    pub fn new(label: Label, plan: Plan) -> Self {
+        plan.begin();
+        Relay {
+            label,
+            counters: Counters::default(),
+            plan: Swap::new(plan),
+        }
+    }
+
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.get()
+    }
+
+    /// Treats the connections from now on by this plan.
+    pub fn change(&self, plan: Plan) {
+        plan.begin();
+        self.plan.set(plan);
+    }
+
+    /// Takes connections until it is to end, and carries them to their ends. Whether something
+    /// was cut off.
+    pub async fn run(self: Arc<Self>, listener: TcpListener, mut ended: Ended, open: Open) -> bool {
+        let deadline = ended.clone().deadline();
+        let mut carriers = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept(), if carriers.len() < self.plan.get().max_clients => {
+                    match accepted {
+                        Ok((tcp, client)) => {
+                            let relay = self.clone();
+                            carriers.spawn(async move { relay.carry(tcp, client).await });
+                        }
+                        Err(error) => self.rest_after(&error).await,
+                    }
+                }
+                Some(_) = carriers.join_next() => {}
+                _ = ended.asked() => break,
+            }
+        }
+        drop((listener, open));
+        tokio::select! {
+            () = async { while carriers.join_next().await.is_some() {} } => false,
+            () = deadline => {
+                carriers.shutdown().await;
+                true
+            }
+        }
+    }
+
+    async fn carry(&self, tcp: TcpStream, client: SocketAddr) {
+        let (counted, plan) = (self.counters.count(), self.plan.get());
+        if set_up(&tcp).is_err() {
+            return; // it is gone already
+        }
+        let (mut channel, load) = match plan.targets.reach().await {
+            Ok(reached) => reached,
+            Err(error) => {
+                self.label.say(&format!("refused {client}: {error}"));
+                return counted.refused();
+            }
+        };
+        let introduced = plan.introduce(&tcp, client, &mut channel).await;
+        let limit = plan.fin_timeout;
+        drop(plan); // a reload may let go of it
+        let carried = match introduced {
+            Ok(()) => carry(tcp, channel, &self.counters, limit).await,
+            Err(error) => Err(error),
+        };
+        match carried {
+            Ok(()) => counted.whole(),
+            Err(error) if is_of_connection(&error) && !load.way().is_good() => {
+                self.plan.get().targets.lost(&load, &error);
+            }
+            Err(error) if is_refusal(&error) => {
+                let line = format!("{} refused {client}: see its log", load.name());
+                self.label.say(&line);
+                counted.refused();
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Whether a channel is not over.
+    pub fn carries(&self) -> bool {
+        let plan = self.plan.get();
+        plan.targets.iter().any(|target| target.way.carries())
+    }
+
+    /// Waits if the system is out of something, such as file descriptors.
+    async fn rest_after(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if !matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionRefused | ConnectionReset
+        ) {
+            self.label.say(&format!("can't accept: {error}"));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Whether an error is the end of a whole connection to a server.
+fn is_of_connection(error: &io::Error) -> bool {
+    let channel = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        channel,
+        Some(ChannelError::Connection(_) | ChannelError::Refused(Some(_)))
+    )
+}
+
+/// Whether the server said that nobody takes the stream.
+fn is_refusal(error: &io::Error) -> bool {
+    let channel = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(channel, Some(ChannelError::Refused(None)))
+}
+
+impl View for Relay {
+    fn mode(&self) -> &'static str {
+        "relay"
+    }
+
+    fn label(&self) -> &Label {
+        &self.label
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn targets(&self) -> Vec<TargetView> {
+        self.plan.get().targets.views()
+    }
+}

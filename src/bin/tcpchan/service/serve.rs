@@ -1,0 +1,240 @@
+//! `tcpchan serve`: channels in, TCP connections to a service out.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tcpchan::server::{Acceptor, Stop, Tls};
+use tcpchan::{Channel, Config};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::ending::{Ended, Open, YEAR};
+use super::swap::Swap;
+use super::view::View;
+use crate::args;
+use crate::carry::{carry, proxy, set_up};
+use crate::counters::Counters;
+use crate::failure::{Problem, in_a_line};
+use crate::say::Label;
+use crate::targets::{Load, Target, TargetView, Targets, Unreached, Way};
+use crate::tls;
+
+/// How long the service may take to accept, or the relay to say who the client
+/// is. Two of TCP's segments may be lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A service that takes channels.
+pub struct Serve {
+    label: Label,
+    counters: Counters,
+    plan: Swap<Plan>,
+}
+
+/// What it does with a channel; another after a reload.
+pub struct Plan {
+    targets: Targets<Upstream>,
+    accepts_proxy: bool,
+    sends_proxy: bool,
+    fin_timeout: Duration,
+    config: Config,
+    tls: Option<Tls>,
+    /// What `tls` is to have from the reload on.
+    renewed: Option<Arc<ServerConfig>>,
+}
+
+struct Upstream(String);
+
+impl Way for Upstream {
+    type Io = TcpStream;
+
+    async fn reach(&self, _: bool) -> Result<TcpStream, Unreached> {
+        let late = || Unreached::Down(format!("it did not accept within {PATIENCE:?}"));
+        let connected = timeout(PATIENCE, TcpStream::connect(&self.0)).await;
+        let connected = connected.map_err(|_| late())?;
+        let tcp = connected.map_err(|error| Unreached::because(&error))?;
+        set_up(&tcp).map_err(|error| Unreached::because(&error))?;
+        Ok(tcp)
+    }
+}
+
+impl Plan {
+    /// Makes a plan, which takes over what it can of an old one and changes nothing there yet.
+    pub fn new(label: &Label, args: &args::Serve, old: Option<&Plan>) -> Result<Self, Problem> {
+        let config = args.accepted.config()?;
+        let renewed = tls::server(&args.tls)?.map(Arc::new);
+        let kept = old.and_then(|old| old.tls.clone());
+        let tls = renewed.clone().map(|tls| kept.unwrap_or(Tls::new(tls)));
+        let target = |to: &String| {
+            let kept = old.and_then(|old| old.targets.get(to));
+            kept.unwrap_or_else(|| Target::new(label.clone(), to, Upstream(to.clone())))
+        };
+        Ok(Plan {
+            targets: Targets::new(args.to.iter().map(target)),
+            accepts_proxy: args.accept_proxy,
+            sends_proxy: args.send_proxy_v2,
+            fin_timeout: args.server_fin_timeout,
+            config,
+            tls,
+            renewed,
+        })
+    }
+
+    /// What takes the channels.
+    pub fn acceptor(&self, listener: TcpListener) -> Acceptor {
+        let config = self.config.clone();
+        match &self.tls {
+            Some(tls) => Acceptor::tls(listener, tls.clone(), config),
+            None => Acceptor::new(listener, config),
+        }
+    }
+
+    fn begin(&self) {
+        self.targets.resume();
+        if let (Some(tls), Some(config)) = (&self.tls, &self.renewed) {
+            tls.handle().replace(config.clone());
+        }
+    }
+}
+
+impl Serve {
+    pub fn new(label: Label, plan: Plan) -> Self {
+        plan.begin();
+        Serve {
+            label,
+            counters: Counters::default(),
+            plan: Swap::new(plan),
+        }
+    }
+
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.get()
+    }
+
+    /// Treats the channels from now on by this plan.
+    pub fn change(&self, plan: Plan) {
+        plan.begin();
+        self.plan.set(plan);
+    }
+
+    /// Takes channels until it is to end, and carries them to their ends. Whether something was
+    /// cut off.
+    pub async fn run(self: Arc<Self>, acceptor: Acceptor, mut ended: Ended, open: Open) -> bool {
+        let drain = acceptor.drain_handle();
+        let mut follower = ended.clone();
+        let signal = async {
+            ended.asked().await;
+            drop(open);
+        };
+        let follow = async {
+            let mut deadline = follower.asked().await;
+            loop {
+                drain.drain(deadline.saturating_duration_since(Instant::now()));
+                deadline = follower.sooner().await;
+            }
+        };
+        let take = |stop| self.take(acceptor, stop);
+        tokio::select! {
+            served = drain.serve_until(signal, YEAR, take) => served.is_err(),
+            () = follow => true, // never
+        }
+    }
+
+    async fn take(
+        self: Arc<Self>,
+        mut acceptor: Acceptor,
+        mut stop: Stop,
+    ) -> Result<(), Infallible> {
+        let local = acceptor.local_addr().ok();
+        let mut carriers = JoinSet::new();
+        loop {
+            tokio::select! {
+                (channel, peer) = acceptor.accept() => {
+                    let serve = self.clone();
+                    carriers.spawn(async move { serve.carry(channel, peer.addr, local).await });
+                }
+                Some(_) = carriers.join_next() => {}
+                () = &mut stop => break,
+            }
+        }
+        drop(acceptor);
+        while carriers.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn carry(&self, mut channel: Channel, peer: SocketAddr, local: Option<SocketAddr>) {
+        let (counted, plan) = (self.counters.count(), self.plan.get());
+        let (header, (mut tcp, _load)) = match plan.ready(&mut channel, peer, local).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.label
+                    .say(&format!("refused a stream of {peer}: {error}"));
+                channel.refuse();
+                return counted.refused();
+            }
+        };
+        let limit = plan.fin_timeout;
+        drop(plan); // a reload may let go of it
+        if tcp.write_all(&header).await.is_err() {
+            return;
+        }
+        let carried = carry(tcp, channel, &self.counters, limit).await;
+        if carried.is_ok() {
+            counted.whole();
+        }
+    }
+}
+
+impl Plan {
+    /// What the service is told first, and a connection to it.
+    async fn ready(
+        &self,
+        channel: &mut Channel,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Result<(Vec<u8>, (TcpStream, Load<Upstream>)), String> {
+        let header = self.introduction(channel, peer, local).await;
+        let header = header.map_err(|error| format!("no PROXY header: {}", in_a_line(&error)))?;
+        Ok((header, self.targets.reach().await?))
+    }
+
+    /// What the service is told first.
+    async fn introduction(
+        &self,
+        channel: &mut Channel,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> io::Result<Vec<u8>> {
+        let header = match self.accepts_proxy {
+            true => timeout(PATIENCE, proxy::read_header(channel)).await??,
+            false => proxy::header(peer, local)?,
+        };
+        Ok(match self.sends_proxy {
+            true => header,
+            false => Vec::new(),
+        })
+    }
+}
+
+impl View for Serve {
+    fn mode(&self) -> &'static str {
+        "serve"
+    }
+
+    fn label(&self) -> &Label {
+        &self.label
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn targets(&self) -> Vec<TargetView> {
+        self.plan.get().targets.views()
+    }
+}

@@ -1,0 +1,32 @@
+//! What a service is to do.
+
+use crate::args;
+use crate::net::Place;
+use crate::say::Label;
+
+/// A service as its options describe it. Two that are equal behave alike, but for what their
+/// files have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    pub label: Label,
+    pub mode: Mode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Relay(args::Relay),
+    Serve(args::Serve),
+}
+
+impl Spec {
+    /// Where it listens.
+    pub fn places(&self) -> Vec<Place> {
+        let listen = match &self.mode {
+            Mode::Relay(relay) => &relay.listen,
+            Mode::Serve(serve) => &serve.listen,
+        };
+        let name = self.label.to_string();
+        let place = |(number, address): (usize, &String)| Place::new(&name, number, address);
+        listen.iter().enumerate().map(place).collect()
+    }
+}
