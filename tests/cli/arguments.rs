@@ -6,7 +6,17 @@ use crate::programs::{run, tcpchan};
 async fn wrong_arguments_are_told_in_a_line() {
     for (args, says) in [
         ("relay", "--listen <HOST:PORT>"),
-        ("relay --listen here --to a:1", "must be HOST:PORT"),
+        (
+            "relay --listen here --to a:1",
+            "a host without a port: it must be here:PORT",
+        ),
+        (
+            "relay --listen 80 --to a:1",
+            "a port without a host: 0.0.0.0:80 is all addresses of this host",
+        ),
+        ("relay --listen :80 --to a:1", "a port without a host"),
+        ("relay --listen ::1 --to a:1", "such as [::1]:9000"),
+        ("relay --listen a:1 --to http://a:1", "not a URL"),
         ("relay --listen a:1 --to a:b", "must be HOST:PORT"),
         ("relay --listen a:1 --to u@a:1", "must be HOST:PORT"),
         ("relay --lisen a:1 --to a:1", "'--listen'"),
@@ -25,7 +35,7 @@ async fn wrong_arguments_are_told_in_a_line() {
             "--tls-cert",
         ),
         ("serve --listen a:1 --to a:1 --max-channels 1", "256..="),
-        ("ping a", "must be HOST:PORT"),
+        ("ping a", "a host without a port"),
         ("sing", "'sing'"),
     ] {
         let output = tcpchan(args).output().await.unwrap();

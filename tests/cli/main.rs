@@ -15,6 +15,7 @@ mod ends;
 mod fixture;
 mod flow;
 mod half_closed;
+mod messages;
 mod ping;
 mod proxy_protocol;
 mod refused;

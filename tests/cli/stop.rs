@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::fixture::{Chain, echo, exchange, talk};
 use crate::guard::within;
@@ -121,19 +121,6 @@ async fn a_server_that_restarts_is_found_again() {
         serve = Daemon::at(&place, &format!("serve --to {service}")).await;
     }
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"!");
-}
-
-#[tokio::test]
-async fn an_address_that_is_taken_is_told_in_a_line() {
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = taken.local_addr().unwrap();
-    for command in ["relay", "serve"] {
-        let args = format!("{command} --listen {addr} --to 127.0.0.1:1");
-        let output = crate::programs::tcpchan(&args).output().await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("Address already in use"), "{said}");
-        assert_eq!((said.lines().count(), output.status.code()), (1, Some(1)));
-    }
 }
 
 /// A host that hangs closes no connection.

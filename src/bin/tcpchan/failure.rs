@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// What the exit codes mean; part of `--help`.
@@ -102,30 +101,4 @@ pub fn in_a_line(error: &dyn Error) -> String {
         source = error.source();
     }
     line.replace('\n', " ")
-}
-
-/// Whether this process, or its host, is out of something. No peer is to blame for that.
-pub fn is_own(error: &(dyn Error + 'static)) -> bool {
-    let mut errors = std::iter::successors(Some(error), |&error| inner(error));
-    errors.any(|error| {
-        let error: Option<&io::Error> = error.downcast_ref();
-        error.is_some_and(|error| {
-            let kind = error.kind();
-            matches!(kind, ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory)
-                || cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
-        })
-    })
-}
-
-/// Out of file descriptors: the host, and the process. The numbers are the same on every Unix.
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-
-/// The source; of an `io::Error`, the error in it, which is no source of it.
-fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let io: Option<&io::Error> = error.downcast_ref();
-    match io.and_then(io::Error::get_ref) {
-        Some(inner) => Some(inner),
-        None => error.source(),
-    }
 }

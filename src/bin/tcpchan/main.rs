@@ -5,6 +5,7 @@
 mod args;
 mod carry;
 mod counters;
+mod explain;
 mod failure;
 mod net;
 mod ping;

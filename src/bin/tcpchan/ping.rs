@@ -13,7 +13,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::args;
 use crate::carry::proxy;
-use crate::failure::{Failure, in_a_line};
+use crate::explain::explain;
+use crate::failure::Failure;
 use crate::process::tasks_ended;
 use crate::stats::print;
 use crate::tls;
@@ -82,7 +83,7 @@ impl Pinger {
     /// Connects, and opens a channel. An error is a line for people.
     async fn round(&self) -> Result<Round, String> {
         let start = Instant::now();
-        let failed = |error: io::Error| in_a_line(&error);
+        let failed = |error: io::Error| explain(&error);
         let tcp = TcpStream::connect(&self.to).await.map_err(failed)?;
         let tcp_took = start.elapsed();
         SocketProfile::default().apply(&tcp).map_err(failed)?;

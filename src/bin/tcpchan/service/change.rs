@@ -11,6 +11,7 @@ use super::serve::{self, Serve};
 use super::spec::{Mode, Spec};
 use super::view::View;
 use crate::args::Accepted;
+use crate::explain::explain_listen;
 use crate::failure::Problem;
 use crate::net::{Listeners, Place};
 use crate::say::Label;
@@ -77,7 +78,7 @@ impl Change {
             if !old.is_some_and(|old| old.keeps(&place, &shape)) {
                 let listener = listeners.take(&place).await.map_err(|error| {
                     let what = format!("can't listen on {}", place.address);
-                    Problem::because("listen", &error).of(what)
+                    Problem::new("listen", explain_listen(&error)).of(what)
                 })?;
                 taken.push((place, listener));
             }

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use tcpchan::client::TargetStats;
 
-use crate::failure::{self, in_a_line};
+use crate::explain::{explain, is_own};
 
 /// Why a target was not reached, in a line for people.
 #[derive(Clone, Debug)]
@@ -21,9 +21,9 @@ pub enum Unreached {
 impl Unreached {
     /// By the sources of the error, if it is one of this process.
     pub fn because(error: &(dyn Error + 'static)) -> Self {
-        match failure::is_own(error) {
-            true => Unreached::Own(in_a_line(error)),
-            false => Unreached::Down(in_a_line(error)),
+        match is_own(error) {
+            true => Unreached::Own(explain(error)),
+            false => Unreached::Down(explain(error)),
         }
     }
 }

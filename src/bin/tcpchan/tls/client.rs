@@ -38,7 +38,7 @@ impl Client {
                 let (cert, key) = (file("tls-cert", cert), file("tls-key", key));
                 config
                     .with_client_auth_cert(cert.certificates()?, key.key()?)
-                    .map_err(|error| cert.problem(&error))?
+                    .map_err(|error| cert.unfit(key, &error))?
             }
             _ => config.with_no_client_auth(),
         };

@@ -33,6 +33,6 @@ pub fn server(args: &TlsServer) -> Result<Option<ServerConfig>, Problem> {
     let (cert, key) = (file("tls-cert", cert), file("tls-key", key));
     let config = config
         .with_single_cert(cert.certificates()?, key.key()?)
-        .map_err(|error| cert.problem(&error))?;
+        .map_err(|error| cert.unfit(key, &error))?;
     Ok(Some(config))
 }
