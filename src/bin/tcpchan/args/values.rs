@@ -7,7 +7,9 @@ use http::uri::Authority;
 
 pub fn host_and_port(text: &str) -> Result<String, String> {
     let authority: Option<Authority> = text.parse().ok();
-    let fits = |authority: &Authority| authority.port_u16().is_some() && !text.contains('@');
+    let fits = |authority: &Authority| {
+        authority.port_u16().is_some() && !authority.host().is_empty() && !text.contains('@')
+    };
     match authority.filter(fits) {
         Some(_) => Ok(text.to_owned()),
         None => Err(no_address(text)),
