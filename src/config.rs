@@ -264,6 +264,23 @@ impl Config {
         Ok(self)
     }
 
+    /// The lowest rate at which the peer may take or send the bytes of a channel, looked at
+    /// once a `period`. Off by default. A channel whose peer is slower is reset, and its
+    /// application gets an error of the kind `TimedOut`.
+    /// [What counts](proto::Config::min_rate).
+    ///
+    /// # Errors
+    ///
+    /// A rate of 0 or above 2^31 - 1, or a period below 100 ms or above an hour.
+    pub fn min_rate(
+        mut self,
+        bytes_per_second: u32,
+        period: Duration,
+    ) -> Result<Self, ConfigError> {
+        self.core = self.core.min_rate(bytes_per_second, period)?;
+        Ok(self)
+    }
+
     /// Channels of the peer that may wait to be accepted. One more is refused, and the
     /// connection goes on. Default: as many as [`max_channels`](Self::max_channels) allows.
     ///

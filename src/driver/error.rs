@@ -11,6 +11,7 @@ impl From<ChannelError> for io::Error {
             ChannelError::Reset(_) => ErrorKind::ConnectionReset,
             ChannelError::Refused(_) => ErrorKind::ConnectionRefused,
             ChannelError::Stopped(_) | ChannelError::Ended => ErrorKind::BrokenPipe,
+            ChannelError::TooSlow => ErrorKind::TimedOut,
             ChannelError::Connection(error) => kind(error),
             ChannelError::Unknown => ErrorKind::NotConnected,
         };

@@ -12,7 +12,7 @@ pub const BUCKETS: [f64; 16] = [
     5.0, 10.0,
 ];
 
-const COUNTERS: [(&str, Unit, &str); 12] = [
+const COUNTERS: [(&str, Unit, &str); 13] = [
     (
         "tcpchan_connections_opened_total",
         Unit::Count,
@@ -52,6 +52,11 @@ const COUNTERS: [(&str, Unit, &str); 12] = [
         "tcpchan_channels_reset_total",
         Unit::Count,
         "channels that one side gave up before their end",
+    ),
+    (
+        "tcpchan_channels_too_slow_total",
+        Unit::Count,
+        "channels whose peer was slower than min_rate",
     ),
     (
         "tcpchan_received_bytes_total",

@@ -115,6 +115,11 @@ impl Meter {
                 Some("peer"),
                 since(|s| s.reset_by_peer),
             ),
+            (
+                "tcpchan_channels_too_slow_total",
+                None,
+                since(|s| s.too_slow),
+            ),
         ] {
             count(name, self.labelled(by.map(|by| ("by", by))), more);
         }

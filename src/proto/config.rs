@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::slow_peer::MinRate;
 use crate::check::{ConfigError, DAY, HOUR, MOST, check, check_time};
 use crate::wire::{DEFAULT_MAGIC, Protocol, Settings};
 
@@ -33,6 +34,7 @@ pub struct Config {
     pub(super) suspect_after: Duration,
     pub(super) dead_after: Duration,
     pub(super) write_stall: Duration,
+    pub(super) min_rate: Option<MinRate>,
     pub(super) accept_backlog: Option<u32>,
     pub(super) cancels_per_second: u32,
     pub(super) pings_per_second: u32,
@@ -56,6 +58,7 @@ impl Default for Config {
             suspect_after: Duration::from_secs(2),
             dead_after: Duration::from_secs(20),
             write_stall: Duration::from_secs(30),
+            min_rate: None,
             accept_backlog: None,
             cancels_per_second: 10_000,
             pings_per_second: 1_000,
@@ -199,6 +202,40 @@ impl Config {
     pub fn write_stall(mut self, time: Duration) -> Result<Self, ConfigError> {
         check_time("write_stall", time, 1..=DAY)?;
         self.write_stall = time;
+        Ok(self)
+    }
+
+    /// The lowest rate at which the peer may take or send the bytes of a channel. Off by
+    /// default. The core looks once a `period`; a channel whose peer is too slow is reset and
+    /// stopped with the code [`TOO_SLOW`](super::TOO_SLOW). The others go on.
+    ///
+    /// - **A reader** is too slow if bytes wait for its credit all the time and it takes less
+    ///   than the rate. It is judged over a period, or over the time in which the rate gives
+    ///   the peer's window (64 KiB by default) if that is longer.
+    /// - **A writer** is too slow if in two periods in a row it sends something, and less than
+    ///   the rate, while this side reads everything and sends nothing. So a request that
+    ///   waits for its answer is not cut off, nor is an idle channel. One that sends a
+    ///   byte now and then is.
+    /// - **A connection** ends with a violation, code 3, if its transport is write-blocked at
+    ///   every look and takes less than the rate.
+    ///
+    /// Don't set it if channels carry messages that get no answer, such as telemetry. With
+    /// version 0 it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A rate of 0 or above 2^31 - 1, or a period below 100 ms or above an hour.
+    pub fn min_rate(
+        mut self,
+        bytes_per_second: u32,
+        period: Duration,
+    ) -> Result<Self, ConfigError> {
+        check("min_rate", bytes_per_second.into(), 1..=MOST)?;
+        check_time("period of min_rate", period, 100..=HOUR)?;
+        self.min_rate = Some(MinRate {
+            per_second: bytes_per_second,
+            period,
+        });
         Ok(self)
     }
 
@@ -387,6 +424,12 @@ impl Config {
     #[must_use]
     pub fn get_write_stall(&self) -> Duration {
         self.write_stall
+    }
+
+    /// `bytes_per_second` and `period` of [`min_rate`](Self::min_rate), if it is on.
+    #[must_use]
+    pub fn get_min_rate(&self) -> Option<(u32, Duration)> {
+        self.min_rate.map(|rate| (rate.per_second, rate.period))
     }
 
     /// See [`accept_backlog`](Self::accept_backlog); `None` is the default.

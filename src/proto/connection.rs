@@ -18,6 +18,7 @@ use super::recv_budget::{RecvBudget, RecvCredit};
 use super::scheduler::Scheduler;
 use super::send_budget::SendBudget;
 use super::shutdown::Shutdown;
+use super::slow_peer::SlowPeers;
 use super::stats::Stats;
 use super::store::Store;
 use crate::wire::{Settings, Version};
@@ -41,6 +42,7 @@ pub struct Connection {
     pub(super) deferred_stops: VecDeque<Key>,
     pub(super) events: Events,
     pub(super) shutdown: Shutdown,
+    pub(super) slow_peers: SlowPeers,
     pub(super) stats: Stats,
 }
 
@@ -63,6 +65,7 @@ impl Connection {
             deferred_stops: VecDeque::new(),
             events: Events::default(),
             shutdown: Shutdown::default(),
+            slow_peers: SlowPeers::default(),
             stats: Stats::new(now),
             config,
         }

@@ -36,6 +36,10 @@ pub(super) const NO_CODE: u32 = 0;
 /// the application, so what it was for may be tried again.
 pub const REFUSED: u32 = u32::MAX;
 
+/// The code of a RESET and a STOP that says: the peer took or sent the channel's bytes more
+/// slowly than [`Config::min_rate`](super::Config::min_rate).
+pub const TOO_SLOW: u32 = u32::MAX - 1;
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -206,6 +210,9 @@ pub enum ChannelError {
     Refused(Option<ConnectionError>),
     /// This side has ended this half.
     Ended,
+    /// This side gave the channel up: the peer was slower than
+    /// [`Config::min_rate`](super::Config::min_rate).
+    TooSlow,
     /// There is no such channel.
     Unknown,
     /// The connection ended.
@@ -222,6 +229,9 @@ impl fmt::Display for ChannelError {
                 write!(f, "the peer never took the channel: {error}")
             }
             ChannelError::Ended => f.write_str("this side has ended this half of the channel"),
+            ChannelError::TooSlow => {
+                f.write_str("the peer took or sent bytes more slowly than Config::min_rate")
+            }
             ChannelError::Unknown => f.write_str("there is no such channel"),
             ChannelError::Connection(error) => error.fmt(f),
         }

@@ -161,6 +161,11 @@ impl Keepalive {
         self.blocked.get_or_insert(now);
     }
 
+    /// Whether the transport is write-blocked.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
     pub fn on_progress(&mut self) {
         self.blocked = None;
     }

@@ -26,6 +26,7 @@ mod release;
 mod scheduler;
 mod send_budget;
 mod shutdown;
+mod slow_peer;
 mod stats;
 mod store;
 mod timers;
@@ -36,7 +37,7 @@ pub use self::api::Read;
 pub use self::config::Config;
 pub use self::connection::Connection;
 pub use self::error::{
-    ChannelError, ConnectionError, ErrorCode, OpenError, REFUSED, TransportError,
+    ChannelError, ConnectionError, ErrorCode, OpenError, REFUSED, TOO_SLOW, TransportError,
 };
 pub use self::event::Event;
 pub use self::handshake::Role;

@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, Stop};
 use super::connection::Connection;
-use super::error::{ErrorCode, NO_CODE, REFUSED};
+use super::error::{ErrorCode, NO_CODE, REFUSED, TOO_SLOW};
 use super::half::{Cause, Half};
 use super::key::Key;
 use super::shutdown::Drain;
@@ -108,6 +108,29 @@ impl Connection {
             self.close_if_done_v0(key);
             self.queue_control(key);
         }
+    }
+
+    /// Gives up both halves of a channel whose peer is too slow.
+    pub(super) fn give_up_slow(&mut self, key: Key) {
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        let (held, unsent) = (channel.is_held(), channel.send.buffer.len());
+        if channel.send.half.is_alive() {
+            channel.fail_send(Cause::Ended(TOO_SLOW));
+        }
+        if channel.recv.half.is_alive() {
+            self.stats.buffered -= channel.recv.buffer.len() as u64;
+            channel.stop(TOO_SLOW, &mut self.recv_budget);
+        }
+        self.stats.on_give_up(channel, TOO_SLOW);
+        self.stats.too_slow += 1;
+        if !held {
+            self.make_room(|counts| counts.on_unsent_gone(unsent));
+        }
+        self.queue_control(key);
+        self.notify_writable(key);
+        self.notify_readable(key);
     }
 
     /// Ends the use of a channel. A send half that was not finished is reset behind

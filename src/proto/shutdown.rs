@@ -1,6 +1,6 @@
 //! How far the connection is from its end.
 
-use super::error::{ChannelError, ConnectionError};
+use super::error::{ChannelError, ConnectionError, TOO_SLOW};
 use super::half::Cause;
 use crate::wire::Control;
 
@@ -47,6 +47,7 @@ impl Shutdown {
             (Cause::Stopped(code), _) => ChannelError::Stopped(code),
             (Cause::Refused, end) => ChannelError::Refused(end.clone()),
             (Cause::Connection, Some(error)) => ChannelError::Connection(error.clone()),
+            (Cause::Ended(TOO_SLOW), _) => ChannelError::TooSlow,
             (Cause::Ended(_) | Cause::Connection, _) => ChannelError::Ended,
         }
     }

@@ -48,6 +48,9 @@ pub struct Stats {
     pub reset_by_peer: u64,
     /// Channels that this side gave up before their end.
     pub reset_by_self: u64,
+    /// Those of them whose peer was slower than
+    /// [`Config::min_rate`](super::Config::min_rate).
+    pub too_slow: u64,
     /// Channels of this side on which the peer has sent something.
     pub answered: u64,
     /// Channels of this side that the peer refused, reset or finished before it had sent
@@ -89,6 +92,7 @@ impl Stats {
             refused_by_self: 0,
             reset_by_peer: 0,
             reset_by_self: 0,
+            too_slow: 0,
             answered: 0,
             unanswered: 0,
             bytes_received: 0,

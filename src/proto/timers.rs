@@ -40,6 +40,7 @@ impl Connection {
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
+        self.begin_looks(now);
         if self.keepalive.on_life(now) {
             self.events.push(Event::Recovered);
         }
@@ -61,6 +62,9 @@ impl Connection {
         if self.recv_budget.due().is_some_and(|due| due <= now) {
             self.give_delayed_windows();
         }
+        if self.slow_peers.due().is_some_and(|due| due <= now) {
+            self.look_for_slow_peers(now);
+        }
         match self.keepalive.due(&self.config, now) {
             Due::Nothing => {}
             Due::Ping => self.free_list.clear(), // nothing has come for a while
@@ -81,13 +85,37 @@ impl Connection {
         }
     }
 
+    /// Begins to look for slow peers if there are channels.
+    #[inline]
+    pub(super) fn begin_looks(&mut self, now: Instant) {
+        if let Some(rate) = self.config.min_rate
+            && self.channels.len() > 0
+        {
+            self.slow_peers.begin(rate, now);
+        }
+    }
+
+    fn look_for_slow_peers(&mut self, now: Instant) {
+        let Some(rate) = self.config.min_rate else {
+            return;
+        };
+        let (blocked, sent) = (self.keepalive.is_blocked(), self.stats.bytes_sent);
+        if self.slow_peers.is_link_too_slow(rate, blocked, sent, now) {
+            return self.violated(ErrorCode::LIMIT, "the peer reads too slowly");
+        }
+        let (channels, rate) = (self.channels.iter_mut(), (rate, &self.send_budget));
+        for key in self.slow_peers.look(channels, rate, blocked, now) {
+            self.give_up_slow(key);
+        }
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Version 0 has no ping, so nothing is due once the hello has come.
         let done = self.shutdown.has_ended() || self.is_v0() && self.is_connected();
         let due = (!done).then(|| self.keepalive.deadline(&self.config))?;
-        let windows = self.recv_budget.due();
-        Some(windows.map_or(due, |windows| windows.min(due)))
+        let others = [self.recv_budget.due(), self.slow_peers.due()];
+        others.into_iter().flatten().chain([due]).min()
     }
 
     /// The shortest round-trip time of the last ten to twenty seconds, as in

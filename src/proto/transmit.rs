@@ -37,6 +37,7 @@ impl Connection {
     /// ```
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>, budget: usize, now: Instant) -> usize {
         let start = out.len();
+        self.begin_looks(now);
         if self.shutdown.has_ended() {
             self.last_frame(out);
         } else if self.version().is_none() {

@@ -28,6 +28,7 @@ mod properties;
 mod round_trips;
 mod scheduling;
 mod shortest_round_trip;
+mod slow_peers;
 mod table;
 mod two_cores;
 mod vectors;

@@ -77,6 +77,8 @@ fn zero_is_no_limit_of_a_connection() {
             error(config().answer_within(NEVER, MS)),
         ),
         ("write_stall", error(config().write_stall(NEVER))),
+        ("min_rate", error(config().min_rate(0, LONG))),
+        ("period of min_rate", error(config().min_rate(1, NEVER))),
         ("cancels_per_second", error(config().cancels_per_second(0))),
         ("pings_per_second", error(config().pings_per_second(0))),
         (
@@ -114,6 +116,8 @@ fn what_overflows_is_no_limit_of_a_connection() {
             error(config().answer_within(MS, LONG)),
         ),
         ("write_stall", error(config().write_stall(LONG))),
+        ("min_rate", error(config().min_rate(most, MS))),
+        ("period of min_rate", error(config().min_rate(1, LONG))),
         (
             "cancels_per_second",
             error(config().cancels_per_second(most)),
@@ -230,6 +234,8 @@ fn what_is_set_can_be_read() {
     assert_eq!(config.get_max_handshakes(), 7);
     assert!(!config.get_pacing());
     assert_eq!(config.core().get_max_channels(), 300);
+    let config = config.min_rate(9, 100 * MS).unwrap();
+    assert_eq!(config.core().get_min_rate(), Some((9, 100 * MS)));
     let age = config.get_max_connection_age();
     assert_eq!(age, Some((Duration::from_secs(60), MS)));
     assert_eq!(*config.get_socket(), socket().system_congestion());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tcpchan::Config;
+use tcpchan::proto::TOO_SLOW;
 use tcpchan::wire::Control;
 
 use crate::fixture::{FLOW_CONTROL, Heard, LIMIT, Peer, Server, is_cut_off};
@@ -103,6 +104,22 @@ async fn frames_of_one_byte_that_nobody_reads() {
     server
         .cuts_off_flood(peer, byte, FLOW_CONTROL, "beyond the window")
         .await;
+}
+
+/// It reads the connection, and gives the channel no credit.
+#[tokio::test]
+async fn an_answer_that_is_taken_too_slowly() {
+    let config = Config::default().min_rate(1 << 20, Duration::from_millis(100));
+    let mut server = Server::start(config.unwrap()).await;
+    let mut peer = server.peer().await.open(1).data(1, 256 << 10).sent().await;
+    let mut heard = Vec::new();
+    let is_reset = |heard: &Heard| matches!(heard, Heard::Frame(Control::Reset { code, .. }) if *code == TOO_SLOW);
+    while !heard.iter().any(is_reset) {
+        heard = peer.hears().await.expect("the connection goes on");
+    }
+    let error = server.channel_failed().await;
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
+    server.serves_its_neighbour().await;
 }
 
 /// Each of these channels is echoed, until there is no room in the system.
