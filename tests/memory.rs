@@ -1,6 +1,11 @@
 //! What a peer can make a connection hold stays under [`Config::memory`],
 //! counted by the allocator.
 
+#[path = "support/local.rs"]
+mod local;
+#[path = "memory/opens.rs"]
+mod opens;
+
 use std::alloc::System;
 use std::cell::RefCell;
 use std::io::Write;

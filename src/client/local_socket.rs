@@ -16,8 +16,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 use tower_service::Service;
 
+use super::connecting::Connecting;
 use super::error::BoxError;
-use super::multiplex::{Connecting, Multiplex};
+use super::multiplex::Multiplex;
 
 /// Bytes that are read of a connection while its channel is opened: more than the head of
 /// a request commonly has. The rest waits in the socket.

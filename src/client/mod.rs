@@ -23,6 +23,7 @@
 //! was done.
 
 mod config;
+mod connecting;
 mod connection;
 mod connector;
 mod error;
@@ -47,12 +48,14 @@ mod tls;
 mod user_info;
 
 pub use self::config::PoolConfig;
+pub use self::connecting::Connecting;
+pub use self::connection::Opening;
 pub use self::connector::Connector;
 pub use self::error::ConnectError;
 pub use self::layer::MultiplexLayer;
 #[cfg(unix)]
 pub use self::local_socket::LocalSocket;
-pub use self::multiplex::{Connecting, Multiplex};
+pub use self::multiplex::Multiplex;
 #[cfg(feature = "requests")]
 pub use self::requests::{RequestError, Requests, Responding};
 pub use self::retry::{is_lost, is_retryable};
@@ -62,4 +65,4 @@ pub use self::retry_layer::{ReplayBody, RetryLayer, RetryService, UnlessBegun};
 pub use self::retry_policy::{Boxed, Plain, RetryPolicy, ServiceError};
 pub use self::stats::TargetStats;
 #[cfg(feature = "tls")]
-pub use self::tls::{TlsConnector, TlsIo};
+pub use self::tls::{TlsConnecting, TlsConnector, TlsIo};

@@ -1,7 +1,6 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,6 +12,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::config::PoolConfig;
+use super::connecting::Connecting;
 use super::connector::Connector;
 use super::error::{BoxError, ConnectError};
 use super::pool::{Dialler, Target, Targets};
@@ -217,24 +217,6 @@ impl<C: fmt::Debug> fmt::Debug for Multiplex<C> {
     }
 }
 
-/// The channel to come. Dropping it loses no dial for other callers.
-#[must_use = "futures do nothing unless polled"]
-pub struct Connecting(Pin<Box<dyn Future<Output = Result<Channel, ConnectError>> + Send>>);
-
-impl fmt::Debug for Connecting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").finish_non_exhaustive()
-    }
-}
-
-impl Future for Connecting {
-    type Output = Result<Channel, ConnectError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
 impl<C> Service<Uri> for Multiplex<C>
 where
     C: Service<Uri> + Clone + Send + 'static,
@@ -252,9 +234,7 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        let (target, labels) = (self.target(&uri), self.labels_of(&uri));
-        let open = observability::opening(target.open(), labels, ConnectError::word);
-        Connecting(Box::pin(open))
+        Connecting::new(self.target(&uri), self.labels_of(&uri))
     }
 }
 

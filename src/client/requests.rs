@@ -21,9 +21,10 @@ use tokio::time::{Instant, timeout};
 use tower::load::Load;
 use tower_service::Service;
 
+use super::connecting::Connecting;
 use super::error::{BoxError, ConnectError};
 use super::health::Health;
-use super::multiplex::{Connecting, Multiplex};
+use super::multiplex::Multiplex;
 use super::retry::{Lost, lost};
 use super::user_info::without_user_info;
 
@@ -282,6 +283,7 @@ impl Drop for UnderWay {
 /// The response to come. Dropping it resets the request's channel.
 #[must_use = "futures do nothing unless polled"]
 pub struct Responding(
+    // The future of hyper's `send_request` has no name, so it needs the box.
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, RequestError>> + Send>>,
 );
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tower::retry::{Policy, Retry};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -120,28 +121,35 @@ where
     }
 }
 
-/// A body whose clones are one: the first that is polled has it.
-pub struct ReplayBody<B> {
-    /// Nothing once it was started.
-    unbegun: Arc<Mutex<Option<Pin<Box<B>>>>>,
-    started: Option<Pin<Box<B>>>,
+pin_project! {
+    /// A body whose clones are one: the first that is polled has it.
+    pub struct ReplayBody<B> {
+        // Nothing once it was started.
+        unbegun: Arc<Mutex<Option<B>>>,
+        #[pin]
+        started: Option<B>,
+    }
 }
 
 impl<B> ReplayBody<B> {
     fn new(body: B) -> Self {
         ReplayBody {
-            unbegun: Arc::new(Mutex::new(Some(Box::pin(body)))),
+            unbegun: Arc::new(Mutex::new(Some(body))),
             started: None,
         }
     }
 
-    fn unbegun(&self) -> MutexGuard<'_, Option<Pin<Box<B>>>> {
-        self.unbegun.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unbegun(&self) -> MutexGuard<'_, Option<B>> {
+        lock(&self.unbegun)
     }
 
     fn is_begun(&self) -> bool {
         self.unbegun().is_none()
     }
+}
+
+fn lock<B>(unbegun: &Mutex<Option<B>>) -> MutexGuard<'_, Option<B>> {
+    unbegun.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<B> Clone for ReplayBody<B> {
@@ -168,36 +176,35 @@ where
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        if self.started.is_none() {
-            let body = self.unbegun().take();
-            self.started = body;
+        let mut this = self.project();
+        if this.started.is_none() {
+            let body = lock(this.unbegun).take();
+            this.started.set(body);
         }
-        let body = self
-            .started
-            .as_mut()
-            .ok_or("another request has started this body")?;
-        let frame = ready!(body.as_mut().poll_frame(cx));
+        let body = this.started.as_pin_mut();
+        let body = body.ok_or("another request has started this body")?;
+        let frame = ready!(body.poll_frame(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.started {
             Some(body) => body.is_end_stream(),
-            None => self
-                .unbegun()
-                .as_ref()
-                .is_some_and(|body| body.is_end_stream()),
+            None => self.unbegun().as_ref().is_some_and(B::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let body = |body: &Pin<Box<B>>| body.size_hint();
         match &self.started {
-            Some(started) => body(started),
-            None => self.unbegun().as_ref().map(body).unwrap_or_default(),
+            Some(body) => body.size_hint(),
+            None => self
+                .unbegun()
+                .as_ref()
+                .map(B::size_hint)
+                .unwrap_or_default(),
         }
     }
 }

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio_rustls::Connect;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -126,20 +128,94 @@ where
 {
     type Response = TlsIo<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    type Future = TlsConnecting<C::Future, C::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (config, name) = (self.tls.get(), self.name_for(&uri));
-        let connecting = self.inner.call(uri);
-        Box::pin(async move {
-            let name = name?;
-            let io = connecting.await.map_err(Into::into)?;
-            let tls = tokio_rustls::TlsConnector::from(config);
-            Ok(TokioIo::new(tls.connect(name, TokioIo::new(io)).await?))
-        })
+        let state = match self.name_for(&uri) {
+            Ok(name) => State::Connects {
+                tls: tokio_rustls::TlsConnector::from(self.tls.get()),
+                name: Some(name),
+                connecting: self.inner.call(uri),
+            },
+            Err(error) => State::Fails { error: Some(error) },
+        };
+        TlsConnecting { state }
     }
 }
+
+pin_project! {
+    /// The TLS connection to come of a [`TlsConnector`], whose connector's future is `F` and
+    /// whose I/O is `T`.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct TlsConnecting<F, T> {
+        #[pin]
+        state: State<F, T>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<F, T> {
+        Connects {
+            tls: tokio_rustls::TlsConnector,
+            name: Option<ServerName<'static>>,
+            #[pin]
+            connecting: F,
+        },
+        Shakes {
+            #[pin]
+            handshake: Connect<TokioIo<T>>,
+        },
+        Fails {
+            error: Option<io::Error>,
+        },
+    }
+}
+
+impl<F, T> fmt::Debug for TlsConnecting<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConnecting").finish_non_exhaustive()
+    }
+}
+
+impl<F, T, E> Future for TlsConnecting<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+    T: Read + Write + Unpin,
+    E: Into<BoxError>,
+{
+    type Output = Result<TlsIo<T>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let handshake = match state.as_mut().project() {
+                Projected::Connects {
+                    tls,
+                    name,
+                    connecting,
+                } => {
+                    let io = ready!(connecting.poll(cx)).map_err(Into::into)?;
+                    let name = name.take().ok_or(AFTER_ITS_END)?;
+                    tls.connect(name, TokioIo::new(io))
+                }
+                Projected::Shakes { handshake } => {
+                    let stream = ready!(handshake.poll(cx))?;
+                    return Poll::Ready(Ok(TokioIo::new(stream)));
+                }
+                Projected::Fails { error } => {
+                    let error = error.take().map(Into::into);
+                    return Poll::Ready(Err(error.unwrap_or_else(|| AFTER_ITS_END.into())));
+                }
+            };
+            state.set(State::Shakes { handshake });
+        }
+    }
+}
+
+/// What a caller's mistake gets.
+const AFTER_ITS_END: &str = "`TlsConnecting` was polled after it was ready";

@@ -45,7 +45,7 @@ pub use self::describe::{BUCKETS, describe_metrics};
 pub(crate) use self::dial::Dial;
 pub(crate) use self::emit::Label;
 #[cfg(feature = "client")]
-pub(crate) use self::opening::opening;
+pub(crate) use self::opening::Opening;
 pub(crate) use self::origin::Origin;
 #[cfg(feature = "server")]
 pub(crate) use self::origin::network;

@@ -1,71 +1,74 @@
 //! Callers that want a channel of a connector.
 
-use std::future::Future;
-
 use super::emit::Label;
 
-/// Runs what gets a channel for a caller; `kind` names an error.
-#[cfg(not(feature = "metrics"))]
-pub(crate) async fn opening<T, E>(
-    open: impl Future<Output = Result<T, E>>,
-    _: Vec<Label>,
-    _: impl FnOnce(&E) -> &'static str,
-) -> Result<T, E> {
-    open.await
+/// A caller from its first poll to its channel. Dropping it says that it went away.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    #[cfg(feature = "metrics")]
+    caller: recorded::Caller,
 }
 
-/// Runs what gets a channel for a caller; `kind` names an error.
-#[cfg(feature = "metrics")]
-pub(crate) async fn opening<T, E>(
-    open: impl Future<Output = Result<T, E>>,
-    labels: Vec<Label>,
-    kind: impl FnOnce(&E) -> &'static str,
-) -> Result<T, E> {
-    use std::future::poll_fn;
-    use std::pin::pin;
-
-    let mut open = pin!(open);
-    let mut caller = Caller {
-        since: tokio::time::Instant::now(),
-        labels,
-        waits: None,
-        result: Some("cancelled"),
-    };
-    let opened = poll_fn(|cx| {
-        let polled = open.as_mut().poll(cx);
-        if polled.is_pending() {
-            caller.waits();
+impl Opening {
+    pub fn begin(labels: Vec<Label>) -> Self {
+        Opening {
+            #[cfg(feature = "metrics")]
+            caller: recorded::Caller::new(labels),
         }
-        polled
-    })
-    .await;
-    caller.result = opened.as_ref().err().map(kind);
-    opened
-}
+    }
 
-#[cfg(feature = "metrics")]
-struct Caller {
-    since: tokio::time::Instant,
-    labels: Vec<Label>,
-    waits: Option<super::emit::Level>,
-    /// The kind of error, if it is one.
-    result: Option<&'static str>,
-}
+    /// It found no channel at once.
+    pub fn waits(&mut self) {
+        #[cfg(feature = "metrics")]
+        self.caller.waits();
+    }
 
-#[cfg(feature = "metrics")]
-impl Caller {
-    fn waits(&mut self) {
-        let waits = || super::emit::Level::new("tcpchan_waiting_callers", self.labels.clone(), 1);
-        self.waits.get_or_insert_with(waits);
+    /// It has its channel, or else an error of this kind.
+    pub fn ends(mut self, error: Option<&'static str>) {
+        #[cfg(feature = "metrics")]
+        self.caller.ends(error);
     }
 }
 
 #[cfg(feature = "metrics")]
-impl Drop for Caller {
-    fn drop(&mut self) {
-        let mut labels = std::mem::take(&mut self.labels);
-        labels.extend(self.result.map(|kind| Label::new("error_type", kind)));
-        let took = self.since.elapsed();
-        super::emit::record("tcpchan_open_duration_seconds", labels, took);
+mod recorded {
+    use crate::observability::emit::{Label, Level, record};
+
+    #[derive(Debug)]
+    pub struct Caller {
+        since: tokio::time::Instant,
+        labels: Vec<Label>,
+        waits: Option<Level>,
+        /// The kind of error, if it is one.
+        result: Option<&'static str>,
+    }
+
+    impl Caller {
+        pub fn new(labels: Vec<Label>) -> Self {
+            Caller {
+                since: tokio::time::Instant::now(),
+                labels,
+                waits: None,
+                result: Some("cancelled"),
+            }
+        }
+
+        pub fn waits(&mut self) {
+            let waits = || Level::new("tcpchan_waiting_callers", self.labels.clone(), 1);
+            self.waits.get_or_insert_with(waits);
+        }
+
+        pub fn ends(&mut self, error: Option<&'static str>) {
+            self.result = error;
+        }
+    }
+
+    impl Drop for Caller {
+        fn drop(&mut self) {
+            let mut labels = std::mem::take(&mut self.labels);
+            labels.extend(self.result.map(|kind| Label::new("error_type", kind)));
+            let took = self.since.elapsed();
+            record("tcpchan_open_duration_seconds", labels, took);
+        }
     }
 }

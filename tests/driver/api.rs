@@ -13,8 +13,8 @@ use std::io;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::{
-    ConnectError, Connecting, Multiplex, MultiplexLayer, PoolConfig, RequestError, Requests,
-    Responding, RetryPolicy, TargetStats, TlsConnector,
+    ConnectError, Connecting, Multiplex, MultiplexLayer, Opening, PoolConfig, RequestError,
+    Requests, Responding, RetryPolicy, TargetStats, TlsConnector,
 };
 use tcpchan::proto::{self, ChannelError, ConnectionError, Event, Key, OpenError, Role, Stats};
 use tcpchan::server::{Acceptor, Connections, DrainHandle, PeerInfo, SharedIo, SharedPort, Tls};
@@ -52,6 +52,8 @@ fn every_public_type_goes_between_threads_and_can_be_printed() {
     is_sync::<Tls>();
     is_send::<Connecting>();
     is_send::<Responding>();
+    is_send::<Opening>();
+    is_send::<<TlsConnector as tower::Service<http::Uri>>::Future>();
 }
 
 #[test]

@@ -166,18 +166,24 @@ fn for_waiting(snapshots: &[Snapshot], asked: Asked) -> usize {
 
 /// How many connections would carry the channels that there are.
 fn for_load<'a>(
-    fresh: impl Iterator<Item = &'a Snapshot>,
+    fresh: impl Iterator<Item = &'a Snapshot> + Clone,
     one_more: bool,
     pool: &PoolConfig,
 ) -> usize {
-    let (mut channels, mut takes) = (usize::from(one_more), Vec::new());
-    for snapshot in fresh {
-        channels += snapshot.channels;
-        takes.push(
-            pool.target_concurrency
-                .min(snapshot.channels + snapshot.available as usize),
-        );
+    let channels = fresh
+        .clone()
+        .map(|snapshot| snapshot.channels)
+        .sum::<usize>();
+    let mut channels = channels + usize::from(one_more);
+    let takes = fresh.map(|snapshot| {
+        let takes = snapshot.channels + snapshot.available as usize;
+        takes.min(pool.target_concurrency)
+    });
+    // Most often one does, which needs no list.
+    if takes.clone().max().is_some_and(|takes| takes >= channels) {
+        return usize::from(channels > 0);
     }
+    let mut takes: Vec<usize> = takes.collect();
     takes.sort_unstable_by(|a, b| b.cmp(a));
     let mut connections = 0;
     for takes in takes {

@@ -34,5 +34,5 @@ mod targets;
 mod waiters;
 
 pub(super) use self::dial::Dialler;
-pub(super) use self::target::Target;
+pub(super) use self::target::{Found, Target, Waiting};
 pub(super) use self::targets::Targets;

@@ -75,6 +75,18 @@ impl Snapshot {
         self.standing == Standing::Healthy && self.available > 0
     }
 
+    /// It has got a channel.
+    pub fn opened(&mut self) {
+        self.channels += 1;
+        self.available -= 1;
+    }
+
+    /// As if it had not got that channel.
+    pub fn released(&mut self) {
+        self.channels -= 1;
+        self.available += 1;
+    }
+
     /// How full it is: 1, it has its target concurrency; 2, it is new and has as many
     /// channels as it can be expected to carry. That doubles with each burst that it
     /// has served, as the window of TCP does.

@@ -48,6 +48,8 @@ pub(super) struct State<L: Link> {
     /// A dial that failed, of which those who wait are to be told.
     unreported: Option<ConnectError>,
     actions: Vec<Action<L>>,
+    /// Memory for snapshots.
+    spare: Vec<Snapshot>,
 }
 
 impl<L: Link> State<L> {
@@ -65,27 +67,27 @@ impl<L: Link> State<L> {
             next_dial: 0,
             unreported: None,
             actions: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
     /// A channel for a caller, or its place among those who wait.
     pub fn open(&mut self, now: Instant) -> Opened<L::Channel> {
         self.used = now;
-        let snapshots = self.serve(now);
-        let opened = self.find(snapshots.clone(), now);
-        // By the snapshots that the caller found: the next one dials for itself.
-        self.adjust(snapshots, true, now);
-        opened
-    }
-
-    fn find(&mut self, mut snapshots: Vec<Snapshot>, now: Instant) -> Opened<L::Channel> {
+        let mut snapshots = self.serve(now);
         let waiting = self.waiters.callers();
         let alone = waiting == 0;
-        match alone.then(|| self.take(&mut snapshots, now)).flatten() {
-            Some(channel) => Opened::Channel(channel),
+        let opened = match alone.then(|| self.take(&mut snapshots, now)).flatten() {
+            Some((at, channel)) => {
+                // The caller dials by what it found. The next one dials for itself.
+                snapshots[at].released();
+                Opened::Channel(channel)
+            }
             None if waiting >= self.settings.pool.max_waiting => Opened::Full(waiting),
             None => Opened::Waits(self.waiters.enter()),
-        }
+        };
+        self.adjust(snapshots, true, now);
+        opened
     }
 
     /// Has so many connections dialled, up to as many as there may be.
@@ -169,7 +171,7 @@ impl<L: Link> State<L> {
         }
         let settles = self.dials.settles(now);
         while let Some(id) = self.waiters.first(settles) {
-            let Some(channel) = self.take(&mut snapshots, now) else {
+            let Some((_, channel)) = self.take(&mut snapshots, now) else {
                 break;
             };
             self.waiters.pop();
@@ -185,16 +187,15 @@ impl<L: Link> State<L> {
         snapshots
     }
 
-    /// A channel of the best connection that has one.
-    fn take(&mut self, snapshots: &mut [Snapshot], now: Instant) -> Option<L::Channel> {
+    /// A channel of the best connection that has one, and which that is.
+    fn take(&mut self, snapshots: &mut [Snapshot], now: Instant) -> Option<(usize, L::Channel)> {
         while let Some(at) = best(snapshots, self.settings.pool.target_concurrency) {
             let snapshot = &mut snapshots[at];
             match self.pooled[at].open(now) {
                 Some(channel) => {
                     self.carries = true;
-                    snapshot.channels += 1;
-                    snapshot.available -= 1;
-                    return Some(channel);
+                    snapshot.opened();
+                    return Some((at, channel));
                 }
                 None => snapshot.available = 0, // it has just ended or filled up
             }
@@ -206,7 +207,8 @@ impl<L: Link> State<L> {
     fn snapshots(&mut self, now: Instant) -> Vec<Snapshot> {
         let (suspect_after, dead) = (self.settings.suspect_after(), self.settings.dead());
         self.draining.look(dead, now, &mut self.actions);
-        let mut snapshots = Vec::with_capacity(self.pooled.len());
+        let mut snapshots = std::mem::take(&mut self.spare);
+        snapshots.clear();
         let mut good = false;
         while let Some(one) = self.pooled.get_mut(snapshots.len()) {
             let was_good = one.is_good();
@@ -271,7 +273,8 @@ impl<L: Link> State<L> {
             self.dial(wanted, &snapshots, now);
         }
         self.retire_old(&mut snapshots, now);
-        self.retire_surplus(snapshots, now);
+        self.retire_surplus(&snapshots, now);
+        self.spare = snapshots;
     }
 
     fn dial(&mut self, wanted: usize, snapshots: &[Snapshot], now: Instant) {
@@ -309,15 +312,15 @@ impl<L: Link> State<L> {
     }
 
     /// Retires what nobody needs: of a target that is idle all.
-    fn retire_surplus(&mut self, snapshots: Vec<Snapshot>, now: Instant) {
+    fn retire_surplus(&mut self, snapshots: &[Snapshot], now: Instant) {
         let keep = self.demand.keep(&self.settings.pool, now);
         // While some wait, what is idle is about to get channels.
         let settled = self.waiters.is_empty() && self.dials.count() == 0;
         let mut surplus: Vec<usize> = match (keep.busy, keep.idle) {
             _ if self.is_idle(now) => (0..snapshots.len()).collect(),
-            (Some(busy), _) => worth_keeping(&snapshots).into_iter().skip(busy).collect(),
+            (Some(busy), _) => worth_keeping(snapshots).into_iter().skip(busy).collect(),
             (None, Some(idle)) if settled => {
-                let order = warmest(&snapshots).into_iter().skip(idle);
+                let order = warmest(snapshots).into_iter().skip(idle);
                 order.filter(|at| snapshots[*at].channels == 0).collect()
             }
             _ => return,

@@ -4,14 +4,15 @@
 //! spawned on it at once, and the task locks.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use http::uri::{Authority, Scheme};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::action::Action;
 use super::answers::Answers;
@@ -186,67 +187,59 @@ impl Target {
         }
     }
 
-    /// A channel, for which the caller waits if it must. Cancel safe: a caller
-    /// that goes away takes nothing with it, not even the dial.
-    pub async fn open(self: Arc<Self>) -> Result<Channel, ConnectError> {
-        let open = async {
-            let id = self.with(|inner, now| match inner.state.open(now) {
-                Opened::Channel(channel) => Err(Ok(channel)),
-                Opened::Full(waiting) => Err(Err(ConnectError::full(waiting))),
-                Opened::Waits(id) => {
-                    inner.callers.enter(id);
-                    Ok(id)
-                }
-            });
-            match id {
-                Ok(id) => self.answer(id, |inner| &mut inner.callers).await,
-                Err(result) => result,
+    /// A channel, or what waits for it. A caller that goes away takes nothing with it, not
+    /// even the dial.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with time.
+    pub fn open(self: &Arc<Self>) -> Found {
+        let expires = self.begin();
+        let id = self.with(|inner, now| match inner.state.open(now) {
+            Opened::Channel(channel) => Err(Ok(channel)),
+            Opened::Full(waiting) => Err(Err(ConnectError::full(waiting))),
+            Opened::Waits(id) => {
+                inner.callers.enter(id);
+                Ok(id)
             }
-        };
-        self.in_time(open).await
+        });
+        match id {
+            Ok(id) => Found::Waits(self.waiting(id, |inner| &mut inner.callers, expires)),
+            Err(result) => Found::Ready(result),
+        }
     }
 
     /// Waits until so many connections are up.
     pub async fn prewarm(self: Arc<Self>, connections: usize) -> Result<(), ConnectError> {
-        let prewarm = async {
-            let id = self.with(|inner, now| {
-                let id = inner.state.prewarm(connections, now);
-                inner.prewarms.enter(id);
-                id
-            });
-            self.answer(id, |inner| &mut inner.prewarms).await
-        };
-        self.in_time(prewarm).await
-    }
-
-    async fn in_time<T>(
-        self: &Arc<Self>,
-        wait: impl Future<Output = Result<T, ConnectError>>,
-    ) -> Result<T, ConnectError> {
-        let within = self.settings.pool.open_timeout;
-        let wait = timeout(within, async {
-            if let Some(keepers) = self.keepers.upgrade() {
-                keepers.keep_here();
-            }
-            wait.await
+        let expires = self.begin();
+        let id = self.with(|inner, now| {
+            let id = inner.state.prewarm(connections, now);
+            inner.prewarms.enter(id);
+            id
         });
-        match wait.await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectError::timeout(within, self.lock().state.error())),
-        }
+        self.waiting(id, |inner| &mut inner.prewarms, expires).await
     }
 
-    async fn answer<T>(
+    /// Someone has come, on this runtime; until when it may wait.
+    fn begin(&self) -> Sleep {
+        if let Some(keepers) = self.keepers.upgrade() {
+            keepers.keep_here();
+        }
+        sleep(self.settings.pool.open_timeout)
+    }
+
+    fn waiting<T>(
         self: &Arc<Self>,
         id: WaiterId,
         answers: fn(&mut Inner) -> &mut Answers<T>,
-    ) -> Result<T, ConnectError> {
-        let wait = Wait {
-            target: self,
+        expires: Sleep,
+    ) -> Waiting<T> {
+        Waiting {
+            target: self.clone(),
             id,
             answers,
-        };
-        poll_fn(|cx| wait.poll(cx.waker())).await
+            expires: Box::pin(expires),
+        }
     }
 
     pub fn stats(&self) -> TargetStats {
@@ -330,24 +323,40 @@ impl Wake for Watcher {
     }
 }
 
-/// One that waits, until it goes away.
-struct Wait<'a, T> {
-    target: &'a Arc<Target>,
-    id: WaiterId,
-    answers: fn(&mut Inner) -> &mut Answers<T>,
+/// What a caller finds.
+pub(in crate::client) enum Found {
+    Ready(Result<Channel, ConnectError>),
+    Waits(Waiting<Channel>),
 }
 
-impl<T> Wait<'_, T> {
-    fn poll(&self, waker: &Waker) -> Poll<Result<T, ConnectError>> {
+/// One that waits, until it has its answer or goes away.
+pub(in crate::client) struct Waiting<T> {
+    target: Arc<Target>,
+    id: WaiterId,
+    answers: fn(&mut Inner) -> &mut Answers<T>,
+    /// In a box, because hyper-util's client takes only futures that can be moved.
+    expires: Pin<Box<Sleep>>,
+}
+
+impl<T> Future for Waiting<T> {
+    type Output = Result<T, ConnectError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut inner = self.target.lock();
-        let (answer, old) = (self.answers)(&mut inner).poll(self.id, waker);
+        let (answer, old) = (self.answers)(&mut inner).poll(self.id, cx.waker());
         drop(inner);
         drop(old); // may run anything
-        answer.map_or(Poll::Pending, Poll::Ready)
+        if let Some(answer) = answer {
+            return Poll::Ready(answer);
+        }
+        ready!(self.expires.as_mut().poll(cx));
+        let within = self.target.settings.pool.open_timeout;
+        let last = self.target.lock().state.error();
+        Poll::Ready(Err(ConnectError::timeout(within, last)))
     }
 }
 
-impl<T> Drop for Wait<'_, T> {
+impl<T> Drop for Waiting<T> {
     fn drop(&mut self) {
         let mut inner = self.target.lock();
         let left = (self.answers)(&mut inner).leave(self.id);
