@@ -112,5 +112,5 @@ async fn ping_speaks_tls() {
     let output = tcpchan(&ping).output().await.unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{printed}");
-    assert!(printed.contains("TLS"), "{printed}");
+    assert!(printed.contains("  tls "), "{printed}");
 }

@@ -46,13 +46,15 @@ pub enum Command {
     /// Take channels, and connect each to a TCP service
     #[command(after_help = EXIT_CODES)]
     Serve(One<Serve>),
-    /// Measure round trips: of the link, of a connection's set-up, of a channel
+    /// Measure round trips: of TCP, of TLS, of the hello, of a channel
     ///
-    /// Each round makes a connection of its own. `set-up` is TCP's handshake,
-    /// and TLS's; tcpchan's hello needs no round trip of its own. `link` is how
-    /// long the peer took to answer the hello's ping. `channel` is the time
-    /// between opening a channel, on which nothing but its end is sent, and the
-    /// first that the service answers to that: a byte, or its end.
+    /// Each round makes a connection of its own. `tcp` is TCP's handshake, and
+    /// `tls` that of TLS. `hello` is how long the peer took to answer the hello
+    /// and the ping in it; nothing waits for that. `channel` is the time from
+    /// opening a channel, with the hello, to the first answer of the service: a
+    /// byte, or its end. Nothing but the channel's end is sent.
+    ///
+    /// At the end, or at Ctrl-C, a table tells how the times are spread.
     #[command(after_help = EXIT_CODES)]
     Ping(Ping),
 }

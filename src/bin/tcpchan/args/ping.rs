@@ -22,6 +22,9 @@ pub struct Ping {
     /// Seconds that a round may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
+    /// Print one JSON document at the end, and nothing else
+    #[arg(long)]
+    pub json: bool,
     /// Begin the channel with a PROXY header that says it is nobody's, for
     /// `serve --accept-proxy`
     #[arg(long)]
