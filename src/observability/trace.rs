@@ -59,6 +59,11 @@ static INFOS: Limit<(&str, Role, Who)> = Limit::new(5);
 static DIALS: Limit<Who> = Limit::new(5);
 static ALL_DIALS: Limit<()> = Limit::new(20);
 
+/// To the microsecond: more would be noise.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// Whether one more line of a kind may be logged; one that nobody hears does not count.
 fn allows<K: Eq + Hash>(limit: &Limit<K>, kind: K) -> Option<u32> {
     let heard = enabled!(target: "tcpchan", Level::WARN);
@@ -106,7 +111,7 @@ pub(super) struct Log {
 impl Log {
     pub fn event(&self, event: Event, stats: &Stats) {
         let span = &self.span;
-        let (rtt, channels) = (stats.rtt, stats.channels);
+        let (rtt_ms, channels) = (stats.rtt.map(milliseconds), stats.channels);
         match event {
             Event::Connected => {
                 if let Some(id) = stats.connection_id
@@ -114,12 +119,13 @@ impl Log {
                 {
                     name(span, id);
                 }
-                let (suppressed, version) = (self.info("up"), stats.version);
-                limited!(info, suppressed, span, { ?version, ?rtt }, "the connection is up");
+                let (suppressed, version) =
+                    (self.info("up"), stats.version.map(|version| version as u8));
+                limited!(info, suppressed, span, { version, rtt_ms }, "the connection is up");
             }
             Event::Suspect => {
                 let suppressed = self.warning("suspect", "");
-                limited!(warn, suppressed, span, { ?rtt, channels }, "the connection is suspect: its peer is late");
+                limited!(warn, suppressed, span, { rtt_ms, channels }, "the connection is suspect: its peer is late");
             }
             Event::Recovered => {
                 let suppressed = self.warning("recovered", "");
@@ -197,7 +203,7 @@ pub(super) fn dial_failed(
     took: Duration,
 ) {
     let suppressed = allows(&DIALS, who).filter(|_| allows(&ALL_DIALS, ()).is_some());
-    limited!(warn, suppressed, span, { error, error.type = kind, ?took }, "the dial failed");
+    limited!(warn, suppressed, span, { error, error.type = kind, took_ms = milliseconds(took) }, "the dial failed");
 }
 
 #[cfg(feature = "server")]

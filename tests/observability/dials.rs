@@ -45,7 +45,7 @@ async fn fails(kind: &str, log: &Log, metrics: &PrometheusHandle) -> String {
     })
     .await;
     let kind_field = format!("error.type=\"{kind}\"");
-    let line = log.line(&["WARN", "the dial failed", " took="]);
+    let line = log.line(&["WARN", "the dial failed", " took_ms="]);
     assert!(line.contains(&kind_field), "{line}");
     let name = format!("tcpchan_dial_duration_seconds_count{{error_type=\"{kind}\"}}");
     assert_eq!(value(metrics, &name), 1.0, "{name}");
@@ -184,7 +184,7 @@ fn silent() -> impl Service<Uri, Response = TokioIo<DuplexStream>, Error = io::E
 async fn one_that_is_not_answered() {
     let connector = Multiplex::new(silent());
     let line = call_fails(connector, "http://silent.example", "timeout").await;
-    assert!(line.contains("took=10"), "{line}");
+    assert!(line.contains("took_ms=10"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,7 +193,7 @@ async fn one_that_has_little_time() {
     let pool = pool.open_timeout(Duration::from_millis(50)).unwrap();
     let connector = Multiplex::new(silent()).with_pool(pool);
     let line = call_fails(connector, "http://hasty.example", "timeout").await;
-    assert!(line.contains("took=50"), "{line}");
+    assert!(line.contains("took_ms=50"), "{line}");
 }
 
 /// It takes connections, and says nothing.
@@ -222,7 +222,7 @@ async fn one_to_a_server_that_is_mute_succeeds_never() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mute = "tcpchan_dial_duration_seconds_count{error_type=\"hello\"}";
     assert_eq!(value(&metrics, mute), 1.0);
-    log.line(&["WARN", "mute.example", "error.type=\"hello\"", "took=10"]);
+    log.line(&["WARN", "mute.example", "error.type=\"hello\"", "took_ms=10"]);
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn an_acceptors_that_is_refused() {
 async fn an_acceptors_that_is_not_answered() {
     let dial = || pending::<io::Result<(DuplexStream, SocketAddr)>>();
     let line = dialling_fails(dial, "timeout").await;
-    assert!(line.contains("took=10"), "{line}");
+    assert!(line.contains("took_ms=10"), "{line}");
 }
 
 #[tokio::test]
