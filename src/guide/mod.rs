@@ -57,6 +57,7 @@ page!(long_links, "long_links.md");
 page!(fast_links, "fast_links.md");
 page!(failures, "failures.md");
 page!(command, "command.md");
+page!(command_file, "command_file.md");
 page!(security, "security.md");
 page!(limits, "limits.md");
 page!(wire_protocol, "wire_protocol.md");

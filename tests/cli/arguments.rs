@@ -23,7 +23,7 @@ async fn wrong_arguments_are_told_in_a_line() {
         ("relay --listen a:1 --to a:1 --grace=-1", "--grace"),
         (
             "relay --listen a:1 --to a:1 --grace=inf",
-            "from 0.001 to 86400",
+            "from 1ms to 1day",
         ),
         ("relay --listen a:1 --to a:1 --tls-ca f", "--tls"),
         (

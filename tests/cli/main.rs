@@ -11,7 +11,9 @@ mod programs;
 mod proxy;
 
 mod arguments;
+mod configuration;
 mod ends;
+mod files;
 mod fixture;
 mod flow;
 mod half_closed;
@@ -19,6 +21,7 @@ mod messages;
 mod ping;
 mod proxy_protocol;
 mod refused;
+mod reload;
 mod statistics;
 mod stop;
 mod targets;

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::files::Files;
 use crate::fixture::echo;
 use crate::guard::within;
 use crate::programs::{Daemon, run, tcpchan};
-use crate::tls::{CLIENT, FOR_CLIENTS, Files, SERVER};
+use crate::tls::{CLIENT, FOR_CLIENTS, SERVER};
 
 /// Both `ping` and `relay` say this of a server.
 async fn says(files: &Files, server: &str, args: &str, text: &str) {

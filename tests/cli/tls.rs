@@ -1,53 +1,8 @@
 //! TLS between relay and serve, by files.
 
-use std::fs;
-use std::path::PathBuf;
-
-use crate::certs::Authority;
-use crate::fixture::{echo, exchange};
-use crate::programs::{Daemon, tcpchan};
-
-/// Files of an authority, of a server and of a client, removed at the end.
-pub struct Files(PathBuf);
-
-impl Files {
-    pub fn new(name: &str) -> Files {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{name}"));
-        fs::create_dir_all(&folder).unwrap();
-        let authority = Authority::new();
-        let write = |name: &str, text: String| fs::write(folder.join(name), text).unwrap();
-        write("ca.pem", authority.pem());
-        for name in ["127.0.0.1", "client", "else.where"] {
-            let (certificate, key) = authority.certify_pem(name);
-            write(&format!("{name}.pem"), certificate);
-            write(&format!("{name}.key"), key);
-        }
-        let (certificate, key) = authority.certify_pem_of_2020("127.0.0.1");
-        write("old.pem", certificate);
-        write("old.key", key);
-        Files(folder)
-    }
-
-    /// Arguments in which `@` stands for the folder.
-    pub fn args(&self, args: &str) -> String {
-        args.replace('@', &format!("{}/", self.0.display()))
-    }
-
-    async fn serve(&self, args: &str) -> Daemon {
-        let to = echo().await;
-        Daemon::start(&self.args(&format!("serve --to {to} {args}"))).await
-    }
-
-    async fn relay(&self, serve: &Daemon, args: &str) -> Daemon {
-        Daemon::start(&self.args(&format!("relay --to {} {args}", serve.addr))).await
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::files::Files;
+use crate::fixture::exchange;
+use crate::programs::tcpchan;
 
 pub const SERVER: &str = "--tls-cert @127.0.0.1.pem --tls-key @127.0.0.1.key";
 pub const FOR_CLIENTS: &str =

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Lines};
@@ -33,23 +34,35 @@ impl Daemon {
     }
 
     pub async fn at(listen: &str, args: &str) -> Daemon {
-        let mut child = tcpchan(args)
-            .args(["--listen", listen])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = within(stderr.next_line()).await.unwrap().expect("a line");
-        let addr = line.strip_prefix("tcpchan: listening on ");
-        let addr = addr.unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let mut daemon = Daemon::spawn(tcpchan(args).args(["--listen", listen]));
+        daemon.addr = daemon.listens("").await;
+        daemon
+    }
+
+    /// `tcpchan run` with a configuration.
+    pub fn run(config: &Path) -> Daemon {
+        Daemon::spawn(tcpchan("run --config").arg(config))
+    }
+
+    /// A command that has just started.
+    pub fn spawn(command: &mut Command) -> Daemon {
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
         Daemon {
+            stdout: BufReader::new(child.stdout.take().unwrap()).lines(),
+            stderr: BufReader::new(child.stderr.take().unwrap()).lines(),
+            addr: SocketAddr::from(([0, 0, 0, 0], 0)),
             child,
-            stdout,
-            stderr,
-            addr,
         }
+    }
+
+    /// Where the next line says that a service listens.
+    pub async fn listens(&mut self, service: &str) -> SocketAddr {
+        let line = within(self.stderr.next_line()).await.unwrap();
+        let line = line.expect("a line");
+        let addr = line.strip_prefix(&format!("tcpchan: {service}listening on "));
+        let addr = addr.unwrap_or_else(|| panic!("{line}"));
+        addr.parse().unwrap()
     }
 
     pub async fn relay(to: SocketAddr) -> Daemon {

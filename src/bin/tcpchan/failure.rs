@@ -9,22 +9,19 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0  ended by SIGTERM or SIGINT with nothing cut off; ping: every round was answered
   1  could not start (the line on stderr says why); ping: a round was not answered
-  2  wrong arguments
+  2  wrong arguments, or a wrong configuration
   3  ended by SIGTERM or SIGINT, and what was still carried was cut off";
 
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
-    text: String,
+    lines: Vec<String>,
 }
 
 impl Failure {
     /// The command could not do what it was asked for.
     pub fn new(text: impl Into<String>) -> Self {
-        Failure {
-            code: 1,
-            text: text.into(),
-        }
+        Failure::lines(1, vec![text.into()])
     }
 
     /// The same, with the error behind it.
@@ -32,16 +29,27 @@ impl Failure {
         Failure::new(format!("{what}: {}", in_a_line(error)))
     }
 
+    /// The configuration says what can't be.
+    pub fn wrong(lines: Vec<String>) -> Self {
+        Failure::lines(2, lines)
+    }
+
     /// The end came before the end of what was carried.
     pub fn cut_off(text: impl Into<String>) -> Self {
-        Failure {
-            code: 3,
-            text: text.into(),
-        }
+        Failure::lines(3, vec![text.into()])
+    }
+
+    pub fn lines(code: u8, lines: Vec<String>) -> Self {
+        Failure { code, lines }
     }
 
     pub fn exit_code(&self) -> ExitCode {
         self.code.into()
+    }
+
+    /// What to tell, each in a line.
+    pub fn text(&self) -> &[String] {
+        &self.lines
     }
 }
 
@@ -79,12 +87,6 @@ impl From<Problem> for Failure {
     /// Of an argument.
     fn from(problem: Problem) -> Self {
         Failure::new(format!("--{}: {problem}", problem.option))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod carry;
+mod config;
 mod counters;
 mod explain;
 mod failure;
@@ -16,37 +17,70 @@ mod stats;
 mod targets;
 mod tls;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use tracing::Level;
 
-use self::args::{Cli, Command};
+use self::args::{Command, Process};
+use self::config::{Config, Origin, Set};
 use self::failure::Failure;
+use self::process::Source;
 use self::say::Label;
 use self::service::{Mode, Spec};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let (mut cli, matches) = match args::parse(&words) {
+        Ok(parsed) => parsed,
         Err(error) => return args::explain(&error),
     };
+    let mut set = Vec::new();
+    if let Command::Run(run) = &cli.command {
+        match Config::read(&run.config) {
+            Ok(config) => set = config.process,
+            Err(failure) => return told(Err(failure)),
+        }
+        words.extend(unset(&set, &matches));
+        cli = match args::parse(&words) {
+            Ok((cli, _)) => cli,
+            Err(error) => return args::explain(&error),
+        };
+    }
     if let Some(Ok(level)) = cli.log.map(|level| level.parse::<Level>()) {
         tracing_subscriber::fmt()
             .with_max_level(level)
             .with_writer(std::io::stderr)
             .init();
     }
-    match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("tcpchan: {failure}");
-            failure.exit_code()
-        }
-    }
+    told(run(cli.command, set))
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+/// The words of a file's options that neither an argument nor a variable has set.
+fn unset(set: &[Set], matches: &ArgMatches) -> Vec<OsString> {
+    let own = matches.subcommand().map(|(_, own)| own);
+    let is_set = |set: &&Set| {
+        let source = own.and_then(|own| own.value_source(&set.id));
+        !matches!(
+            source,
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        )
+    };
+    let unset = set.iter().filter(is_set);
+    unset.flat_map(|set| set.words.clone()).collect()
+}
+
+fn told(result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else {
+        return ExitCode::SUCCESS;
+    };
+    failure.text().iter().for_each(|line| say::say(line));
+    failure.exit_code()
+}
+
+fn run(command: Command, set: Vec<Set>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -55,6 +89,7 @@ fn run(command: Command) -> Result<(), Failure> {
         match command {
             Command::Relay(args) => one(Mode::Relay(args.service), args.process).await,
             Command::Serve(args) => one(Mode::Serve(args.service), args.process).await,
+            Command::Run(args) => many(args, set).await,
             Command::Ping(args) => ping::run(args).await,
         }
     });
@@ -64,7 +99,24 @@ fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// Runs the one service of the arguments.
-async fn one(mode: Mode, args: args::Process) -> Result<(), Failure> {
-    let label = Label::new("");
-    process::run(vec![Spec { label, mode }], args).await
+async fn one(mode: Mode, process: Process) -> Result<(), Failure> {
+    let spec = Spec {
+        label: Label::new(""),
+        mode,
+        origin: Origin::Arguments,
+    };
+    process::run(Source::Arguments(Box::new(spec)), process).await
+}
+
+/// Runs the services of a file.
+async fn many(args: args::Run, process: Vec<Set>) -> Result<(), Failure> {
+    let path = args.config;
+    let source = Source::File { path, process };
+    if !args.check {
+        return process::run(source, args.process).await;
+    }
+    let count = source.check()?;
+    let services = if count == 1 { "service" } else { "services" };
+    stats::print(&format!("{count} {services}, and nothing is wrong"));
+    Ok(())
 }

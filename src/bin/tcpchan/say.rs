@@ -1,6 +1,5 @@
 //! What the command tells its operator on stderr, whatever `--log` says.
 
-use std::fmt;
 use std::sync::Arc;
 
 /// The name of a service, in front of what is said of it. Empty where the process has only the
@@ -13,18 +12,16 @@ impl Label {
         Label(name.into())
     }
 
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// A line about the service.
     pub fn say(&self, line: &str) {
         match self.0.is_empty() {
             true => eprintln!("tcpchan: {line}"),
             false => eprintln!("tcpchan: {}: {line}", self.0),
         }
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

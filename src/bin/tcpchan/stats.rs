@@ -39,8 +39,8 @@ impl Drop for Report {
 fn lines(services: &Directory) -> String {
     let services = services.list();
     let lines = services.iter().flat_map(|service| {
-        let name = match service.label().to_string() {
-            name if name.is_empty() => service.mode().to_owned(),
+        let name = match service.label().name() {
+            "" => service.mode().to_owned(),
             name => format!("{} service={name}", service.mode()),
         };
         let targets = service.targets();

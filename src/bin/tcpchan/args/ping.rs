@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::tls::TlsClient;
-use super::values::{host_and_port, seconds};
+use super::values::{host_and_port, time};
 
 #[derive(Args)]
 pub struct Ping {
@@ -16,11 +16,11 @@ pub struct Ping {
     #[arg(short, long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
-    /// Seconds between the starts of rounds
-    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    /// Time between the starts of rounds
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub interval: Duration,
-    /// Seconds that a round may take
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    /// How long a round may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub timeout: Duration,
     /// Print one JSON document at the end, and nothing else
     #[arg(long)]

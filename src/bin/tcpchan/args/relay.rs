@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::link::Dialled;
-use super::values::{host_and_port, seconds};
+use super::values::{host_and_port, time};
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
@@ -33,12 +33,12 @@ pub struct Relay {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
-    /// Seconds that a client may be silent after the service has ended its side; then it is
+    /// How long a client may be silent after the service has ended its side; then it is
     /// let go
     ///
     /// Some clients never close. Each would hold a stream and a socket without end. A client
     /// that still sends or receives is never cut off.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub client_fin_timeout: Duration,
     #[command(flatten)]
     pub dialled: Dialled,

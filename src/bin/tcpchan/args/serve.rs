@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::link::Accepted;
 use super::tls::TlsServer;
-use super::values::{host_and_port, seconds};
+use super::values::{host_and_port, time};
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
@@ -35,12 +35,12 @@ pub struct Serve {
     /// connection comes from
     #[arg(long)]
     pub send_proxy_v2: bool,
-    /// Seconds that the service may be silent after the client has ended its side; then the
+    /// How long the service may be silent after the client has ended its side; then the
     /// stream is cut off
     ///
     /// The default is an hour: a client that has sent all waits for an answer, which may take
     /// the service long. A service that still sends or receives is never cut off.
-    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub server_fin_timeout: Duration,
     #[command(flatten)]
     pub accepted: Accepted,

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use http::uri::Authority;
 
 pub fn host_and_port(text: &str) -> Result<String, String> {
@@ -36,11 +37,24 @@ fn no_address(text: &str) -> String {
     }
 }
 
-/// At most a day, at least a millisecond.
-pub fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|n| (0.001..=86_400.0).contains(n));
-    match seconds {
-        Some(seconds) => Ok(Duration::from_secs_f64(seconds)),
-        None => Err("it must be seconds, from 0.001 to 86400".to_owned()),
-    }
+/// A time, as people write it; a bare number is of seconds. At most a day, at least a
+/// millisecond.
+pub fn time(text: &str) -> Result<Duration, String> {
+    let bare = text.parse().ok().map(Duration::try_from_secs_f64);
+    let time = match bare {
+        Some(time) => time.ok(),
+        None => humantime::parse_duration(text).ok(),
+    };
+    time.filter(|time| (SHORTEST..=LONGEST).contains(time))
+        .ok_or_else(|| "it must be a time from 1ms to 1day, such as 30s, 2m or 1h 30m".to_owned())
+}
+
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Bytes, as people write them.
+pub fn size(text: &str) -> Result<u64, String> {
+    let size: Result<ByteSize, _> = text.parse();
+    size.map(|size| size.0)
+        .map_err(|_| "it must be a number of bytes, such as 65536 or 64 MiB".to_owned())
 }

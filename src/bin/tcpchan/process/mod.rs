@@ -2,6 +2,7 @@
 
 mod services;
 mod signals;
+mod source;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,23 +10,28 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::services::Services;
-use self::signals::Signals;
+use self::signals::{Signal, Signals};
+pub use self::source::Source;
 use crate::args::Process;
 use crate::failure::Failure;
-use crate::service::{Ending, Spec};
+use crate::say::say;
+use crate::service::Ending;
 use crate::stats::Report;
 
 /// Runs services until a signal, and what they carry to its end.
-pub async fn run(specs: Vec<Spec>, args: Process) -> Result<(), Failure> {
+pub async fn run(source: Source, args: Process) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::because("signals", &error))?;
     let mut services = Services::default();
-    services.apply(specs).await?;
+    services.apply(source.read()?.0).await?;
     let report = args
         .stats
         .map(|every| Report::start(every, services.directory().clone()));
     loop {
         tokio::select! {
-            () = signals.stop() => break,
+            signal = signals.next() => match signal {
+                Signal::Stop => break,
+                Signal::Reload => reload(&source, &mut services).await,
+            },
             _ = services.reap() => {}
         }
     }
@@ -38,6 +44,26 @@ pub async fn run(specs: Vec<Spec>, args: Process) -> Result<(), Failure> {
     tokio::select! {
         ended = finish(services, report, args.grace, &ending) => ended,
         () = hurry => Ok(()), // never
+    }
+}
+
+/// Changes the services to what the source says now, or nothing.
+async fn reload(source: &Source, services: &mut Services) {
+    let result = match source.read() {
+        Ok((specs, changed)) => services.apply(specs).await.map(|()| changed),
+        Err(failure) => Err(failure),
+    };
+    match result {
+        Ok(changed) => {
+            for key in changed {
+                say(&format!("{key} has changed, which needs a restart"));
+            }
+            say("reloaded");
+        }
+        Err(failure) => {
+            failure.text().iter().for_each(|line| say(line));
+            say("not reloaded: nothing has changed");
+        }
     }
 }
 

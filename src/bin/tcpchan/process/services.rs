@@ -25,30 +25,30 @@ impl Services {
     /// Has these services from now on and no others, or changes nothing.
     pub async fn apply(&mut self, specs: Vec<Spec>) -> Result<(), Failure> {
         let mut changes = Vec::new();
-        let mut failure = None;
+        let mut problems = Vec::new();
         for spec in specs {
-            let old = self.running.get(&spec.label.to_string());
+            let (old, origin) = (self.running.get(spec.label.name()), spec.origin.clone());
             match Change::prepare(spec, old, &mut self.listeners).await {
                 Ok(change) => changes.push(change),
-                Err(problem) => {
-                    failure = Some(problem.into());
-                    break;
-                }
+                Err(problem) => problems.push(origin.tell(&problem)),
             }
         }
-        if failure.is_none() {
+        if problems.is_empty() {
             self.commit(changes);
         }
         let running = &self.running;
         self.listeners
             .retain(|place| running.values().any(|service| service.listens_on(place)));
-        failure.map_or(Ok(()), Err)
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::lines(1, problems)),
+        }
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
         let mut old = std::mem::take(&mut self.running);
         for change in changes {
-            let name = change.label().to_string();
+            let name = change.label().name().to_owned();
             let service = change.commit(old.remove(&name), &mut self.tasks);
             self.running.insert(name, service);
         }

@@ -2,12 +2,21 @@
 
 use std::io;
 
-/// SIGTERM and SIGINT; where there are no such signals, Ctrl-C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT; where there are no such signals, Ctrl-C.
+    Stop,
+    /// SIGHUP.
+    Reload,
+}
+
 pub struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -17,15 +26,16 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the next signal to stop.
     #[cfg(unix)]
-    pub async fn stop(&mut self) {
+    pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
         }
     }
 
@@ -35,9 +45,15 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    pub async fn stop(&mut self) {
+    pub async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+        Signal::Stop
+    }
+
+    /// Waits for the next signal to stop.
+    pub async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
     }
 }

@@ -55,23 +55,35 @@ enum Plan {
     Serve(serve::Plan),
 }
 
+impl Plan {
+    fn new(spec: &Spec, old: Option<&Kind>) -> Result<Self, Problem> {
+        let label = &spec.label;
+        Ok(match (&spec.mode, old) {
+            (Mode::Relay(args), Some(Kind::Relay(old))) => {
+                Plan::Relay(relay::Plan::new(label, args, Some(&old.plan()))?)
+            }
+            (Mode::Relay(args), _) => Plan::Relay(relay::Plan::new(label, args, None)?),
+            (Mode::Serve(args), Some(Kind::Serve(old))) => {
+                Plan::Serve(serve::Plan::new(label, args, Some(&old.plan()))?)
+            }
+            (Mode::Serve(args), _) => Plan::Serve(serve::Plan::new(label, args, None)?),
+        })
+    }
+}
+
 impl Change {
+    /// Finds out whether the service could start, but for its addresses.
+    pub fn check(spec: &Spec) -> Result<(), Problem> {
+        Plan::new(spec, None).map(drop)
+    }
+
     /// Does what may fail. Nothing has changed then but the listeners that are there.
     pub async fn prepare(
         spec: Spec,
         old: Option<&Service>,
         listeners: &mut Listeners,
     ) -> Result<Self, Problem> {
-        let plan = match (&spec.mode, old.map(|old| &old.kind)) {
-            (Mode::Relay(args), Some(Kind::Relay(old))) => {
-                Plan::Relay(relay::Plan::new(&spec.label, args, Some(&old.plan()))?)
-            }
-            (Mode::Relay(args), _) => Plan::Relay(relay::Plan::new(&spec.label, args, None)?),
-            (Mode::Serve(args), Some(Kind::Serve(old))) => {
-                Plan::Serve(serve::Plan::new(&spec.label, args, Some(&old.plan()))?)
-            }
-            (Mode::Serve(args), _) => Plan::Serve(serve::Plan::new(&spec.label, args, None)?),
-        };
+        let plan = Plan::new(&spec, old.map(|old| &old.kind))?;
         let shape = Shape::of(&spec.mode);
         let mut taken = Vec::new();
         for place in spec.places() {

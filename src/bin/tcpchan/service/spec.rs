@@ -1,18 +1,19 @@
 //! What a service is to do.
 
 use crate::args;
+use crate::config::Origin;
 use crate::net::Place;
 use crate::say::Label;
 
-/// A service as its options describe it. Two that are equal behave alike, but for what their
-/// files have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A service as its options describe it.
+#[derive(Clone, Debug)]
 pub struct Spec {
     pub label: Label,
     pub mode: Mode,
+    pub origin: Origin,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     Relay(args::Relay),
     Serve(args::Serve),
@@ -25,8 +26,8 @@ impl Spec {
             Mode::Relay(relay) => &relay.listen,
             Mode::Serve(serve) => &serve.listen,
         };
-        let name = self.label.to_string();
-        let place = |(number, address): (usize, &String)| Place::new(&name, number, address);
+        let name = self.label.name();
+        let place = |(number, address): (usize, &String)| Place::new(name, number, address);
         listen.iter().enumerate().map(place).collect()
     }
 }

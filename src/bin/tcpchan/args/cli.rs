@@ -1,0 +1,63 @@
+//! The commands, and what `--help` says of them.
+
+use clap::{Args, Parser, Subcommand};
+
+use super::ping::Ping;
+use super::process::{Process, Run};
+use super::relay::Relay;
+use super::serve::Serve;
+use crate::failure::EXIT_CODES;
+
+/// Carries any TCP service over one connection between two places.
+///
+/// Clients connect to `relay`, which gives each of them a channel of a
+/// connection to `serve`, which connects to the service. Opening a channel
+/// costs no round trip. Half-closed connections, resets and back-pressure are
+/// carried as they are.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Log on stderr what the connections do, down to this level
+    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub log: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Take TCP connections, and carry each on a channel to `serve`
+    #[command(after_help = EXIT_CODES)]
+    Relay(One<Relay>),
+    /// Take channels, and connect each to a TCP service
+    #[command(after_help = EXIT_CODES)]
+    Serve(One<Serve>),
+    /// Run the services of a configuration file
+    ///
+    /// Each of its tables `[service.NAME]` has a `mode`, which is `relay` or `serve`, and the
+    /// options of that command. Keys outside the tables are the options here. Arguments come
+    /// before environment variables, and those before the file.
+    #[command(after_help = EXIT_CODES)]
+    Run(Run),
+    /// Measure round trips: of TCP, of TLS, of the hello, of a channel
+    ///
+    /// Each round makes a connection of its own. `tcp` is TCP's handshake, and
+    /// `tls` that of TLS. `hello` is how long the peer took to answer the hello
+    /// and the ping in it; nothing waits for that. `channel` is the time from
+    /// opening a channel, with the hello, to the first answer of the service: a
+    /// byte, or its end. Nothing but the channel's end is sent.
+    ///
+    /// At the end, or at Ctrl-C, a table tells how the times are spread.
+    #[command(after_help = EXIT_CODES)]
+    Ping(Ping),
+}
+
+/// One service, which is all that the process has.
+#[derive(Args)]
+pub struct One<S: Args> {
+    #[command(flatten)]
+    pub service: S,
+    #[command(flatten)]
+    pub process: Process,
+}
