@@ -39,6 +39,12 @@ impl PartialEq for Deferral {
 /// and 6.2 if BBR is chosen before the first of them.
 const LEAST_SENT: usize = 256 << 10;
 
+/// What a connection has sent before BBR is chosen at a gap. The window has grown to this size,
+/// and the next burst may lose packets. With 1 % loss, 50 answers of 64 KiB on 20 warm
+/// connections had a 99th percentile of 8.3 to 15.6 round trips while this was 256 KiB, which
+/// none of them sends in a burst. It is 6.8 to 8.9 now; without loss nothing changes.
+const LEAST_BEFORE_GAP: usize = 64 << 10;
+
 /// A time without a write that ends a burst. In the middle of a burst, the kernel would begin
 /// to pace it.
 const GAP: Duration = Duration::from_millis(25);
@@ -95,7 +101,7 @@ impl DeferredCongestion {
         if idle >= GAP {
             self.burst = 0;
         }
-        let between = idle >= GAP && self.sent > LEAST_SENT || idle >= PAUSE + rtt;
+        let between = idle >= GAP && self.sent > LEAST_BEFORE_GAP || idle >= PAUSE + rtt;
         let has_grown = self.largest > INITIAL_WINDOW;
         let pays = between && has_grown || self.burst + bytes > LEAST_SENT;
         pays && (rtt >= MIN_RTT || self.how.gives_back)
@@ -199,7 +205,11 @@ mod tests {
     fn it_is_not_chosen_in_the_midst_of_a_burst() {
         let burst = [(RTT, 20 * KIB), (Duration::ZERO, 80 * KIB)];
         let bursts = [burst, burst, burst, burst];
-        assert_eq!(due_at(bursts.into_iter().flatten()), Some(6));
+        assert_eq!(due_at(bursts.into_iter().flatten()), Some(2));
+        let small = [(RTT, 6 * KIB), (Duration::ZERO, 10 * KIB)];
+        let least = LEAST_BEFORE_GAP / KIB / 16 + 1;
+        let bursts = std::iter::repeat_n(small, 2 * least).flatten();
+        assert_eq!(due_at(bursts), Some(2 * least));
     }
 
     #[test]
