@@ -18,7 +18,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::{Acceptor, PeerInfo};
 use tokio::net::TcpListener;
@@ -56,7 +55,7 @@ async fn echo(mut socket: WebSocket) {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let drain = acceptor.drain_handle();
     let acceptor = acceptor.tap_io(|channel| println!("channel {} begins", channel.id()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -15,7 +15,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Uri};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -28,7 +27,7 @@ type AnyError = Box<dyn Error + Send + Sync>;
 
 async fn serve(name: &'static str) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let addr = acceptor.local_addr()?;
     let app = Router::new().route("/", get(move || async move { name }));
     tokio::spawn(async { axum::serve(acceptor, app).await });

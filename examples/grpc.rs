@@ -4,7 +4,6 @@
 use std::error::Error;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::{Acceptor, ConnectInfoLayer, PeerInfo};
 use tokio::net::TcpListener;
@@ -19,7 +18,7 @@ use tonic_health::server::HealthService;
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let (reporter, _) = tonic_health::server::health_reporter();
     let health = HealthService::from_health_reporter(reporter);
     let server = Server::builder()

@@ -45,7 +45,7 @@ async fn print(response: Response<Incoming>) -> Result<(), Box<dyn Error>> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    tokio::spawn(serve(Acceptor::new(listener, Config::default())));
+    tokio::spawn(serve(Acceptor::new(listener)));
 
     let tcp = TcpStream::connect(addr).await?;
     let connection = Connection::client(tcp, Config::default());

@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/metrics", get(move || async move { recorder.render() }));
-    let port = SharedPort::plain(listener, tcpchan::Config::default());
+    let port = SharedPort::new(listener);
     tokio::spawn(async { axum::serve(port, app).await });
 
     let connector = Multiplex::new(HttpConnector::new());

@@ -12,7 +12,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -67,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(async { axum::serve(listener, app).await });
     probe(addr).await?;
 
-    let acceptor = Acceptor::new(TcpListener::bind(backend).await?, Config::default());
+    let acceptor = Acceptor::new(TcpListener::bind(backend).await?);
     let work = Router::new().route("/", get(|| async { "work" }));
     tokio::spawn(async { axum::serve(acceptor, work).await });
     probe(addr).await?;

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, Requests};
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -26,7 +25,7 @@ type AnyError = Box<dyn Error + Send + Sync>;
 /// A server that takes a while for each answer.
 async fn serve(name: &'static str, takes: Duration) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let addr = acceptor.local_addr()?;
     let answer = move || async move {
         tokio::time::sleep(takes).await;

@@ -9,7 +9,6 @@ use axum::routing::{Router, post};
 use http::Request;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, Requests};
 use tcpchan::server::{Acceptor, PeerInfo};
 use tokio::net::TcpListener;
@@ -21,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let target = format!("http://{}", listener.local_addr()?);
     let app = Router::new().route("/order", post(order));
     let service = app.into_make_service_with_connect_info::<PeerInfo>();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     tokio::spawn(async { axum::serve(acceptor, service).await });
 
     let multiplex = Multiplex::new(HttpConnector::new());

@@ -56,7 +56,7 @@ async fn app(hub: String) -> Result<()> {
             Ok((tcp, addr))
         }
     };
-    let acceptor = Acceptor::dialling(dial, Config::default());
+    let acceptor = Acceptor::dialling(dial);
     Ok(axum::serve(acceptor, router).await?)
 }
 

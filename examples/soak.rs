@@ -16,9 +16,9 @@ use clap::Parser;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use sha2::{Digest, Sha256};
+use tcpchan::Channel;
 use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::server::Acceptor;
-use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri: Uri = format!("http://{}", listener.local_addr()?).parse()?;
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     tokio::spawn(async move {
         loop {
             let (channel, _) = acceptor.accept().await;

@@ -13,7 +13,6 @@ use http_body_util::{BodyExt, Channel as ChannelBody};
 use hyper::Request;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -29,7 +28,7 @@ async fn shout(body: Body) -> impl IntoResponse {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}/", listener.local_addr()?);
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let app = Router::new().route("/", post(shout));
     tokio::spawn(async { axum::serve(acceptor, app).await });
 

@@ -47,7 +47,7 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("https://{}/", listener.local_addr()?);
     let tls = Tls::new(server_config(&authority)?);
-    let port = SharedPort::tls(listener, tls, tcpchan::Config::default());
+    let port = SharedPort::new(listener).with_tls(tls);
     let app = Router::new().route("/", get(who));
     let service = app.into_make_service_with_connect_info::<PeerInfo>();
     tokio::spawn(async { axum::serve(port, service).await });

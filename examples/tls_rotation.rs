@@ -11,7 +11,6 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, AllowedNames, Tls};
 use tokio::net::TcpListener;
@@ -78,7 +77,7 @@ async fn main() -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("https://{}/", listener.local_addr()?);
     let app = Router::new().route("/", get(|| async {}));
-    let acceptor = Acceptor::tls(listener, tls, Config::default());
+    let acceptor = Acceptor::new(listener).with_tls(tls);
     tokio::spawn(async { axum::serve(acceptor, app).await });
 
     let web = Multiplex::new(TlsConnector::new(client(&old, "web.example")?));

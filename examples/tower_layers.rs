@@ -12,7 +12,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, RetryPolicy};
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -33,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let app = Router::new()
         .route("/", get(|| async { "again and again, ".repeat(1000) }))
         .layer(CompressionLayer::new());
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     tokio::spawn(async { axum::serve(acceptor, app).await });
 
     let client = Client::builder(TokioExecutor::new())

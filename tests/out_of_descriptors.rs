@@ -38,7 +38,7 @@ async fn silent_peers_that_took_all_descriptors_give_them_back() {
 
     let hour = Duration::from_secs(3600);
     let config = Config::default().handshake_timeout(hour);
-    let mut acceptor = Acceptor::new(listener, config.unwrap());
+    let mut acceptor = Acceptor::new(listener).with_config(config.unwrap());
     let client = Connection::client(honest, Config::default());
     let mut channel = client.open().await.unwrap();
     channel.write_all(b"hello").await.unwrap();

@@ -35,7 +35,7 @@ async fn what_silent_peers_of_a_shared_port_gave_back_is_used_at_once() {
     let start = Instant::now();
     let hour = Duration::from_secs(3600);
     let config = Config::default().handshake_timeout(hour);
-    let mut port = SharedPort::plain(listener, config.unwrap());
+    let mut port = SharedPort::new(listener).with_config(config.unwrap());
     let client = Connection::client(honest, Config::default());
     let mut channel = client.open().await.unwrap();
     channel.write_all(b"hello").await.unwrap();

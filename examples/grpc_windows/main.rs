@@ -9,7 +9,6 @@ mod slow_link;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -37,7 +36,7 @@ fn connector() -> HttpConnector {
 async fn connect(window: Option<u32>) -> Result<Channel, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let mut server = Server::builder()
         .initial_stream_window_size(window)
         .initial_connection_window_size(window);

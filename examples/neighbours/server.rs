@@ -5,7 +5,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use futures_util::StreamExt;
-use tcpchan::Config;
 use tcpchan::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +28,7 @@ pub async fn run() -> Result<(), Failure> {
         .route("/", get(|| async { "hello" }))
         .route("/large", get(|| async { LARGE }))
         .route("/swallow", post(swallow_body));
-    axum::serve(Acceptor::new(listener, Config::default()), app).await?;
+    axum::serve(Acceptor::new(listener), app).await?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::connections::Connections;
 use super::drain::{DrainGuard, Member, Token};
 use super::half_open::{HalfOpenLimit, Permit};
 use super::peer::{Peer, PeerInfo};
-use crate::config::Config;
+use super::settings::Settings;
 use crate::driver::{Channel, Connection};
 use crate::observability::{self, Origin};
 use crate::proto::Role;
@@ -49,7 +49,7 @@ impl From<Accepted> for (Channel, PeerInfo) {
 type Sender = mpsc::Sender<Accepted>;
 
 pub(super) struct AcceptLoop {
-    pub config: Config,
+    pub settings: Settings,
     pub to: Sender,
     pub member: Member,
     pub freed: Freed,
@@ -59,10 +59,10 @@ pub(super) struct AcceptLoop {
 }
 
 impl AcceptLoop {
-    pub fn new(config: Config, to: Sender, member: Member, listed: Connections) -> Self {
+    pub fn new(settings: Settings, to: Sender, member: Member, listed: Connections) -> Self {
         AcceptLoop {
-            half_open: HalfOpenLimit::new(config.get_max_handshakes() as usize),
-            config,
+            half_open: HalfOpenLimit::new(settings.config.get_max_handshakes() as usize),
+            settings,
             to,
             member,
             freed: Freed::default(),
@@ -98,7 +98,8 @@ impl AcceptLoop {
             });
             match next.await {
                 Some(Ok((io, peer))) => {
-                    let (mut peer, config): (Peer, _) = (peer.into(), self.config.clone());
+                    let config = self.settings.config.clone();
+                    let mut peer: Peer = peer.into();
                     peer.look_at(&io);
                     let permit = self.half_open.acquire(peer.addr.ip());
                     self.serve(peer, Some(permit), |origin| {
@@ -130,7 +131,7 @@ impl AcceptLoop {
         let listed = self.listed.list(&connection, &peer);
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (signal, live, guard) = (member.signal, member.live, member.guard);
-        let age = self.config.get_max_connection_age();
+        let age = self.settings.config.get_max_connection_age();
         tokio::spawn(async move {
             let forwarder = Forwarder {
                 from: &connection,

@@ -1,6 +1,9 @@
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -11,11 +14,18 @@ use tokio::sync::mpsc;
 use super::accept_loop::{AcceptLoop, Accepted};
 use super::connections::Connections;
 use super::drain::DrainHandle;
+#[cfg(feature = "tls")]
+use super::handshake::{Handshakes, Outcome};
 use super::incoming::Incoming;
-use super::peer::{Peer, PeerInfo};
+use super::peer::PeerInfo;
+use super::settings::Settings;
+#[cfg(feature = "tls")]
+use super::tls::{Tls, shake};
 use crate::config::Config;
 use crate::driver::Channel;
 use crate::socket::find;
+#[cfg(feature = "tls")]
+use crate::tls::ALPN;
 
 /// Channels of all connections that wait for [`Acceptor::accept`]. Further ones wait in their
 /// connection, which bounds them by `max_channels`.
@@ -23,7 +33,9 @@ const BACKLOG: usize = 128;
 
 /// Turns a listener of connections into a listener of channels.
 ///
-/// Each connection is served by a task of its own, so no peer holds up another.
+/// It starts when it is first asked for a channel, on the runtime that asks. Before that it
+/// takes no connection, and needs no runtime. Then each connection is served by a task of its
+/// own, so no peer holds up another.
 ///
 /// When the acceptor is dropped, its connections drain. Channels that were accepted go on to
 /// their end. Others are refused, so that the peer may try elsewhere.
@@ -37,7 +49,7 @@ const BACKLOG: usize = 128;
 /// #     Ok::<_, Infallible>(hyper::Response::new(String::new()))
 /// # });
 /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
-/// let mut acceptor = tcpchan::server::Acceptor::new(listener, tcpchan::Config::default());
+/// let mut acceptor = tcpchan::server::Acceptor::new(listener);
 /// loop {
 ///     let (channel, _peer) = acceptor.accept().await;
 ///     let http = hyper::server::conn::http1::Builder::new();
@@ -45,29 +57,35 @@ const BACKLOG: usize = 128;
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "an acceptor that is dropped drains its connections"]
 pub struct Acceptor {
     local_addr: Option<SocketAddr>,
+    settings: Settings,
+    /// None once it has started. The lock only makes the acceptor `Sync`.
+    run: Mutex<Option<Run>>,
+    dials: bool,
     /// Never closed, so that `accept` waits even when the listener has ended.
-    _sender: mpsc::Sender<Accepted>,
+    sender: mpsc::Sender<Accepted>,
     receiver: mpsc::Receiver<Accepted>,
     drain: DrainHandle,
     connections: Connections,
 }
 
+/// Runs the listener.
+type Run = Box<dyn FnOnce(AcceptLoop) -> Running + Send>;
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Acceptor {
     /// An acceptor of the listener's connections. Their sockets get the
     /// options of [`Config::socket`].
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with time and I/O enabled.
-    pub fn new(listener: TcpListener, mut config: Config) -> Self {
-        config.socket = config.socket.defer_congestion(find);
+    pub fn new(listener: TcpListener) -> Self {
         let local_addr = listener.local_addr().ok();
-        let incoming = Incoming::new(listener, &mut config);
-        Acceptor::start(config, local_addr, |listener| listener.retrying(incoming))
+        Acceptor::unstarted(local_addr, |mut accept_loop| {
+            let config = &mut accept_loop.settings.config;
+            config.socket = config.socket.clone().defer_congestion(find);
+            let incoming = Incoming::new(listener, config);
+            run(accept_loop, incoming)
+        })
     }
 
     /// An acceptor of the connections that a stream yields, each with its peer's address.
@@ -76,54 +94,85 @@ impl Acceptor {
     ///   until a connection has closed. After the stream's end no more connections come.
     /// - If a connection is rustls's `TlsStream` over a `TcpStream`, the peer's certificates are
     ///   in the `identity` of [`PeerInfo`].
+    /// - With [`with_tls`](Self::with_tls), handshakes are made over any transport that the
+    ///   stream yields.
+    pub fn from_incoming<S, T>(incoming: S) -> Self
+    where
+        S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Acceptor::unstarted(None, |accept_loop| run(accept_loop, incoming))
+    }
+
+    pub(super) fn unstarted<R>(local_addr: Option<SocketAddr>, run: R) -> Self
+    where
+        R: FnOnce(AcceptLoop) -> Running + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        Acceptor {
+            local_addr,
+            settings: Settings::default(),
+            run: Mutex::new(Some(Box::new(run))),
+            dials: false,
+            sender,
+            receiver,
+            drain: DrainHandle::new(),
+            connections: Connections::default(),
+        }
+    }
+
+    /// Its connections are dialled.
+    pub(super) fn that_dials(mut self) -> Self {
+        self.dials = true;
+        self
+    }
+
+    /// The configuration of its connections. Default [`Config::default`]. Once it has
+    /// started, this changes nothing.
+    pub fn with_config(mut self, config: Config) -> Self {
+        self.settings.config = config;
+        self
+    }
+
+    /// See [`with_config`](Self::with_config).
+    pub fn config(&self) -> &Config {
+        &self.settings.config
+    }
+
+    /// Takes its connections over TLS. One handshake carries all channels of a connection;
+    /// handshakes run in tasks of their own. Clients that name protocols in ALPN must name
+    /// [`ALPN`](crate::ALPN). Once the acceptor has started, this changes nothing; the
+    /// [`handle`](Tls::handle) does.
+    ///
+    /// ```no_run
+    /// # async fn run(config: tokio_rustls::rustls::ServerConfig, app: axum::Router) -> std::io::Result<()> {
+    /// use tcpchan::server::{Acceptor, Tls};
+    ///
+    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3443").await?;
+    /// let acceptor = Acceptor::new(listener).with_tls(Tls::new(config));
+    /// axum::serve(acceptor, app).await
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with time enabled.
-    pub fn from_incoming<S, T>(incoming: S, config: Config) -> Self
-    where
-        S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
-        T: AsyncRead + AsyncWrite + Send + 'static,
-    {
-        Acceptor::start(config, None, |listener| listener.retrying(incoming))
+    /// If the acceptor is [`dialling`](Self::dialling). There `dial` makes TLS, as a client
+    /// does.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        assert!(
+            !self.dials,
+            "an Acceptor::dialling takes no server's TLS: return a TlsStream from `dial`"
+        );
+        self.settings.tls = Some(tls);
+        self
     }
 
-    pub(super) fn start<S, T, P>(
-        config: Config,
-        local_addr: Option<SocketAddr>,
-        incoming: impl FnOnce(&AcceptLoop) -> S,
-    ) -> Self
-    where
-        S: Stream<Item = io::Result<(T, P)>> + Send + 'static,
-        P: Into<Peer> + Send + 'static,
-        T: AsyncRead + AsyncWrite + Send + 'static,
-    {
-        Acceptor::with(config, local_addr, |listener| {
-            let incoming = incoming(&listener);
-            listener.run(incoming)
-        })
-    }
-
-    pub(super) fn with<R>(
-        config: Config,
-        local_addr: Option<SocketAddr>,
-        run: impl FnOnce(AcceptLoop) -> R,
-    ) -> Self
-    where
-        R: Future<Output = ()> + Send + 'static,
-    {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        let (drain, member) = DrainHandle::new();
-        let connections = Connections::default();
-        let listed = connections.clone();
-        tokio::spawn(run(AcceptLoop::new(config, sender.clone(), member, listed)));
-        Acceptor {
-            local_addr,
-            _sender: sender,
-            receiver,
-            drain,
-            connections,
-        }
+    /// See [`with_tls`](Self::with_tls). `None` if connections are taken without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.settings.tls.as_ref()
     }
 
     /// What drains the acceptor's connections and waits for their end, also
@@ -143,15 +192,32 @@ impl Acceptor {
     ///
     /// It never fails. It waits for ever if no more channels can come. Cancel safe: a call that
     /// is dropped takes no channel.
+    ///
+    /// # Panics
+    ///
+    /// The first call, outside a tokio runtime with time and I/O enabled.
     pub async fn accept(&mut self) -> (Channel, PeerInfo) {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 
     pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Channel, PeerInfo)> {
+        self.start();
         match self.receiver.poll_recv(cx) {
             Poll::Ready(Some(accepted)) => Poll::Ready(accepted.into()),
-            // It is never closed: see `_sender`.
+            // It is never closed: see `sender`.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Starts the listener, unless it has started or was drained before.
+    fn start(&mut self) {
+        let run = self.run.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = run.take()
+            && let Some(member) = self.drain.start()
+        {
+            let (settings, to) = (self.settings.clone(), self.sender.clone());
+            let listed = self.connections.clone();
+            tokio::spawn(run(AcceptLoop::new(settings, to, member, listed)));
         }
     }
 
@@ -167,8 +233,41 @@ impl Acceptor {
     }
 }
 
+/// Takes the connections that come, over TLS if that is set.
+fn run<S, T>(accept_loop: AcceptLoop, incoming: S) -> Running
+where
+    S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let incoming = accept_loop.retrying(incoming);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = accept_loop.settings.tls.clone() {
+        let limits = tls.limits;
+        let config = &accept_loop.settings.config;
+        let prepared = tls.prepared(|alpn| *alpn = vec![ALPN.to_vec()], config);
+        let shake = move |io, addr| {
+            let shake = shake(prepared.get(), io, addr);
+            async { shake.await.map(Outcome::Ours) }
+        };
+        return Box::pin(accept_loop.run(Handshakes::new(incoming, limits, shake)));
+    }
+    Box::pin(accept_loop.run(incoming))
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("local_addr", &self.local_addr)
+            .field("settings", &self.settings)
+            .field("drain", &self.drain)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Acceptor {
     fn drop(&mut self) {
+        drop(self.drain.start()); // it will not start
         self.receiver.close();
         while let Ok(accepted) = self.receiver.try_recv() {
             accepted.channel.refuse();

@@ -5,7 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ struct Control {
     unused: Tokens,
     /// For each connection that is not over.
     live: Tokens,
+    /// None once the acceptor has started, or was drained or dropped before.
+    unstarted: Mutex<Option<Member>>,
 }
 
 /// Counts who holds a [`Token`] of it.
@@ -89,24 +91,30 @@ impl Future for Stop {
 }
 
 impl DrainHandle {
-    pub(super) fn new() -> (Self, Member) {
+    pub(super) fn new() -> Self {
         let (deadline, asked) = watch::channel(None);
         let (open, is_open) = watch::channel(());
         let (live, is_live) = watch::channel(());
-        let handle = DrainHandle(Arc::new(Control {
+        DrainHandle(Arc::new_cyclic(|control| Control {
             deadline,
             cut_off: AtomicBool::new(false),
             open,
             unused: watch::channel(()).0,
             live,
-        }));
-        let member = Member {
-            signal: DrainSignal(asked),
-            open: is_open,
-            live: is_live,
-            guard: DrainGuard(Arc::downgrade(&handle.0)),
-        };
-        (handle, member)
+            unstarted: Mutex::new(Some(Member {
+                signal: DrainSignal(asked),
+                open: is_open,
+                live: is_live,
+                guard: DrainGuard(control.clone()),
+            })),
+        }))
+    }
+
+    /// What the listener holds from its start on. None if it is not to start, because it was
+    /// drained.
+    pub(super) fn start(&self) -> Option<Member> {
+        let unstarted = self.0.unstarted.lock();
+        unstarted.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Serves until `signal`, then shuts down gracefully, so that nothing is refused or cut off:
@@ -189,7 +197,8 @@ impl DrainHandle {
 
     /// Drains the connections:
     ///
-    /// - No connection is taken but those that have come already; their handshakes go on.
+    /// - No connection is taken but those that have come already; their handshakes go on. An
+    ///   acceptor that has not started takes none at all.
     /// - All peers are asked to open no more channels. Channels that they opened before they
     ///   knew are still accepted.
     /// - Each connection closes with its last channel. After `within`, those that are left are
@@ -206,6 +215,7 @@ impl DrainHandle {
             }
             sooner
         });
+        drop(self.start());
     }
 
     /// Waits until no peer can open another channel, which is one round trip after

@@ -9,13 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::accept_retry::{AcceptRetry, Freed};
 use super::half_open::{HalfOpenLimit, Permit};
-use super::incoming::Incoming;
 use crate::observability::Handshake;
 
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +31,9 @@ pub(super) enum Outcome<T> {
 }
 
 /// The connections of a listener whose handshake has ended well.
-pub(super) struct Handshakes<F, T> {
+pub(super) struct Handshakes<I, F, T> {
     /// None once no more are taken.
-    incoming: Option<AcceptRetry<Incoming>>,
+    incoming: Option<AcceptRetry<I>>,
     shake: F,
     within: Duration,
     half_open: HalfOpenLimit,
@@ -43,8 +41,8 @@ pub(super) struct Handshakes<F, T> {
     freed: Freed,
 }
 
-impl<F, T: 'static> Handshakes<F, T> {
-    pub fn new(incoming: AcceptRetry<Incoming>, limits: Limits, shake: F) -> Self {
+impl<I, F, T: 'static> Handshakes<I, F, T> {
+    pub fn new(incoming: AcceptRetry<I>, limits: Limits, shake: F) -> Self {
         Handshakes {
             freed: incoming.freed(),
             incoming: Some(incoming),
@@ -56,11 +54,12 @@ impl<F, T: 'static> Handshakes<F, T> {
     }
 }
 
-impl<F, T: 'static> Unpin for Handshakes<F, T> {}
+impl<I, F, T: 'static> Unpin for Handshakes<I, F, T> {}
 
-impl<F, S, T> Stream for Handshakes<F, T>
+impl<I, IO, F, S, T> Stream for Handshakes<I, F, T>
 where
-    F: Fn(TcpStream, SocketAddr) -> S,
+    I: Stream<Item = io::Result<(IO, SocketAddr)>>,
+    F: Fn(IO, SocketAddr) -> S,
     S: Future<Output = io::Result<Outcome<T>>> + Send + 'static,
     T: Send + 'static,
 {
@@ -75,9 +74,9 @@ where
                 && let Poll::Ready(next) = Pin::new(incoming).poll_next(cx)
             {
                 match next {
-                    Some(Ok((tcp, addr))) => {
+                    Some(Ok((io, addr))) => {
                         let permit = this.half_open.acquire(addr.ip());
-                        let shake = timeout(this.within, (this.shake)(tcp, addr));
+                        let shake = timeout(this.within, (this.shake)(io, addr));
                         this.tasks.spawn(run(shake, addr, permit));
                     }
                     Some(Err(error)) => {

@@ -18,6 +18,7 @@ mod incoming;
 mod peer;
 mod peer_io;
 mod reverse;
+mod settings;
 mod shared_port;
 #[cfg(feature = "tls")]
 mod tls;

@@ -15,7 +15,6 @@ use super::accept_loop::AcceptLoop;
 use super::acceptor::Acceptor;
 use super::peer::Peer;
 use crate::backoff::{Backoff, SHORT};
-use crate::config::Config;
 use crate::driver::Connection;
 use crate::observability::{Dial, Target};
 use crate::proto::Role;
@@ -35,7 +34,8 @@ impl Acceptor {
     /// and must not wait.
     ///
     /// `dial` yields the connection and its peer's address, such as a
-    /// `TcpStream` or TLS over one. Its socket gets the options of
+    /// `TcpStream` or TLS over one; [`with_tls`](Self::with_tls) is not for it. Its socket
+    /// gets the options of
     /// [`Config::socket`]. The certificates that the peer has shown are in
     /// [`PeerInfo::identity`](super::PeerInfo), if it is rustls's `TlsStream` over a
     /// `TcpStream`.
@@ -47,7 +47,7 @@ impl Acceptor {
     ///     let addr = tcp.peer_addr()?;
     ///     Ok((tcp, addr))
     /// };
-    /// let acceptor = tcpchan::server::Acceptor::dialling(dial, tcpchan::Config::default());
+    /// let acceptor = tcpchan::server::Acceptor::dialling(dial);
     /// axum::serve(acceptor, app).await
     /// # }
     /// ```
@@ -55,17 +55,13 @@ impl Acceptor {
     /// The other side accepts the connection ([`Connection::server`]) and opens
     /// channels on it ([`Connection::open`]); with the feature `client` its
     /// [`Connection`] is a connector for hyper-util's client.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with time enabled.
-    pub fn dialling<F, D, T>(dial: F, config: Config) -> Self
+    pub fn dialling<F, D, T>(dial: F) -> Self
     where
         F: FnMut() -> D + Send + 'static,
         D: Future<Output = io::Result<(T, SocketAddr)>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        Acceptor::with(config, None, |listener| run(listener, dial))
+        Acceptor::unstarted(None, |listener| Box::pin(run(listener, dial))).that_dials()
     }
 }
 
@@ -106,7 +102,7 @@ where
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
     let attempt = Dial::begin(target.clone());
-    let within = listener.config.core().get_handshake_timeout();
+    let within = listener.settings.config.core().get_handshake_timeout();
     // A panic there is that dial's end and no other's.
     let mut task = JoinSet::new();
     task.spawn(async move {
@@ -129,7 +125,7 @@ where
             return false;
         }
     };
-    let (peer, config) = (Peer::of(&io, addr), listener.config.clone());
+    let (peer, config) = (Peer::of(&io, addr), listener.settings.config.clone());
     let connection = listener.serve(peer, None, |mut origin| {
         origin.dial = Some(attempt);
         Connection::spawn(Role::Client, io, config, origin)

@@ -4,24 +4,31 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ServerConfig;
 
 use super::accept_loop::AcceptLoop;
 use super::acceptor::Acceptor;
 use super::connections::Connections;
 use super::drain::{DrainHandle, Token};
-use super::handshake::{Handshakes, Limits, Outcome};
+use super::handshake::{Handshakes, Outcome};
 use super::http_io::HttpIo;
 use super::incoming::Incoming;
 use super::peer::{Peer, PeerInfo};
+use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
 use crate::driver::Channel;
+#[cfg(feature = "tls")]
+use crate::tls::ALPN;
 
 /// HTTP connections that wait for [`SharedPort::accept`]. Each further one waits in the task of
 /// its handshake until there is room.
@@ -37,7 +44,7 @@ const BACKLOG: usize = 128;
 /// ```no_run
 /// # async fn run(app: axum::Router) -> std::io::Result<()> {
 /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
-/// let port = tcpchan::server::SharedPort::plain(listener, tcpchan::Config::default());
+/// let port = tcpchan::server::SharedPort::new(listener);
 /// axum::serve(port, app).await
 /// # }
 /// ```
@@ -80,107 +87,50 @@ struct Waiting {
 }
 
 impl SharedPort {
-    /// Without TLS. The first byte tells tcpchan (0 or 1) from HTTP (any printable one).
+    /// A port of the listener's connections. The first byte tells tcpchan (0 or 1) from HTTP
+    /// (any printable one). As an [`Acceptor`], it starts when it is first asked.
     ///
     /// A connection is closed if it has sent neither a hello nor the head of a request after
     /// [`Config::handshake_timeout`]; 16 KiB of a head are enough. A request that has come waits
     /// for [`accept`](Self::accept) as long as it takes. Such connections count among
     /// [`Config::max_handshakes`], beyond which connections wait in the system's backlog.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with time and I/O enabled.
-    pub fn plain(listener: TcpListener, config: Config) -> Self {
-        let limits = Limits {
-            within: config.core().get_handshake_timeout(),
-            at_once: config.get_max_handshakes() as usize,
-        };
-        SharedPort::start(listener, config, limits, |tcp, addr| async move {
-            let mut io = HttpIo::tcp(tcp);
-            let is_tcpchan = io.sort().await?;
-            Ok((is_tcpchan, io, Peer::from(addr)))
-        })
-    }
-
-    /// With TLS. A client that asks for [`ALPN`](crate::ALPN) gets tcpchan. One that asks for
-    /// another protocol of rustls's configuration (`http/1.1` if that has none) gets HTTP. If a
-    /// client asks for none, the first byte tells, as with [`plain`](Self::plain).
-    /// [`Tls::handshake_timeout`] is also the time for the first request's head.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with time and I/O enabled.
-    #[cfg(feature = "tls")]
-    pub fn tls(listener: TcpListener, tls: Tls, config: Config) -> Self {
-        use crate::tls::ALPN;
-
-        let limits = tls.limits;
-        let both = |alpn: &mut Vec<Vec<u8>>| {
-            if alpn.is_empty() {
-                alpn.push(b"http/1.1".to_vec());
-            }
-            alpn.retain(|protocol| protocol != ALPN);
-            alpn.insert(0, ALPN.to_vec());
-        };
-        let prepared = tls.prepared(both, &config);
-        SharedPort::start(listener, config, limits, move |tcp, addr| {
-            let shake = shake(prepared.get(), tcp, addr);
-            async {
-                let (stream, peer) = shake.await?;
-                let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-                let mut io = HttpIo::tls(stream);
-                let is_tcpchan = match alpn.as_deref() {
-                    Some(ALPN) => true,
-                    Some(_) => io.sort().await.map(|_| false)?,
-                    None => io.sort().await?,
-                };
-                Ok((is_tcpchan, io, peer))
-            }
-        })
-    }
-
-    /// `sort` tells whether a connection is tcpchan's.
-    fn start<F, S>(listener: TcpListener, mut config: Config, limits: Limits, sort: F) -> Self
-    where
-        F: Fn(TcpStream, SocketAddr) -> S + Send + 'static,
-        S: Future<Output = io::Result<(bool, HttpIo, Peer)>> + Send + 'static,
-    {
+    pub fn new(listener: TcpListener) -> Self {
         let (sender, http) = mpsc::channel(BACKLOG);
         let local_addr = listener.local_addr().ok();
-        config.socket = config
-            .socket
-            .defer_congestion(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
-        let incoming = Incoming::new(listener, &mut config);
-        let profile = config.socket.clone();
-        let take = move |listener: &AcceptLoop| {
-            let incoming = listener.retrying(incoming);
-            let (open, guard) = (listener.member.open.clone(), listener.member.guard.clone());
-            Handshakes::new(incoming, limits, move |tcp, addr| {
-                let (sorted, sender, profile) = (sort(tcp, addr), sender.clone(), profile.clone());
-                let (open, guard) = (open.clone(), guard.clone());
-                async move {
-                    let (is_tcpchan, io, peer) = sorted.await?;
-                    if is_tcpchan {
-                        return Ok(Outcome::Ours((io, peer)));
-                    }
-                    profile.give_back(io.get_ref());
-                    let waiting = Waiting {
-                        io: io.until_read(guard.token()),
-                        info: peer.info(0, 0),
-                        _open: open,
-                    };
-                    Ok(Outcome::Other(Box::pin(async move {
-                        // If it fails, nobody serves HTTP any more.
-                        let _ = sender.send(waiting).await;
-                    })))
-                }
-            })
-        };
+        let run = |accept_loop| Box::pin(run(accept_loop, listener, sender)) as _;
         SharedPort {
-            acceptor: Acceptor::start(config, local_addr, take),
+            acceptor: Acceptor::unstarted(local_addr, run),
             http,
             http_first: false,
         }
+    }
+
+    /// As [`Acceptor::with_config`].
+    pub fn with_config(mut self, config: Config) -> Self {
+        self.acceptor = self.acceptor.with_config(config);
+        self
+    }
+
+    /// See [`with_config`](Self::with_config).
+    pub fn config(&self) -> &Config {
+        self.acceptor.config()
+    }
+
+    /// Takes connections over TLS only. A client that asks for [`ALPN`](crate::ALPN) gets
+    /// tcpchan. One that asks for another protocol of rustls's configuration (`http/1.1` if that
+    /// has none) gets HTTP. If a client asks for none, the first byte tells.
+    /// [`Tls::handshake_timeout`] is also the time for the first request's head.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.acceptor = self.acceptor.with_tls(tls);
+        self
+    }
+
+    /// See [`with_tls`](Self::with_tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.acceptor.tls()
     }
 
     /// The next channel or HTTP connection. It never fails, and waits for ever
@@ -228,6 +178,90 @@ impl SharedPort {
     pub fn drain_handle(&self) -> DrainHandle {
         self.acceptor.drain_handle()
     }
+}
+
+/// Takes the connections that come, and hands those of HTTP on.
+async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sender<Waiting>) {
+    let settings = &mut accept_loop.settings;
+    let socket = settings.config.socket.clone();
+    settings.config.socket =
+        socket.defer_congestion(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
+    let incoming = Incoming::new(listener, &mut settings.config);
+    let (limits, sort) = (settings.limits(), sorting(settings));
+    let profile = settings.config.socket.clone();
+    let (open, guard) = (
+        accept_loop.member.open.clone(),
+        accept_loop.member.guard.clone(),
+    );
+    let incoming = accept_loop.retrying(incoming);
+    let handshakes = Handshakes::new(incoming, limits, move |tcp, addr| {
+        let (sorted, http, profile) = (sort(tcp, addr), http.clone(), profile.clone());
+        let (open, guard) = (open.clone(), guard.clone());
+        async move {
+            let (is_tcpchan, io, peer) = sorted.await?;
+            if is_tcpchan {
+                return Ok(Outcome::Ours((io, peer)));
+            }
+            profile.give_back(io.get_ref());
+            let waiting = Waiting {
+                io: io.until_read(guard.token()),
+                info: peer.info(0, 0),
+                _open: open,
+            };
+            Ok(Outcome::Other(Box::pin(async move {
+                // If it fails, nobody serves HTTP any more.
+                let _ = http.send(waiting).await;
+            })))
+        }
+    });
+    accept_loop.run(handshakes).await;
+}
+
+type Sorted = Pin<Box<dyn Future<Output = io::Result<(bool, HttpIo, Peer)>> + Send>>;
+
+/// What tells whether a connection is tcpchan's.
+fn sorting(settings: &Settings) -> impl Fn(TcpStream, SocketAddr) -> Sorted + Send + 'static {
+    #[cfg(feature = "tls")]
+    let prepared = settings.tls.clone().map(|tls| {
+        let both = |alpn: &mut Vec<Vec<u8>>| {
+            if alpn.is_empty() {
+                alpn.push(b"http/1.1".to_vec());
+            }
+            alpn.retain(|protocol| protocol != ALPN);
+            alpn.insert(0, ALPN.to_vec());
+        };
+        tls.prepared(both, &settings.config)
+    });
+    #[cfg(not(feature = "tls"))]
+    let _ = settings;
+    move |tcp, addr| {
+        #[cfg(feature = "tls")]
+        if let Some(prepared) = &prepared {
+            return Box::pin(sort_tls(prepared.get(), tcp, addr));
+        }
+        Box::pin(async move {
+            let mut io = HttpIo::tcp(tcp);
+            let is_tcpchan = io.sort().await?;
+            Ok((is_tcpchan, io, Peer::from(addr)))
+        })
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn sort_tls(
+    config: Arc<ServerConfig>,
+    tcp: TcpStream,
+    addr: SocketAddr,
+) -> io::Result<(bool, HttpIo, Peer)> {
+    let (stream, peer) = shake(config, tcp, addr).await?;
+    let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    let mut io = HttpIo::tls(stream);
+    let is_tcpchan = match alpn.as_deref() {
+        Some(ALPN) => true,
+        Some(_) => io.sort().await.map(|_| false)?,
+        None => io.sort().await?,
+    };
+    Ok((is_tcpchan, io, peer))
 }
 
 /// Calls a method of whichever stream it is.

@@ -5,20 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
 use tokio_rustls::server::TlsStream;
 
-use super::acceptor::Acceptor;
-use super::handshake::{Handshakes, Limits, Outcome};
-use super::incoming::Incoming;
+use super::handshake::Limits;
 use super::peer::Peer;
 use crate::check::{ConfigError, HOUR, MOST, check, check_time};
 use crate::config::{Config, MAX_HANDSHAKES};
-use crate::socket::find;
-use crate::tls::{ALPN, Prepared, Slot, TlsHandle};
+use crate::tls::{Identity, Prepared, Slot, TlsHandle};
 
 /// How a server speaks TLS: rustls's configuration, and limits of handshakes.
 ///
@@ -63,6 +60,12 @@ impl Tls {
         Ok(self)
     }
 
+    /// See [`handshake_timeout`](Self::handshake_timeout).
+    #[must_use]
+    pub fn get_handshake_timeout(&self) -> Duration {
+        self.limits.within
+    }
+
     /// Handshakes at a time. Beyond that, one is evicted as [`Config::max_handshakes`] tells.
     /// Default 1,024.
     ///
@@ -73,6 +76,18 @@ impl Tls {
         check("max_handshakes", count as u128, 1..=MOST)?;
         self.limits.at_once = count;
         Ok(self)
+    }
+
+    /// See [`max_handshakes`](Self::max_handshakes).
+    #[must_use]
+    pub fn get_max_handshakes(&self) -> usize {
+        self.limits.at_once
+    }
+
+    /// The configuration of rustls that the next handshake uses.
+    #[must_use]
+    pub fn get_config(&self) -> Arc<ServerConfig> {
+        self.config.get()
     }
 
     /// What exchanges the configuration, also when an acceptor has taken it. Clones share
@@ -125,47 +140,16 @@ impl ProducesTickets for NoTickets {
 }
 
 /// A handshake, and whom it was with.
-pub(super) async fn shake(
+pub(super) async fn shake<T>(
     config: Arc<ServerConfig>,
-    tcp: TcpStream,
+    io: T,
     addr: SocketAddr,
-) -> io::Result<(TlsStream<TcpStream>, Peer)> {
-    let stream = TlsAcceptor::from(config).accept(tcp).await?;
-    let peer = Peer::of(&stream, addr);
+) -> io::Result<(TlsStream<T>, Peer)>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = TlsAcceptor::from(config).accept(io).await?;
+    let mut peer = Peer::from(addr);
+    peer.identity = Identity::new(stream.get_ref().1);
     Ok((stream, peer))
-}
-
-impl Acceptor {
-    /// An acceptor of the listener's connections, over TLS. One handshake
-    /// carries all channels of a connection; handshakes run in tasks of their
-    /// own. Clients that name protocols in ALPN must name
-    /// [`ALPN`](crate::ALPN).
-    ///
-    /// ```no_run
-    /// # async fn run(config: tokio_rustls::rustls::ServerConfig, app: axum::Router) -> std::io::Result<()> {
-    /// use tcpchan::server::{Acceptor, Tls};
-    ///
-    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3443").await?;
-    /// let acceptor = Acceptor::tls(listener, Tls::new(config), tcpchan::Config::default());
-    /// axum::serve(acceptor, app).await
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with time and I/O enabled.
-    pub fn tls(listener: TcpListener, tls: Tls, mut config: Config) -> Self {
-        config.socket = config.socket.defer_congestion(find);
-        let local_addr = listener.local_addr().ok();
-        let incoming = Incoming::new(listener, &mut config);
-        let limits = tls.limits;
-        let prepared = tls.prepared(|alpn| *alpn = vec![ALPN.to_vec()], &config);
-        let shake = move |tcp, addr| {
-            let shake = shake(prepared.get(), tcp, addr);
-            async { shake.await.map(Outcome::Ours) }
-        };
-        Acceptor::start(config, local_addr, |listener| {
-            Handshakes::new(listener.retrying(incoming), limits, shake)
-        })
-    }
 }

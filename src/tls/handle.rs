@@ -108,7 +108,7 @@ impl<C: Clone> Prepared<C> {
 ///     load().inspect_err(|error| eprintln!("the old certificate stays: {error}")).ok()
 /// });
 /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3443").await?;
-/// let acceptor = Acceptor::tls(listener, tls, tcpchan::Config::default());
+/// let acceptor = Acceptor::new(listener).with_tls(tls);
 /// axum::serve(acceptor, app).await?;
 /// # Ok(())
 /// # }

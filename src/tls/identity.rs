@@ -37,8 +37,12 @@ impl Identity {
     /// That of the peer of one of rustls's streams over TCP, or of what this crate's connector
     /// makes.
     pub(crate) fn of(io: &dyn Any) -> Option<Self> {
-        let chain = state(io)?.peer_certificates();
-        let chain = chain.filter(|chain| !chain.is_empty())?;
+        Identity::new(state(io)?)
+    }
+
+    /// That of a session's peer, after the handshake.
+    pub(crate) fn new(tls: &CommonState) -> Option<Self> {
+        let chain = tls.peer_certificates().filter(|chain| !chain.is_empty())?;
         Some(Identity(chain.iter().cloned().collect()))
     }
 }

@@ -27,8 +27,8 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
         match error.downcast_ref::<rustls::Error>() {
             Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
                 return Some(
-                    "the other side speaks no TLS: a server does by Acceptor::tls or \
-                     SharedPort::tls, a client by a TlsConnector in its Multiplex",
+                    "the other side speaks no TLS: a server does by `with_tls` of its \
+                     Acceptor or SharedPort, a client by a TlsConnector in its Multiplex",
                 );
             }
             Some(
@@ -37,8 +37,8 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
             ) => {
                 return Some(
                     "the two sides' ALPN has no protocol in common: a client's connector \
-                     must ask for tcpchan::ALPN, and the server be an Acceptor::tls or a \
-                     SharedPort::tls",
+                     must ask for tcpchan::ALPN, and the server be an Acceptor or a \
+                     SharedPort with TLS",
                 );
             }
             _ => {}

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 
-use tcpchan::Config;
 use tcpchan::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -90,7 +89,7 @@ async fn a_client_that_is_gone_after_its_end_does_not_hold_the_service() {
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_request_is_whole() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut server = Acceptor::new(listener, Config::default());
+    let mut server = Acceptor::new(listener);
     let relay = Daemon::relay(server.local_addr().unwrap()).await;
     let client = TcpStream::connect(relay.addr).await.unwrap();
     let (mut from_relay, mut to_relay) = client.into_split();

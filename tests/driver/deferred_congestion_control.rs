@@ -17,7 +17,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use socket2::SockRef;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, SharedIo, SharedPort, Tls};
-use tcpchan::{Channel, Config, SocketProfile};
+use tcpchan::{Channel, SocketProfile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -26,6 +26,7 @@ use tower::{Service, ServiceExt, service_fn};
 use crate::certs::Authority;
 use crate::guard::within;
 use crate::neighbour::{Family, Neighbour};
+use crate::started::started;
 
 const SMALL: usize = 1000;
 const LARGE: usize = 512 << 10;
@@ -168,7 +169,7 @@ async fn each_side_chooses_by_what_it_sends(mut ends: Ends) {
 }
 
 async fn over_tcp(listener: TcpListener, server: SocketAddr) -> Ends {
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = started(Acceptor::new(listener));
     Ends::between(acceptor, Multiplex::new(service_fn(connect)), server).await
 }
 
@@ -190,7 +191,8 @@ async fn to_another_host_by_ipv6() {
 async fn over_tls() {
     if let Some((host, listener)) = there(Family::V4, FAR).await {
         let authority = Authority::new();
-        let acceptor = Acceptor::tls(listener, Tls::new(authority.server()), Config::default());
+        let acceptor = Acceptor::new(listener).with_tls(Tls::new(authority.server()));
+        let acceptor = started(acceptor);
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let tls =
             TlsConnector::over(service_fn(connect), authority.client()).with_server_name(name);
@@ -202,7 +204,7 @@ async fn over_tls() {
 #[tokio::test]
 async fn on_one_port_with_http() {
     if let Some((host, listener)) = there(Family::V4, FAR).await {
-        let mut port = SharedPort::plain(listener, Config::default());
+        let mut port = SharedPort::new(listener);
         let near = opened(host.addr, Multiplex::new(service_fn(connect))).await;
         let (SharedIo::Channel(far), peer) = within(port.accept()).await else {
             panic!("that is no channel");
@@ -248,7 +250,7 @@ async fn on_the_same_host_none_is_chosen() {
 async fn an_http_connection_on_one_port_has_the_systems() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let systems = name(&SockRef::from(&listener));
-    let mut port = SharedPort::plain(listener, Config::default());
+    let mut port = SharedPort::new(listener);
     let mut client = TcpStream::connect(port.local_addr().unwrap())
         .await
         .unwrap();

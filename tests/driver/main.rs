@@ -12,6 +12,8 @@ mod neighbour;
 mod pair;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/started.rs"]
+mod started;
 
 mod api;
 mod channel_io;

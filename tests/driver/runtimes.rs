@@ -19,6 +19,8 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use crate::started::started;
+
 fn whole() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -90,7 +92,7 @@ fn an_acceptor_in_a_runtime_without_timers_is_a_panic_that_names_them() {
     let said = panic_of(|| {
         timeless().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Acceptor::new(listener, Config::default())
+            Acceptor::new(listener).accept().await;
         })
     });
     assert!(said.contains("enable_time"), "{said}");
@@ -99,7 +101,7 @@ fn an_acceptor_in_a_runtime_without_timers_is_a_panic_that_names_them() {
 async fn serve() -> (SocketAddr, Acceptor) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    (addr, Acceptor::new(listener, Config::default()))
+    (addr, started(Acceptor::new(listener)))
 }
 
 #[test]

@@ -12,9 +12,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tcpchan::Channel;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, Tls};
-use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use tower::Service;
 use crate::certs::Authority;
 use crate::guard::within;
 use crate::proxy::{Fault, Proxy};
+use crate::started::started;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Body = channel::Channel<Bytes, Error>;
@@ -39,7 +40,7 @@ impl Link {
         let authority = Authority::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = Tls::new(authority.server());
-        let acceptor = Acceptor::tls(listener, tls, Config::default());
+        let acceptor = started(Acceptor::new(listener).with_tls(tls));
         let proxy = Proxy::start(acceptor.local_addr().unwrap(), None).await;
         Link {
             acceptor,

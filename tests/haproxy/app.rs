@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::post;
-use tcpchan::Config;
 use tcpchan::server::{Acceptor, DrainHandle, PeerInfo};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -30,7 +29,7 @@ pub struct Server {
 impl Server {
     pub async fn start(addr: SocketAddr) -> Server {
         let listener = TcpListener::bind(addr).await.unwrap();
-        let acceptor = Acceptor::new(listener, Config::default());
+        let acceptor = Acceptor::new(listener);
         let addr = acceptor.local_addr().unwrap();
         let drain = acceptor.drain_handle();
         let (count, served) = watch::channel(0);

@@ -33,7 +33,7 @@ impl Server {
     pub async fn start(config: Config) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut acceptor = Acceptor::new(listener, config);
+        let mut acceptor = Acceptor::new(listener).with_config(config);
         let (sender, ends) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             loop {

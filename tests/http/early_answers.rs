@@ -80,7 +80,7 @@ async fn serve() -> SocketAddr {
     let app = Router::new().route("/", post(refuse));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     tokio::spawn(async { axum::serve(acceptor, app).await });
     addr
 }

@@ -79,13 +79,13 @@ async fn listen() -> (TcpListener, SocketAddr) {
 
 async fn tcpchan(config: Config) -> SocketAddr {
     let (listener, addr) = listen().await;
-    serve(Acceptor::new(listener, config));
+    serve(Acceptor::new(listener).with_config(config));
     addr
 }
 
 async fn tls(tls: Tls) -> SocketAddr {
     let (listener, addr) = listen().await;
-    serve(Acceptor::tls(listener, tls, Config::default()));
+    serve(Acceptor::new(listener).with_tls(tls));
     addr
 }
 
@@ -111,7 +111,7 @@ async fn ends() -> SocketAddr {
 /// A server whose application takes no channel.
 async fn refuses() -> SocketAddr {
     let (listener, addr) = listen().await;
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     tokio::spawn(async move {
         loop {
             drop(acceptor.accept().await);

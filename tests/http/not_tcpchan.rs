@@ -12,7 +12,6 @@ use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, PoolConfig, is_retryable};
 use tcpchan::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -106,7 +105,7 @@ async fn a_server_that_speaks_tcpchan_later_is_found() {
             .unwrap();
         asked.await.unwrap().unwrap_err();
     }
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let app = Router::new().route("/", get(|| async {}));
     tokio::spawn(async { axum::serve(acceptor, app).await });
     while ask(&client, addr).await.is_err() {} // each waits for the next dial
@@ -115,7 +114,7 @@ async fn a_server_that_speaks_tcpchan_later_is_found() {
 #[tokio::test]
 async fn a_client_that_awaits_the_hello_calls_a_server_of_tcpchan() {
     let (listener, addr) = listen().await;
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let app = Router::new().route("/", get(|| async {}));
     tokio::spawn(async { axum::serve(acceptor, app).await });
     let client = client(PoolConfig::default().await_hello(true));

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use crate::certs::Authority;
 use crate::guard::within;
 use crate::scrape::{recorder, sum, value};
+use crate::started::started;
 
 async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -41,7 +42,7 @@ async fn a_handshake_that_succeeds() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let authority = Authority::new();
     let (listener, addr) = listen().await;
-    let _acceptor = Acceptor::tls(listener, Tls::new(authority.server()), Config::default());
+    let _acceptor = started(Acceptor::new(listener).with_tls(Tls::new(authority.server())));
     let mut config = authority.client();
     config.alpn_protocols = vec![tcpchan::ALPN.to_vec()];
     let tls = TlsConnector::from(std::sync::Arc::new(config));
@@ -56,7 +57,7 @@ async fn one_with_bytes_that_are_no_tls() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (listener, addr) = listen().await;
     let tls = Tls::new(Authority::new().server());
-    let _acceptor = Acceptor::tls(listener, tls, Config::default());
+    let _acceptor = started(Acceptor::new(listener).with_tls(tls));
     let mut tcp = TcpStream::connect(addr).await.unwrap();
     tcp.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await.unwrap();
     ended_with(&metrics, Some("tls")).await;
@@ -69,7 +70,7 @@ async fn one_that_takes_too_long() {
     let (listener, addr) = listen().await;
     let tls = Tls::new(Authority::new().server());
     let tls = tls.handshake_timeout(Duration::from_millis(1)).unwrap();
-    let _acceptor = Acceptor::tls(listener, tls, Config::default());
+    let _acceptor = started(Acceptor::new(listener).with_tls(tls));
     let _tcp = TcpStream::connect(addr).await.unwrap();
     ended_with(&metrics, Some("timeout")).await;
 }
@@ -79,7 +80,7 @@ async fn one_whose_client_hangs_up() {
     let (recorder, metrics) = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (listener, addr) = listen().await;
-    let _port = SharedPort::plain(listener, Config::default());
+    let _port = started(SharedPort::new(listener));
     drop(TcpStream::connect(addr).await.unwrap());
     ended_with(&metrics, Some("lost")).await;
 }
@@ -90,7 +91,7 @@ async fn one_whose_place_another_needs() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (listener, addr) = listen().await;
     let config = Config::default().max_handshakes(1).unwrap();
-    let _port = SharedPort::plain(listener, config);
+    let _port = started(SharedPort::new(listener).with_config(config));
     let _silent = TcpStream::connect(addr).await.unwrap();
     let _another = TcpStream::connect(addr).await.unwrap(); // after a second's grace
     ended_with(&metrics, Some("evicted")).await;
@@ -101,7 +102,7 @@ async fn an_http_connection_of_a_shared_port_counts_until_it_is_dropped() {
     let (recorder, metrics) = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (listener, addr) = listen().await;
-    let mut port = SharedPort::plain(listener, Config::default());
+    let mut port = SharedPort::new(listener);
     let mut tcp = TcpStream::connect(addr).await.unwrap();
     tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let (io, _) = within(port.accept()).await;

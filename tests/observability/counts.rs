@@ -9,9 +9,9 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tcpchan::Channel;
 use tcpchan::client::{Multiplex, PoolConfig};
 use tcpchan::server::Acceptor;
-use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -73,7 +73,7 @@ impl Server {
             }
         });
         let streams = tokio_stream::wrappers::UnboundedReceiverStream::new(streams);
-        let mut acceptor = Acceptor::from_incoming(streams, Config::default());
+        let mut acceptor = Acceptor::from_incoming(streams);
         let what = next.clone();
         tokio::task::spawn_local(async move {
             loop {

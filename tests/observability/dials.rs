@@ -32,6 +32,7 @@ use crate::certs::Authority;
 use crate::guard::within;
 use crate::log::Log;
 use crate::scrape::{recorder, sum, value};
+use crate::started::started;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -119,7 +120,7 @@ async fn one_to_a_server_of_another_certificate() {
     let server = Authority::new();
     let (listener, addr) = listen().await;
     let tls = tcpchan::server::Tls::new(server.server());
-    let _acceptor = Acceptor::tls(listener, tls, Config::default());
+    let _acceptor = started(Acceptor::new(listener).with_tls(tls));
     let connector = Multiplex::new(TlsConnector::new(Authority::new().client()));
     call_fails(connector, &format!("https://{addr}"), "tls").await;
 }
@@ -130,7 +131,7 @@ async fn one_to_a_server_that_wants_a_certificate() {
     let authority = Authority::new();
     let (listener, addr) = listen().await;
     let tls = tcpchan::server::Tls::new(authority.server_for_known_clients());
-    let _acceptor = Acceptor::tls(listener, tls, Config::default());
+    let _acceptor = started(Acceptor::new(listener).with_tls(tls));
     let connector = Multiplex::new(TlsConnector::new(authority.client()));
     call_fails(connector, &format!("https://{addr}"), "tls").await;
 }
@@ -253,7 +254,7 @@ where
     let (recorder, metrics) = recorder();
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let (log, _log) = Log::start(Level::DEBUG);
-    let acceptor = Acceptor::dialling(dial, Config::default());
+    let acceptor = started(Acceptor::dialling(dial));
     let line = fails(kind, &log, &metrics).await;
     drop(acceptor);
     line
@@ -300,7 +301,7 @@ async fn an_acceptors_to_a_hub_of_another_certificate() {
     let (hub, stranger) = (Authority::new(), Authority::new());
     let (listener, addr) = listen().await;
     let tls = tcpchan::server::Tls::new(hub.server());
-    let _acceptor = Acceptor::tls(listener, tls, Config::default());
+    let _acceptor = started(Acceptor::new(listener).with_tls(tls));
     let config = std::sync::Arc::new(stranger.client());
     let dial = move || {
         let tls = tokio_rustls::TlsConnector::from(config.clone());

@@ -135,7 +135,7 @@ async fn spans_name_the_peer_and_the_target() {
     let (log, _guard) = Log::start(Level::DEBUG);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     let mut connector = Multiplex::new(HttpConnector::new());
     let uri = format!("http://user:secret@{addr}/path");
     let channel = connector.call(uri.parse().unwrap()).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_peer_that_comes_and_goes_all_the_time_is_a_few_lines() {
     let (log, _guard) = Log::start(Level::DEBUG);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     for _ in 0..20 {
         let tcp = TcpStream::connect(addr).await.unwrap();
         let client = Connection::client(tcp, Config::default());

@@ -7,6 +7,8 @@ mod guard;
 #[cfg(all(feature = "cli", unix))]
 #[path = "../support/programs.rs"]
 mod programs;
+#[path = "../support/started.rs"]
+mod started;
 
 mod accepting;
 mod counts;

@@ -14,6 +14,7 @@ use tower::Service;
 
 use crate::guard::within;
 use crate::scrape::{recorder, value};
+use crate::started::started;
 
 fn pair() -> (Connection, Connection) {
     let (near, far) = duplex(64 << 10);
@@ -93,7 +94,7 @@ async fn dials_are_counted_by_their_result() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     let mut connector = Multiplex::new(HttpConnector::new());
     let _channel = connector.call(uri.parse().unwrap()).await.unwrap();
     within(acceptor.accept()).await;
@@ -132,7 +133,7 @@ async fn the_counters_of_failures_begin_at_nothing() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let _pair = pair();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let _acceptor = Acceptor::new(listener, Config::default());
+    let _acceptor = started(Acceptor::new(listener));
     for role in ["client", "server"] {
         for reason in ["lost", "dead", "violation", "version", "peer_error"] {
             let labels = format!("{{role=\"{role}\",reason=\"{reason}\"}}");

@@ -35,6 +35,7 @@ use crate::guard::within;
 use crate::names::DASHBOARD;
 use crate::programs::{out, run};
 use crate::scrape::sum;
+use crate::started::started;
 
 const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/observability/alerts.yml");
 const ALERTS_TEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/observability/alerts_test.yml");
@@ -60,7 +61,7 @@ async fn exporter(metrics: PrometheusHandle) -> SocketAddr {
 /// An echo server and requests to it, ten a second, that end as the task does.
 async fn traffic() {
     let (listener, addr) = listen().await;
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     tokio::spawn(async move {
         loop {
             let (mut channel, _) = acceptor.accept().await;
@@ -91,9 +92,9 @@ async fn traffic() {
 /// What goes wrong, again and again.
 async fn trouble() {
     let (listener, addr) = listen().await;
-    let _acceptor = Acceptor::new(listener, Config::default());
+    let _acceptor = started(Acceptor::new(listener));
     let (listener, shared) = listen().await;
-    let mut port = SharedPort::plain(listener, Config::default());
+    let mut port = SharedPort::new(listener);
     loop {
         let down: Uri = format!("http://{}", free_port().await).parse().unwrap();
         let mut connector = Multiplex::new(HttpConnector::new());
@@ -111,7 +112,7 @@ async fn trouble() {
         let _io = port.accept().await;
 
         let failures = stream::iter([Err::<(TcpStream, SocketAddr), _>(io::Error::other("full"))]);
-        let acceptor = Acceptor::from_incoming(failures, Config::default());
+        let acceptor = started(Acceptor::from_incoming(failures));
         falls_silent().await;
         drop(acceptor);
     }

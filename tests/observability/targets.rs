@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use crate::scrape::{recorder, value};
 async fn serve() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     tokio::spawn(async move {
         let mut held = Vec::new();
         loop {

@@ -159,7 +159,7 @@ async fn over_tcp_new_channels_work_while_the_old_still_wait_and_then_fail() {
     let (suspect, dead) = (Duration::from_millis(200), Duration::from_secs(2));
     let config = config.unwrap().answer_within(suspect, dead).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let proxy = Proxy::start(acceptor.local_addr().unwrap(), None).await;
     tokio::spawn(echo_all(acceptor));
     let multiplex = Multiplex::new(HttpConnector::new()).with_config(config);

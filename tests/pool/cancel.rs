@@ -149,7 +149,7 @@ type Body = Full<Bytes>;
 /// A server that sends back what it gets.
 async fn serve() -> Uri {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     let uri = format!("http://{}", acceptor.local_addr().unwrap());
     let echo =
         async |request: Request<Incoming>| Ok::<_, Infallible>(Response::new(request.into_body()));

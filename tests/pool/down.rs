@@ -224,7 +224,7 @@ async fn over_tcp_the_next_request_succeeds_when_the_target_is_back() {
         assert_eq!(cause(&error), Some(io::ErrorKind::ConnectionRefused));
     }
     let listener = TcpListener::bind(addr).await.unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     tokio::spawn(async move {
         let (channel, _) = acceptor.accept().await;
         let (mut reader, mut writer) = channel.into_split();

@@ -44,7 +44,7 @@ async fn an_idle_connection_costs_at_most_15360_bytes_an_hour() {
 #[tokio::test]
 async fn the_keep_alive_holds_a_flow_open_that_would_be_dropped_when_idle() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let forgets = Some(Duration::from_millis(500));
     let proxy = Proxy::start(acceptor.local_addr().unwrap(), forgets).await;
     tokio::spawn(echo_all(acceptor));

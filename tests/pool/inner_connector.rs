@@ -31,7 +31,7 @@ async fn serve(channel: Channel) {
 async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    serve_all(Acceptor::new(listener, Config::default()));
+    serve_all(Acceptor::new(listener));
     addr
 }
 
@@ -85,7 +85,7 @@ async fn the_addresses_under_this_crates_tls_are_in_each_response() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let tls = Tls::new(authority.server());
-    serve_all(Acceptor::tls(listener, tls, Config::default()));
+    serve_all(Acceptor::new(listener).with_tls(tls));
     let connector = Multiplex::new(TlsConnector::new(authority.client()));
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let response = client.request(request(addr)).await.unwrap();

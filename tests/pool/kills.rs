@@ -55,7 +55,7 @@ async fn serve(runs: Counts) -> SocketAddr {
     }
     let app = Router::new().route("/{id}", any(run)).with_state(runs);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, config());
+    let acceptor = Acceptor::new(listener).with_config(config());
     let addr = acceptor.local_addr().unwrap();
     tokio::spawn(async { axum::serve(acceptor, app).await });
     addr

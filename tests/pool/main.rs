@@ -14,6 +14,8 @@ mod network;
 mod polls;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/started.rs"]
+mod started;
 
 mod beside;
 mod black_hole;

@@ -29,6 +29,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 
 use crate::guard::within;
 use crate::proxy::Proxy;
+use crate::started::started;
 
 const AT_ONCE: usize = 100;
 const RESTARTS: usize = 3;
@@ -54,7 +55,7 @@ async fn serve(first: bool) -> Server {
         }),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let addr = acceptor.local_addr().unwrap();
     let (stop, drain) = (Arc::<Notify>::default(), acceptor.drain_handle());
     let (stopped, handle) = (stop.clone(), drain.clone());
@@ -147,7 +148,7 @@ async fn servers_that_just_stop_restart_without_an_error_if_what_is_refused_is_r
 
 async fn pair() -> (Acceptor, Connection) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = started(Acceptor::new(listener));
     let stream = TcpStream::connect(acceptor.local_addr().unwrap());
     let client = Connection::client(stream.await.unwrap(), Config::default());
     (acceptor, client)
@@ -217,7 +218,7 @@ fn in_memory(buffer: usize) -> (Acceptor, DuplexStream) {
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     let incoming = futures_util::stream::iter([Ok((far, addr))]);
     let incoming = incoming.chain(futures_util::stream::pending());
-    (Acceptor::from_incoming(incoming, Config::default()), near)
+    (started(Acceptor::from_incoming(incoming)), near)
 }
 
 /// Whether a future is still pending after a time.

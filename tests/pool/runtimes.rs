@@ -39,7 +39,7 @@ fn server() -> Uri {
         runtime().block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
-            let mut acceptor = Acceptor::new(listener, Config::default());
+            let mut acceptor = Acceptor::new(listener);
             loop {
                 let (channel, _) = acceptor.accept().await;
                 tokio::spawn(echo(channel));

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, Requests};
 use tcpchan::server::Acceptor;
 use tokio::net::TcpListener;
@@ -26,7 +25,7 @@ fn shown(error: &(dyn Error + 'static)) -> String {
 async fn callers_with_and_without_it_share_a_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::new(listener, Config::default());
+    let mut acceptor = Acceptor::new(listener);
     let mut connector = Multiplex::new(HttpConnector::new());
     let mut channels = Vec::new();
     for user in ["", "user:secret@", "other:secret@"] {

@@ -292,7 +292,7 @@ async fn python_and_version_1_clients_share_the_port_of_an_axum_app() {
         .route("/", get(|| async { "hello" }))
         .route("/echo", post(|body: Bytes| async { body }));
     let (listener, addr) = listen().await;
-    let acceptor = Acceptor::new(listener, config(Protocol::Auto));
+    let acceptor = Acceptor::new(listener).with_config(config(Protocol::Auto));
     tokio::spawn(async { axum::serve(acceptor, app).await });
 
     let mut python = Python::dial("http_peer.py", addr, "--channels 20 --requests 5");

@@ -67,7 +67,7 @@ impl Axum {
             .route("/where", post(answer))
             .route("/echo", post(|body: Bytes| async { body }));
         let (stop, stopped) = oneshot::channel::<()>();
-        let acceptor = Acceptor::new(listener, config(protocol));
+        let acceptor = Acceptor::new(listener).with_config(config(protocol));
         let served = tokio::spawn(async move {
             let serve = axum::serve(acceptor, app);
             let stop = async { drop(stopped.await) };

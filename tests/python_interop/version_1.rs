@@ -44,7 +44,7 @@ fn check(acceptor: &Acceptor, arguments: &str) -> Child {
 }
 
 async fn acceptor(config: Config) -> Acceptor {
-    Acceptor::new(listen().await.0, config)
+    Acceptor::new(listen().await.0).with_config(config)
 }
 
 async fn echo_until_the_end(channel: Channel) -> io::Result<()> {

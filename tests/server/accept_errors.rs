@@ -14,6 +14,8 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::started::started;
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -47,7 +49,8 @@ impl Server {
         let (to, next) = mpsc::unbounded_channel();
         let (_alive, alive) = mpsc::channel(1);
         let config = Config::default().handshake_timeout(HOUR).unwrap();
-        let acceptor = Acceptor::from_incoming(Incoming { next, _alive }, config);
+        let acceptor = Acceptor::from_incoming(Incoming { next, _alive }).with_config(config);
+        let acceptor = started(acceptor);
         Server {
             to,
             alive,

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
+use crate::started::started;
+
 struct Incoming(mpsc::UnboundedReceiver<DuplexStream>);
 
 impl futures_core::Stream for Incoming {
@@ -28,10 +30,8 @@ impl futures_core::Stream for Incoming {
 
 fn acceptor() -> (mpsc::UnboundedSender<DuplexStream>, Acceptor) {
     let (sender, incoming) = mpsc::unbounded_channel();
-    (
-        sender,
-        Acceptor::from_incoming(Incoming(incoming), Config::default()),
-    )
+    let acceptor = Acceptor::from_incoming(Incoming(incoming));
+    (sender, started(acceptor))
 }
 
 fn connect(to: &mpsc::UnboundedSender<DuplexStream>) -> Connection {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, AllowedNames, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +20,7 @@ async fn call(authority: &Authority, client: Certified, names: &[&str]) -> Resul
     let tls = Tls::new(authority.server_with(Arc::new(names)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
-    let mut acceptor = Acceptor::tls(listener, tls, Config::default());
+    let mut acceptor = Acceptor::new(listener).with_tls(tls);
     tokio::spawn(async move {
         let (mut channel, _) = acceptor.accept().await;
         let byte = channel.read_u8().await.unwrap();

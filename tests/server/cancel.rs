@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::guard::within;
 use crate::polls::wake_up_to;
+use crate::started::started;
 
 /// More polls than any of these futures needs.
 const POLLS: usize = 8;
@@ -28,7 +29,7 @@ async fn dial(acceptor: &Acceptor) -> Connection {
 }
 
 async fn pair() -> (Acceptor, Connection) {
-    let acceptor = Acceptor::new(listen().await, Config::default());
+    let acceptor = started(Acceptor::new(listen().await));
     let client = dial(&acceptor).await;
     (acceptor, client)
 }
@@ -78,7 +79,7 @@ async fn a_next_of_the_stream_that_is_dropped_takes_no_channel() {
 
 #[tokio::test]
 async fn an_accept_of_a_shared_port_that_is_dropped_takes_neither_channel_nor_connection() {
-    let mut port = SharedPort::plain(listen().await, Config::default());
+    let mut port = SharedPort::new(listen().await);
     let addr = port.local_addr().unwrap();
     let stream = TcpStream::connect(addr).await.unwrap();
     let client = Connection::client(stream, Config::default());

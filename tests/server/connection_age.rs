@@ -17,6 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 
 use crate::certs::Authority;
 use crate::guard::within;
+use crate::started::started;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -30,7 +31,7 @@ async fn connected(config: Config) -> (Acceptor, Connection, [Channel; 2]) {
     let (near, far) = duplex(1 << 16);
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     let incoming = stream::iter([Ok((far, addr))]).chain(stream::pending());
-    let mut acceptor = Acceptor::from_incoming(incoming, config);
+    let mut acceptor = Acceptor::from_incoming(incoming).with_config(config);
     let client = Connection::client(near, Config::default());
     let mut channel = client.open().await.unwrap();
     channel.write_u8(1).await.unwrap();
@@ -98,8 +99,12 @@ async fn a_client_certificate_is_checked_again_for_each_connection_where_there_i
             let addr = listener.local_addr().unwrap();
             let (tls, config) = (Tls::new(server()), config.clone());
             let _listens: Box<dyn Send> = match shared {
-                false => Box::new(Acceptor::tls(listener, tls, config)),
-                true => Box::new(SharedPort::tls(listener, tls, config)),
+                false => Box::new(started(
+                    Acceptor::new(listener).with_config(config).with_tls(tls),
+                )),
+                true => Box::new(started(
+                    SharedPort::new(listener).with_config(config).with_tls(tls),
+                )),
             };
             let kinds = handshakes(addr, client).await;
             assert_eq!(kinds, [HandshakeKind::Full, second]);

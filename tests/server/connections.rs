@@ -12,6 +12,7 @@ use tower::Service;
 
 use crate::certs::Authority;
 use crate::guard::within;
+use crate::started::started;
 
 const SPIFFE: &str = "spiffe://example.org/web";
 
@@ -29,7 +30,7 @@ async fn link() -> Link {
     let tls = Tls::new(authority.server_for_known_clients());
     let certified = authority.certify_names(vec!["web.example".into()], &[SPIFFE]);
     Link {
-        acceptor: Acceptor::tls(listener, tls, Config::default()),
+        acceptor: started(Acceptor::new(listener).with_tls(tls)),
         multiplex: Multiplex::new(TlsConnector::new(authority.client_with(certified))),
         uri: uri.parse().unwrap(),
     }
@@ -115,7 +116,7 @@ async fn the_list_outlives_the_acceptor_while_channels_do() {
 async fn the_address_is_the_one_that_came_with_the_connection() {
     let (near, far) = duplex(1 << 10);
     let addr = "192.0.2.7:4711".parse().unwrap();
-    let mut acceptor = Acceptor::from_incoming(stream::iter([Ok((far, addr))]), Config::default());
+    let mut acceptor = Acceptor::from_incoming(stream::iter([Ok((far, addr))]));
     let client = Connection::client(near, Config::default());
     let _channel = client.open().await.unwrap();
     let _accepted = within(acceptor.accept()).await;

@@ -30,6 +30,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::certs::Authority;
 use crate::guard::within;
+use crate::started::started;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -97,13 +98,28 @@ impl Server {
                 let signal = async { stopped.await.unwrap() };
                 let listener = TcpListener::from_std(socket).unwrap();
                 match way {
-                    Way::Plain => serve(Acceptor::new(listener, config), app(), signal).await,
-                    Way::Tls => serve(Acceptor::tls(listener, tls, config), app(), signal).await,
+                    Way::Plain => {
+                        serve(Acceptor::new(listener).with_config(config), app(), signal).await
+                    }
+                    Way::Tls => {
+                        serve(
+                            Acceptor::new(listener).with_config(config).with_tls(tls),
+                            app(),
+                            signal,
+                        )
+                        .await
+                    }
                     Way::Port => {
-                        serve_port(SharedPort::plain(listener, config), app(), signal).await
+                        serve_port(SharedPort::new(listener).with_config(config), app(), signal)
+                            .await
                     }
                     Way::TlsPort => {
-                        serve_port(SharedPort::tls(listener, tls, config), app(), signal).await
+                        serve_port(
+                            SharedPort::new(listener).with_config(config).with_tls(tls),
+                            app(),
+                            signal,
+                        )
+                        .await
                     }
                 }
             })
@@ -243,7 +259,7 @@ async fn an_answer_that_was_given_before_the_signal_is_whole() {
 #[tokio::test]
 async fn what_is_cut_off_at_the_deadline_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let (addr, drain) = (acceptor.local_addr().unwrap(), acceptor.drain_handle());
     let connection = Connection::client(TcpStream::connect(addr).await.unwrap(), Config::default());
     let (body, signalled) = oneshot::channel();
@@ -263,7 +279,7 @@ async fn what_is_cut_off_at_the_deadline_is_an_error() {
 #[tokio::test]
 async fn a_peer_that_falls_silent_is_waited_for_until_the_deadline_and_nothing_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let (addr, drain) = (acceptor.local_addr().unwrap(), acceptor.drain_handle());
     let (stop, stopped) = oneshot::channel::<()>();
     let serve = |stop| axum::serve(acceptor, app()).with_graceful_shutdown(stop);
@@ -314,11 +330,11 @@ async fn a_peer_that_is_silent_does_not_keep_the_server_from_stopping() {
     silent.write_all(&hello).await.unwrap();
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     let incoming = stream::iter([Ok((near, addr))]).chain(stream::pending());
-    let acceptor = Acceptor::from_incoming(incoming, Config::default());
+    let acceptor = Acceptor::from_incoming(incoming);
     let drain = acceptor.drain_handle();
     let (second, start) = (MS * 1000, tokio::time::Instant::now());
     let serve = async |stop: Stop| {
-        let _acceptor = acceptor;
+        let _acceptor = started(acceptor);
         stop.await;
         Ok::<_, io::Error>(start.elapsed())
     };

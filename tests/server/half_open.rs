@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::started::started;
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -36,7 +38,8 @@ impl Server {
         let config = Config::default().max_handshakes(places);
         let config = config.and_then(|config| config.handshake_timeout(HOUR));
         let (to, incoming) = mpsc::unbounded_channel();
-        let acceptor = Acceptor::from_incoming(Incoming(incoming), config.unwrap());
+        let acceptor = Acceptor::from_incoming(Incoming(incoming)).with_config(config.unwrap());
+        let acceptor = started(acceptor);
         Server { to, acceptor }
     }
 

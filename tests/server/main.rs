@@ -8,6 +8,8 @@ mod guard;
 mod polls;
 #[path = "../support/slow_proxy.rs"]
 mod slow_proxy;
+#[path = "../support/started.rs"]
+mod started;
 
 mod accept_errors;
 mod acceptor;
@@ -21,6 +23,7 @@ mod restarts;
 mod reverse;
 mod shared_port;
 mod silent_peers;
+mod start;
 mod tls;
 mod tls_mismatch;
 mod tls_rotation;

@@ -27,6 +27,7 @@ use tower::BoxError;
 
 use crate::certs::Authority;
 use crate::guard::within;
+use crate::started::started;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -72,8 +73,10 @@ impl Server {
         let task = match way {
             Way::Plain | Way::Tls => {
                 let acceptor = match way {
-                    Way::Plain => Acceptor::new(listener, config),
-                    _ => Acceptor::tls(listener, tls.clone(), config),
+                    Way::Plain => Acceptor::new(listener).with_config(config),
+                    _ => Acceptor::new(listener)
+                        .with_config(config)
+                        .with_tls(tls.clone()),
                 };
                 let drain = acceptor.drain_handle();
                 let serve = |stop| axum::serve(acceptor, app).with_graceful_shutdown(stop);
@@ -81,8 +84,10 @@ impl Server {
             }
             _ => {
                 let port = match way {
-                    Way::Port | Way::PortHttp => SharedPort::plain(listener, config),
-                    _ => SharedPort::tls(listener, tls.clone(), config),
+                    Way::Port | Way::PortHttp => SharedPort::new(listener).with_config(config),
+                    _ => SharedPort::new(listener)
+                        .with_config(config)
+                        .with_tls(tls.clone()),
                 };
                 let drain = port.drain_handle();
                 let serve = |stop| axum::serve(port, app).with_graceful_shutdown(stop);
@@ -240,8 +245,8 @@ async fn a_handshake_that_is_under_way_when_its_acceptor_is_dropped_ends_with_a_
         let proxy = Proxy::start(listener.local_addr().unwrap()).await;
         let tls = Tls::new(authority.server());
         let acceptor: Box<dyn Send> = match way {
-            Way::Tls => Box::new(Acceptor::tls(listener, tls, Config::default())),
-            _ => Box::new(SharedPort::tls(listener, tls, Config::default())),
+            Way::Tls => Box::new(started(Acceptor::new(listener).with_tls(tls))),
+            _ => Box::new(started(SharedPort::new(listener).with_tls(tls))),
         };
         let asked = request(way, proxy.addr, &authority);
         let dropped = async {
@@ -262,7 +267,7 @@ async fn what_came_before_a_drain_is_taken() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1_000).unwrap();
     let addr = listener.local_addr().unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = started(Acceptor::new(listener));
     let dial = || std::net::TcpStream::connect(addr).unwrap();
     let clients: Vec<_> = (0..300).map(|_| dial()).collect();
     acceptor.drain_handle().drain(MS * 10_000);

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::guard::within;
+use crate::started::started;
 
 /// Where apps dial in.
 struct Hub(TcpListener);
@@ -55,7 +56,7 @@ fn serve(acceptor: Acceptor, app: Router) -> JoinHandle<io::Result<()>> {
 }
 
 fn dialling(hub: SocketAddr) -> Acceptor {
-    Acceptor::dialling(move || dial(hub), Config::default())
+    Acceptor::dialling(move || dial(hub))
 }
 
 fn app() -> Router {
@@ -103,7 +104,7 @@ async fn it_dials_again_when_a_dial_fails() {
             }
         }
     };
-    serve(Acceptor::dialling(flaky, Config::default()), app());
+    serve(Acceptor::dialling(flaky), app());
     let connection = hub.accept().await;
     assert_eq!(call(&connection).await, format!("{} 1 2", hub.addr()));
 }
@@ -122,7 +123,7 @@ async fn a_hub_that_ends_each_connection_soon_is_dialled_ever_more_slowly() {
         });
         async { Ok((near, SocketAddr::from(([127, 0, 0, 1], 1)))) }
     };
-    let _acceptor = Acceptor::dialling(dial, Config::default());
+    let _acceptor = started(Acceptor::dialling(dial));
     tokio::time::sleep(Duration::from_secs(60)).await;
     let dials = dials.load(SeqCst);
     assert!((12..40).contains(&dials), "{dials} dials");
@@ -180,7 +181,7 @@ async fn it_dials_again_when_a_dial_panics() {
             dial(addr).await
         }
     };
-    serve(Acceptor::dialling(panics, Config::default()), app());
+    serve(Acceptor::dialling(panics), app());
     let connection = hub.accept().await;
     assert_eq!(call(&connection).await, format!("{} 1 2", hub.addr()));
 }
@@ -194,7 +195,7 @@ async fn noticed_after(answers: bool) -> Duration {
         dialled.send(far).unwrap();
         async { Ok((near, SocketAddr::from(([127, 0, 0, 1], 1)))) }
     };
-    let mut acceptor = Acceptor::dialling(dial, Config::default());
+    let mut acceptor = started(Acceptor::dialling(dial));
     let (near, mut wire) = tokio::io::duplex(1 << 16);
     let mut far = hubs.recv().await.unwrap();
     let silence = Arc::new(Notify::new());
@@ -247,7 +248,7 @@ async fn an_app_knows_its_hub_by_its_certificate() {
             Ok((tls.connect(name, tcp).await?, addr))
         }
     };
-    let mut acceptor = Acceptor::dialling(dial, Config::default());
+    let mut acceptor = started(Acceptor::dialling(dial));
     let (tcp, _) = within(hub.0.accept()).await.unwrap();
     let tls = within(TlsAcceptor::from(Arc::new(server)).accept(tcp))
         .await
@@ -273,7 +274,7 @@ fn a_dial_that_blocks_its_thread_blocks_no_other_one() {
     };
     let config = Config::default().handshake_timeout(Duration::from_millis(10));
     let _entered = runtime.enter();
-    let _acceptor = Acceptor::dialling(dial, config.unwrap());
+    let _acceptor = started(Acceptor::dialling(dial).with_config(config.unwrap()));
     let (tell, alive) = std::sync::mpsc::channel();
     runtime.spawn(async move {
         // Long enough for several attempts.

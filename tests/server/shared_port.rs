@@ -26,6 +26,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::certs::Authority;
 use crate::guard::within;
+use crate::started::started;
 
 /// An app that says on which channel a request came.
 fn serve(port: SharedPort) -> SocketAddr {
@@ -41,13 +42,13 @@ fn serve(port: SharedPort) -> SocketAddr {
 
 async fn plain(config: Config) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    serve(SharedPort::plain(listener, config))
+    serve(SharedPort::new(listener).with_config(config))
 }
 
 async fn tls(authority: &Authority) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tls = Tls::new(authority.server());
-    serve(SharedPort::tls(listener, tls, Config::default()))
+    serve(SharedPort::new(listener).with_tls(tls))
 }
 
 async fn get_from<C>(connector: C, uri: String) -> Bytes
@@ -138,7 +139,7 @@ const LONG: Duration = Duration::from_millis(500);
 async fn hasty() -> SharedPort {
     let config = Config::default().handshake_timeout(TIME).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    SharedPort::plain(listener, config)
+    started(SharedPort::new(listener).with_config(config))
 }
 
 /// More than wait for `accept` without holding up a handshake.
@@ -192,7 +193,7 @@ async fn so_is_one_over_tls() {
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let _port = SharedPort::tls(listener, tls, Config::default());
+    let _port = started(SharedPort::new(listener).with_tls(tls));
     let connector = TlsConnector::from(Arc::new(authority.client()));
     for start in [&b""[..], b"G"] {
         let tcp = TcpStream::connect(addr).await.unwrap();
@@ -249,7 +250,7 @@ fn the_start_of_a_request_whose_peer_has_closed_is_closed_at_once() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().unwrap().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut port = SharedPort::plain(listener, Config::default());
+            let mut port = SharedPort::new(listener);
             tell.send(port.local_addr().unwrap()).unwrap();
             port.accept().await
         })

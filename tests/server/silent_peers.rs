@@ -27,7 +27,7 @@ async fn serve(hello: Duration, places: u32) -> SocketAddr {
     let listener = socket.listen(2 * PEERS as u32).unwrap();
     let config = Config::default().handshake_timeout(hello);
     let config = config.and_then(|config| config.max_handshakes(places));
-    let mut acceptor = Acceptor::new(listener, config.unwrap());
+    let mut acceptor = Acceptor::new(listener).with_config(config.unwrap());
     let addr = acceptor.local_addr().unwrap();
     tokio::spawn(async move {
         loop {

@@ -46,7 +46,7 @@ async fn serve(tls: Tls) -> SocketAddr {
         .route("/connection", get(connection))
         .route("/identity", get(identity));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::tls(listener, tls, Config::default());
+    let acceptor = Acceptor::new(listener).with_tls(tls);
     let addr = acceptor.local_addr().unwrap();
     let service = app.into_make_service_with_connect_info::<PeerInfo>();
     tokio::spawn(async { axum::serve(acceptor, service).await });

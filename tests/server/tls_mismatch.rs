@@ -66,8 +66,8 @@ async fn each_mismatch_of_tls_and_alpn_says_what_to_change() {
         let listener = bind().await.unwrap();
         let addr = listener.local_addr().unwrap();
         match shared {
-            false => answering(Acceptor::new(listener, config())),
-            true => answering(SharedPort::plain(listener, config())),
+            false => answering(Acceptor::new(listener).with_config(config())),
+            true => answering(SharedPort::new(listener).with_config(config())),
         }
         let connector = Multiplex::new(TlsConnector::new(authority.client()));
         let text = told(connector, addr).await;
@@ -84,8 +84,16 @@ async fn each_mismatch_of_tls_and_alpn_says_what_to_change() {
         let listener = bind().await.unwrap();
         let addr = listener.local_addr().unwrap();
         match shared {
-            false => answering(Acceptor::tls(listener, tls(), config())),
-            true => answering(SharedPort::tls(listener, tls(), config())),
+            false => answering(
+                Acceptor::new(listener)
+                    .with_config(config())
+                    .with_tls(tls()),
+            ),
+            true => answering(
+                SharedPort::new(listener)
+                    .with_config(config())
+                    .with_tls(tls()),
+            ),
         }
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -111,11 +119,7 @@ async fn a_client_without_alpn_is_known_by_its_first_byte_on_a_shared_port() {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    answering(SharedPort::tls(
-        listener,
-        Tls::new(authority.server()),
-        Config::default(),
-    ));
+    answering(SharedPort::new(listener).with_tls(Tls::new(authority.server())));
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     let connector = HttpsConnector::from((http, authority.client()));

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, PeerInfo, SharedPort, Tls};
 use tokio::net::TcpListener;
@@ -49,7 +48,7 @@ fn told(connection: u64, certificate: Option<&CertificateDer<'_>>) -> String {
 
 async fn serve(tls: Tls) -> SocketAddr {
     let (listener, addr) = listen().await;
-    let acceptor = Acceptor::tls(listener, tls, Config::default());
+    let acceptor = Acceptor::new(listener).with_tls(tls);
     let service = app().into_make_service_with_connect_info::<PeerInfo>();
     tokio::spawn(async { axum::serve(acceptor, service).await });
     addr
@@ -124,7 +123,7 @@ async fn a_shared_port_keeps_its_protocols_with_a_new_certificate() {
     let tls = Tls::new(old.server());
     let handle = tls.handle();
     let (listener, addr) = listen().await;
-    let port = SharedPort::tls(listener, tls, Config::default());
+    let port = SharedPort::new(listener).with_tls(tls);
     let service = app().into_make_service_with_connect_info::<PeerInfo>();
     tokio::spawn(async { axum::serve(port, service).await });
     handle.replace(new.server());

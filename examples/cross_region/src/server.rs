@@ -15,7 +15,6 @@ use axum::routing::{any, get};
 use axum::serve::{Listener, ListenerExt};
 use axum::{Json, Router};
 use bytes::Bytes;
-use tcpchan::Config;
 use tcpchan::server::{Acceptor, PeerInfo};
 use tokio::net::TcpListener;
 
@@ -68,7 +67,7 @@ impl Server {
             .route("/connections", get(connections))
             .route("/exchange/{sent}/{wanted}", any(exchange))
             .with_state(accepted.clone());
-        let acceptor = Acceptor::new(self.tcpchan, Config::default());
+        let acceptor = Acceptor::new(self.tcpchan);
         let drain = acceptor.drain_handle();
         let tcpchan = Counted(acceptor, accepted.clone());
         let plain = self.plain.tap_io(move |io| {

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub async fn acceptor() -> (Acceptor, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let addr = acceptor.local_addr().unwrap();
     (acceptor, addr)
 }

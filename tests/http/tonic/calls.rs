@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::Multiplex;
 use tcpchan::server::{Acceptor, PeerInfo};
 use tokio::net::TcpListener;
@@ -72,7 +71,7 @@ impl StreamingService<String> for Echo {
 
 async fn listen() -> (Acceptor, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let addr = acceptor.local_addr().unwrap();
     (acceptor, addr)
 }

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, Tls};
 use tokio::net::TcpListener;
@@ -49,11 +48,7 @@ async fn without_tls_in_the_multiplex_the_error_says_to_put_it_there() {
 async fn with_tls_in_the_multiplex_tonic_asks_for_its_own() {
     let authority = Authority::new();
     let (listener, addr) = listen().await;
-    serve(Acceptor::tls(
-        listener,
-        Tls::new(authority.server()),
-        Config::default(),
-    ));
+    serve(Acceptor::new(listener).with_tls(Tls::new(authority.server())));
     let connector = Multiplex::new(TlsConnector::new(authority.client()));
     let endpoint = Endpoint::from_shared(format!("https://{addr}")).unwrap();
     let connect = endpoint.connect_with_connector(connector);
@@ -68,7 +63,7 @@ async fn with_tls_in_the_multiplex_tonic_asks_for_its_own() {
 async fn tls_of_tonic_within_a_channel_is_refused_by_a_server_without_it() {
     let authority = Authority::new();
     let (listener, addr) = listen().await;
-    serve(Acceptor::new(listener, Config::default()));
+    serve(Acceptor::new(listener));
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     let tls = ClientTlsConfig::new()

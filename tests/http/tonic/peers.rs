@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::Config;
 use tcpchan::client::{Multiplex, TlsConnector};
 use tcpchan::server::{Acceptor, ConnectInfoLayer, PeerInfo, SharedPort, Tls};
 use tokio::net::TcpListener;
@@ -65,7 +64,7 @@ async fn check_over(connector: Multiplex<HttpConnector>, addr: SocketAddr) {
 #[tokio::test]
 async fn a_layer_gives_tonics_own_method_the_callers_address() {
     let (listener, addr) = listen().await;
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let (service, mut callers) = service();
     let mut server = Server::builder().layer(ConnectInfoLayer::new());
     tokio::spawn(server.add_service(service).serve_with_incoming(acceptor));
@@ -83,7 +82,7 @@ async fn a_layer_gives_tonics_own_method_the_callers_address() {
 #[tokio::test]
 async fn under_axum_the_same_layer_gives_both() {
     let (listener, addr) = listen().await;
-    let acceptor = Acceptor::new(listener, Config::default());
+    let acceptor = Acceptor::new(listener);
     let (service, mut callers) = service();
     let app = Routes::new(service).into_axum_router();
     let app = app.layer(ConnectInfoLayer::new());
@@ -99,7 +98,7 @@ async fn a_handler_learns_the_callers_certificate() {
     let authority = Authority::new();
     let (listener, addr) = listen().await;
     let tls = Tls::new(authority.server_for_known_clients());
-    let acceptor = Acceptor::tls(listener, tls, Config::default());
+    let acceptor = Acceptor::new(listener).with_tls(tls);
     let (service, mut callers) = service();
     let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(acceptor));
@@ -117,7 +116,7 @@ async fn a_handler_learns_the_callers_certificate() {
 #[tokio::test]
 async fn a_shared_port_takes_calls_over_channels_and_over_tcp() {
     let (listener, addr) = listen().await;
-    let port = SharedPort::plain(listener, Config::default());
+    let port = SharedPort::new(listener);
     let (service, mut callers) = service();
     let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(port));

@@ -89,8 +89,10 @@ impl Plan {
     pub fn acceptor(&self, listener: TcpListener) -> Acceptor {
         let config = self.config.clone();
         match &self.tls {
-            Some(tls) => Acceptor::tls(listener, tls.clone(), config),
-            None => Acceptor::new(listener, config),
+            Some(tls) => Acceptor::new(listener)
+                .with_config(config)
+                .with_tls(tls.clone()),
+            None => Acceptor::new(listener).with_config(config),
         }
     }
 
