@@ -10,7 +10,7 @@ PATH=$folder/bin:$PATH
 # What a log says of the address.
 address() {
     until grep -q listening "$1"; do sleep 0.1; done
-    sed -n 's/.*listening on //p' "$1"
+    sed -n 's/.*listening address=//p' "$1"
 }
 
 echo "hello from behind" > "$folder/page"

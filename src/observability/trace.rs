@@ -59,6 +59,11 @@ static INFOS: Limit<(&str, Role, Who)> = Limit::new(5);
 static DIALS: Limit<Who> = Limit::new(5);
 static ALL_DIALS: Limit<()> = Limit::new(20);
 
+/// A field that is left out where it says nothing.
+fn some(count: u32) -> Option<u32> {
+    Some(count).filter(|count| *count > 0)
+}
+
 /// To the microsecond: more would be noise.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -75,7 +80,7 @@ macro_rules! limited {
     ($level:ident, $suppressed:expr, $span:expr, { $($field:tt)* }, $text:literal) => {
         match $suppressed {
             Some(suppressed) => {
-                $level!(target: "tcpchan", parent: $span, { suppressed, $($field)* }, $text);
+                $level!(target: "tcpchan", parent: $span, { suppressed = some(suppressed), $($field)* }, $text);
             }
             None => debug!(target: "tcpchan", parent: $span, { $($field)* }, $text),
         }
@@ -87,7 +92,7 @@ macro_rules! ended {
         $level!(
             target: "tcpchan",
             parent: $span,
-            suppressed = $suppressed,
+            suppressed = $suppressed.and_then(some),
             reason = $reason.word,
             error = $error.map(tracing::field::display),
             channels = $stats.channels,
@@ -203,7 +208,15 @@ pub(super) fn dial_failed(
     took: Duration,
 ) {
     let suppressed = allows(&DIALS, who).filter(|_| allows(&ALL_DIALS, ()).is_some());
-    limited!(warn, suppressed, span, { error, error.type = kind, took_ms = milliseconds(took) }, "the dial failed");
+    let took_ms = milliseconds(took);
+    match suppressed {
+        Some(suppressed) => {
+            warn!(target: "tcpchan::dials", parent: span, suppressed = some(suppressed), error, error.type = kind, took_ms, "the dial failed");
+        }
+        None => {
+            debug!(target: "tcpchan::dials", parent: span, error, error.type = kind, took_ms, "the dial failed");
+        }
+    }
 }
 
 #[cfg(feature = "server")]

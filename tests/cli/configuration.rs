@@ -42,9 +42,9 @@ async fn one_process_runs_the_services_of_a_file() {
         ),
     );
     let mut serve = Daemon::run(&config);
-    let of_a = serve.listens("a-serve: ").await;
-    let of_b = serve.listens("b-serve: ").await;
-    let also_of_b = serve.listens("b-serve: ").await;
+    let of_a = serve.listens("a-serve").await;
+    let of_b = serve.listens("b-serve").await;
+    let also_of_b = serve.listens("b-serve").await;
     let tls = files.args("--tls --tls-ca @ca.pem");
     let relay = Daemon::start(&format!("relay --to {of_a} {tls}")).await;
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"a!");
@@ -166,7 +166,7 @@ async fn arguments_come_before_the_environment_and_that_before_the_file() {
     for (args, of_environment) in [("", "1h"), ("--stats=1h", "1s")] {
         let mut command = tcpchan(&format!("{run} {args}"));
         let mut daemon = Daemon::spawn(command.env("TCPCHAN_STATS", of_environment));
-        daemon.listens("a: ").await;
+        daemon.listens("a").await;
         daemon.signal("TERM").await;
         let (code, printed) = daemon.ended().await;
         assert_eq!(

@@ -120,7 +120,7 @@ async fn a_service_that_is_not_there_is_a_reset() {
     drop(service);
     let error = exchange(relay.addr, b"request").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    serve.says("is down: Connection refused").await;
+    serve.says("error=\"Connection refused").await;
 }
 
 #[tokio::test]

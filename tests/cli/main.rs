@@ -17,6 +17,7 @@ mod files;
 mod fixture;
 mod flow;
 mod half_closed;
+mod log;
 mod messages;
 mod ping;
 mod proxy_protocol;

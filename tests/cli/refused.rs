@@ -36,8 +36,8 @@ async fn a_serve_out_of_descriptors_does_not_call_its_service_down() {
     let (_client, _service) = chain.connect_and_talk().await;
     leave(&chain.serve, 0);
     exchange(chain.relay.addr, b"!").await.unwrap_err();
-    chain.serve.says("refused a stream").await;
-    chain.relay.says("refused 127.0.0.1").await;
+    chain.serve.says("refused a client").await;
+    chain.relay.says("refused a client client=127.0.0.1").await;
     drop((_client, _service));
     let target = last_target(chain.serve).await;
     assert!(target.contains("state=up"), "{target}");
@@ -58,11 +58,11 @@ async fn a_service_that_is_down_is_told_by_both_sides() {
     let mut chain = Chain::new().await;
     drop(chain.service);
     exchange(chain.relay.addr, b"!").await.unwrap_err();
-    chain.serve.says("refused a stream of 127.0.0.1").await;
+    chain.serve.says("refused a client client=127.0.0.1").await;
     let server = chain.serve.addr;
     chain
         .relay
-        .says(&format!("{server} refused 127.0.0.1"))
+        .says(&format!("target={server} error=\"the server refused"))
         .await;
 }
 
@@ -85,8 +85,8 @@ async fn a_server_that_takes_no_more_streams_is_called_full() {
     for _ in 0..1025 {
         clients.push(TcpStream::connect(relay.addr).await.unwrap());
     }
-    relay.says("is full: ").await;
-    relay.says("refused 127.0.0.1").await;
+    relay.says("is full").await;
+    relay.says("refused a client client=127.0.0.1").await;
     let (last, _, _) = within(futures_util::future::select_all(
         clients.iter_mut().map(|client| Box::pin(client.read_u8())),
     ))

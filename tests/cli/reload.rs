@@ -23,13 +23,13 @@ async fn a_target_changes_and_the_streams_to_the_old_one_go_on() {
     let old = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = format!("to = \"{}\"", old.local_addr().unwrap());
     let mut daemon = Daemon::run(&files.write("tcpchan.toml", &serve("a", &to)));
-    let relay = Daemon::relay(daemon.listens("a: ").await).await;
+    let relay = Daemon::relay(daemon.listens("a").await).await;
     let mut client = TcpStream::connect(relay.addr).await.unwrap();
     let (mut service, _) = within(old.accept()).await.unwrap();
     talk(&mut client, &mut service).await;
     let to = format!("to = \"{}\"", named_echo("new").await);
     reload(&mut daemon, &files, &serve("a", &to)).await;
-    daemon.says("tcpchan: reloaded").await;
+    daemon.says(" reloaded").await;
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"new!");
     talk(&mut client, &mut service).await;
 }
@@ -40,14 +40,14 @@ async fn services_come_and_go_and_what_is_carried_goes_on() {
     let old = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = format!("to = \"{}\"", old.local_addr().unwrap());
     let mut daemon = Daemon::run(&files.write("tcpchan.toml", &serve("a", &to)));
-    let relay = Daemon::relay(daemon.listens("a: ").await).await;
+    let relay = Daemon::relay(daemon.listens("a").await).await;
     let mut client = TcpStream::connect(relay.addr).await.unwrap();
     let (mut service, _) = within(old.accept()).await.unwrap();
     talk(&mut client, &mut service).await;
     let to = format!("to = \"{}\"", named_echo("b").await);
     reload(&mut daemon, &files, &serve("b", &to)).await;
-    let new = Daemon::relay(daemon.listens("b: ").await).await;
-    daemon.says("tcpchan: reloaded").await;
+    let new = Daemon::relay(daemon.listens("b").await).await;
+    daemon.says(" reloaded").await;
     assert_eq!(exchange(new.addr, b"!").await.unwrap(), b"b!");
     exchange(relay.addr, b"!").await.unwrap_err();
     talk(&mut client, &mut service).await;
@@ -70,10 +70,10 @@ async fn another_service_takes_over_an_address_and_no_client_is_refused() {
         serve(name, &format!("to = \"{to}\"\n{more}")).replace("127.0.0.1:0", &place.to_string())
     };
     let mut daemon = Daemon::run(&files.write("tcpchan.toml", &at("a", "")));
-    daemon.listens("a: ").await;
+    daemon.listens("a").await;
     for config in [at("b", ""), at("b", "max-channels = 300"), at("a", "")] {
         reload(&mut daemon, &files, &config).await;
-        daemon.says("tcpchan: reloaded").await;
+        daemon.says(" reloaded").await;
         let relay = Daemon::relay(place).await;
         assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"s!");
     }
@@ -87,7 +87,7 @@ async fn a_wrong_file_changes_nothing_and_is_told() {
     let to = format!("to = \"{}\"", named_echo("a").await);
     let good = serve("a", &to);
     let mut daemon = Daemon::run(&files.write("tcpchan.toml", &good));
-    let relay = Daemon::relay(daemon.listens("a: ").await).await;
+    let relay = Daemon::relay(daemon.listens("a").await).await;
     let busy = serve("b", &to).replace("127.0.0.1:0", &taken.1.to_string());
     for (config, says) in [
         (
@@ -110,7 +110,7 @@ async fn a_wrong_file_changes_nothing_and_is_told() {
         assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"a!");
     }
     reload(&mut daemon, &files, &good).await;
-    daemon.says("tcpchan: reloaded").await;
+    daemon.says(" reloaded").await;
 }
 
 #[tokio::test]
@@ -118,12 +118,10 @@ async fn an_option_of_the_process_that_changes_needs_a_restart() {
     let files = Files::new("process-option");
     let service = serve("a", "to = \"127.0.0.1:1\"");
     let mut daemon = Daemon::run(&files.write("tcpchan.toml", &service));
-    daemon.listens("a: ").await;
+    daemon.listens("a").await;
     reload(&mut daemon, &files, &format!("grace = 3\n{service}")).await;
-    daemon
-        .says("grace has changed, which needs a restart")
-        .await;
-    daemon.says("tcpchan: reloaded").await;
+    daemon.says("needs a restart option=grace").await;
+    daemon.says(" reloaded").await;
 }
 
 #[tokio::test]
@@ -139,7 +137,7 @@ async fn without_a_file_certificates_are_read_again() {
         std::fs::copy(others.folder.join(name), files.folder.join(name)).unwrap();
     }
     serve.signal("HUP").await;
-    serve.says("tcpchan: reloaded").await;
+    serve.says(" reloaded").await;
     let relay = others.relay(&serve, as_other).await;
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"!");
 }
@@ -161,7 +159,7 @@ async fn a_relay_shows_its_new_certificate_and_its_streams_go_on() {
         std::fs::copy(files.folder.join(name), others.folder.join(name)).unwrap();
     }
     relay.signal("HUP").await;
-    relay.says("tcpchan: reloaded").await;
+    relay.says(" reloaded").await;
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"!");
 }
 
@@ -170,11 +168,11 @@ async fn many_signals_at_once_are_no_harm() {
     let files = Files::new("signals");
     let to = format!("to = \"{}\"", named_echo("a").await);
     let mut daemon = Daemon::run(&files.write("tcpchan.toml", &serve("a", &to)));
-    let relay = Daemon::relay(daemon.listens("a: ").await).await;
+    let relay = Daemon::relay(daemon.listens("a").await).await;
     for _ in 0..20 {
         daemon.signal("HUP").await;
     }
-    daemon.says("tcpchan: reloaded").await;
+    daemon.says(" reloaded").await;
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"a!");
     daemon.signal("TERM").await;
     daemon.signal("HUP").await;

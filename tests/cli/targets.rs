@@ -103,7 +103,7 @@ async fn a_server_that_goes_silent_gets_no_more_clients() {
     let left = async {
         loop {
             clients.push(TcpStream::connect(relay.addr).await.unwrap());
-            let said = relay.says("is down: it said nothing");
+            let said = relay.says("error=\"it said nothing");
             if timeout(Duration::from_millis(100), said).await.is_ok() {
                 return;
             }

@@ -20,7 +20,9 @@ async fn certificates_on_both_sides_let_a_client_through() {
 #[tokio::test]
 async fn a_relay_without_a_certificate_that_is_asked_for_gets_nowhere() {
     let files = Files::new("none");
-    let mut serve = files.serve(&format!("{FOR_CLIENTS} --log debug")).await;
+    let mut serve = files
+        .serve(&format!("{FOR_CLIENTS} --log-level debug"))
+        .await;
     let mut relay = files.relay(&serve, "--tls --tls-ca @ca.pem").await;
     exchange(relay.addr, b"hello").await.unwrap_err();
     relay.says("is down").await;

@@ -24,6 +24,7 @@ pub struct Daemon {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
+    said: Vec<String>,
     pub addr: SocketAddr,
 }
 
@@ -53,16 +54,29 @@ impl Daemon {
             stderr: BufReader::new(child.stderr.take().unwrap()).lines(),
             addr: SocketAddr::from(([0, 0, 0, 0], 0)),
             child,
+            said: Vec::new(),
         }
     }
 
-    /// Where the next line says that a service listens.
+    /// Where a service says next that it listens. `""` is the one of the arguments.
     pub async fn listens(&mut self, service: &str) -> SocketAddr {
-        let line = within(self.stderr.next_line()).await.unwrap();
-        let line = line.expect("a line");
-        let addr = line.strip_prefix(&format!("tcpchan: {service}listening on "));
-        let addr = addr.unwrap_or_else(|| panic!("{line}"));
-        addr.parse().unwrap()
+        let of_service = match service {
+            "" => String::new(),
+            name => format!("service={name} "),
+        };
+        let starts = [
+            format!(" listening {of_service}address="),
+            "\"listening\",\"address\":\"".to_owned(),
+        ];
+        loop {
+            let line = within(self.stderr.next_line()).await.unwrap();
+            self.said.push(line.expect("a line"));
+            let line = self.said.last().expect("it was just said");
+            let addr = starts.iter().find_map(|start| line.split_once(start));
+            if let Some((_, addr)) = addr {
+                return addr.trim_end_matches("\"}").parse().unwrap();
+            }
+        }
     }
 
     pub async fn relay(to: SocketAddr) -> Daemon {
@@ -100,6 +114,15 @@ impl Daemon {
             printed += "\n";
         }
         (within(self.child.wait()).await.unwrap().code(), printed)
+    }
+
+    /// What it still says on stderr until its end, with the line that it listens.
+    pub async fn said(mut self) -> Vec<String> {
+        let mut lines = self.said;
+        while let Some(line) = within(self.stderr.next_line()).await.unwrap() {
+            lines.push(line);
+        }
+        lines
     }
 
     pub async fn kill(mut self) {

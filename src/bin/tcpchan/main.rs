@@ -8,10 +8,11 @@ mod config;
 mod counters;
 mod explain;
 mod failure;
+mod label;
+mod log;
 mod net;
 mod ping;
 mod process;
-mod say;
 mod service;
 mod stats;
 mod targets;
@@ -22,13 +23,13 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use tracing::Level;
+use tracing::error;
 
 use self::args::{Command, Process};
 use self::config::{Config, Origin, Set};
 use self::failure::Failure;
+use self::label::Label;
 use self::process::Source;
-use self::say::Label;
 use self::service::{Mode, Spec};
 
 fn main() -> ExitCode {
@@ -37,11 +38,14 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return args::explain(&error),
     };
-    let mut set = Vec::new();
+    let (is_daemon, mut set) = (cli.command.is_daemon(), Vec::new());
     if let Command::Run(run) = &cli.command {
         match Config::read(&run.config) {
             Ok(config) => set = config.process,
-            Err(failure) => return told(Err(failure)),
+            Err(failure) => {
+                log::begin(&cli.logging, is_daemon);
+                return told(Err(failure), is_daemon);
+            }
         }
         words.extend(unset(&set, &matches));
         cli = match args::parse(&words) {
@@ -49,13 +53,8 @@ fn main() -> ExitCode {
             Err(error) => return args::explain(&error),
         };
     }
-    if let Some(Ok(level)) = cli.log.map(|level| level.parse::<Level>()) {
-        tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_writer(std::io::stderr)
-            .init();
-    }
-    told(run(cli.command, set))
+    log::begin(&cli.logging, is_daemon);
+    told(run(cli.command, set), is_daemon)
 }
 
 /// The words of a file's options that neither an argument nor a variable has set.
@@ -72,11 +71,16 @@ fn unset(set: &[Set], matches: &ArgMatches) -> Vec<OsString> {
     unset.flat_map(|set| set.words.clone()).collect()
 }
 
-fn told(result: Result<(), Failure>) -> ExitCode {
+fn told(result: Result<(), Failure>, is_daemon: bool) -> ExitCode {
     let Err(failure) = result else {
         return ExitCode::SUCCESS;
     };
-    failure.text().iter().for_each(|line| say::say(line));
+    for line in failure.text() {
+        match is_daemon {
+            true => error!("{line}"),
+            false => eprintln!("tcpchan: {line}"),
+        }
+    }
     failure.exit_code()
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use super::logging::Logging;
 use super::ping::Ping;
 use super::process::{Process, Run};
 use super::relay::Relay;
@@ -19,10 +20,8 @@ use crate::failure::EXIT_CODES;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Log on stderr what the connections do, down to this level
-    #[arg(long, global = true, value_name = "LEVEL")]
-    #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
-    pub log: Option<String>,
+    #[command(flatten)]
+    pub logging: Logging,
 }
 
 #[derive(Subcommand)]
@@ -51,6 +50,17 @@ pub enum Command {
     /// At the end, or at Ctrl-C, a table tells how the times are spread.
     #[command(after_help = EXIT_CODES)]
     Ping(Ping),
+}
+
+impl Command {
+    /// Whether it runs until a signal, and logs what happens.
+    pub fn is_daemon(&self) -> bool {
+        match self {
+            Command::Relay(_) | Command::Serve(_) => true,
+            Command::Run(run) => !run.check,
+            Command::Ping(_) => false,
+        }
+    }
 }
 
 /// One service, which is all that the process has.

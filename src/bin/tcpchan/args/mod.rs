@@ -2,6 +2,7 @@
 
 mod cli;
 mod link;
+mod logging;
 mod parse;
 mod ping;
 mod process;
@@ -12,6 +13,7 @@ mod values;
 
 pub use self::cli::Command;
 pub use self::link::{Accepted, Dialled};
+pub use self::logging::Logging;
 pub use self::parse::{explain, options_of, parse, process_options};
 pub use self::ping::Ping;
 pub use self::process::{Process, Run};

@@ -17,7 +17,7 @@ pub use self::origin::Origin;
 use self::origin::{Table, Wrong};
 use crate::args::process_options;
 use crate::failure::Failure;
-use crate::say::Label;
+use crate::label::Label;
 use crate::service::{Mode, Spec};
 
 /// What a file says.

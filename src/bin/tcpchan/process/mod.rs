@@ -8,13 +8,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tracing::{error, info, warn};
 
 use self::services::Services;
 use self::signals::{Signal, Signals};
 pub use self::source::Source;
 use crate::args::Process;
 use crate::failure::Failure;
-use crate::say::say;
 use crate::service::Ending;
 use crate::stats::Report;
 
@@ -56,13 +56,13 @@ async fn reload(source: &Source, services: &mut Services) {
     match result {
         Ok(changed) => {
             for key in changed {
-                say(&format!("{key} has changed, which needs a restart"));
+                warn!(option = key, "a changed option needs a restart");
             }
-            say("reloaded");
+            info!("reloaded");
         }
         Err(failure) => {
-            failure.text().iter().for_each(|line| say(line));
-            say("not reloaded: nothing has changed");
+            failure.text().iter().for_each(|line| error!("{line}"));
+            error!("not reloaded: nothing has changed");
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tracing::info;
 
 use crate::failure::Failure;
 use crate::net::Listeners;
-use crate::say::say;
 use crate::service::{Change, Directory, Ended, Ending, Service, Spec};
 
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Services {
         for ending in &endings {
             ending.closed().await;
         }
-        say("stopping");
+        info!("stopping");
         let mut cut_off = false;
         loop {
             tokio::select! {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tracing::info;
 
 use super::ending::Ending;
 use super::relay::{self, Relay};
@@ -13,8 +14,8 @@ use super::view::View;
 use crate::args::Accepted;
 use crate::explain::explain_listen;
 use crate::failure::Problem;
+use crate::label::Label;
 use crate::net::{Listeners, Place};
-use crate::say::Label;
 
 /// A service that runs.
 pub struct Service {
@@ -136,7 +137,7 @@ impl Change {
         };
         for (place, listener) in self.listeners {
             if let Ok(addr) = listener.local_addr() {
-                label.say(&format!("listening on {addr}"));
+                info!(service = label.field(), address = %addr, "listening");
             }
             let ending = Arc::new(Ending::new());
             let (told, open) = (ending.told(), ending.open());

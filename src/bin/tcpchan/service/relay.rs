@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
+use tracing::warn;
 
 use super::ending::{Ended, Open};
 use super::swap::Swap;
@@ -20,7 +21,7 @@ use crate::args;
 use crate::carry::{carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::Problem;
-use crate::say::Label;
+use crate::label::Label;
 use crate::targets::{LINK_PATIENCE, Link, Target, TargetView, Targets};
 use crate::tls;
 
@@ -160,7 +161,7 @@ impl Relay {
         let (mut channel, load) = match plan.targets.reach().await {
             Ok(reached) => reached,
             Err(error) => {
-                self.label.say(&format!("refused {client}: {error}"));
+                warn!(service = self.label.field(), %client, error, "refused a client");
                 return counted.refused();
             }
         };
@@ -177,8 +178,9 @@ impl Relay {
                 self.plan.get().targets.lost(&load, &error);
             }
             Err(error) if is_refusal(&error) => {
-                let line = format!("{} refused {client}: see its log", load.name());
-                self.label.say(&line);
+                let (service, target) = (self.label.field(), load.name());
+                let error = "the server refused the stream: see its log";
+                warn!(service, %client, target, error, "refused a client");
                 counted.refused();
             }
             Err(_) => {}
@@ -198,7 +200,7 @@ impl Relay {
             error.kind(),
             ConnectionAborted | ConnectionRefused | ConnectionReset
         ) {
-            self.label.say(&format!("can't accept: {error}"));
+            warn!(service = self.label.field(), %error, "can't accept a client");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }

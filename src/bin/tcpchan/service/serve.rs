@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ServerConfig;
+use tracing::warn;
 
 use super::ending::{Ended, Open, YEAR};
 use super::swap::Swap;
@@ -21,7 +22,7 @@ use crate::args;
 use crate::carry::{carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::{Problem, in_a_line};
-use crate::say::Label;
+use crate::label::Label;
 use crate::targets::{Load, Target, TargetView, Targets, Unreached, Way};
 use crate::tls;
 
@@ -174,8 +175,7 @@ impl Serve {
         let (header, (mut tcp, _load)) = match plan.ready(&mut channel, peer, local).await {
             Ok(ready) => ready,
             Err(error) => {
-                self.label
-                    .say(&format!("refused a stream of {peer}: {error}"));
+                warn!(service = self.label.field(), client = %peer, error, "refused a client");
                 channel.refuse();
                 return counted.refused();
             }

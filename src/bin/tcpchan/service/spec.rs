@@ -2,8 +2,8 @@
 
 use crate::args;
 use crate::config::Origin;
+use crate::label::Label;
 use crate::net::Place;
-use crate::say::Label;
 
 /// A service as its options describe it.
 #[derive(Clone, Debug)]

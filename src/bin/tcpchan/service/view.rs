@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::counters::Counters;
-use crate::say::Label;
+use crate::label::Label;
 use crate::targets::TargetView;
 
 /// A service that runs.

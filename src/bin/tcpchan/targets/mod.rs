@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use tcpchan::client::TargetStats;
 use tokio::task::JoinSet;
+use tracing::{info, warn};
 
 pub use self::link::{Link, PATIENCE as LINK_PATIENCE};
 pub use self::way::{Unreached, Way};
-use crate::say::Label;
+use crate::label::Label;
 
 /// The mean wait between tries of a target that could not be reached: half of that to one and
 /// a half by chance, so that many commands do not try at once.
@@ -138,15 +139,18 @@ impl<W: Way> Targets<W> {
     }
 
     fn is_not_up(&self, target: &Arc<Target<W>>, error: &Unreached) {
-        let (state, word) = match error {
-            Unreached::Down(_) => (DOWN, "down"),
-            Unreached::Full(_) => (FULL, "full"),
+        let state = match error {
+            Unreached::Down(_) => DOWN,
+            Unreached::Full(_) => FULL,
             Unreached::Own(_) => return,
         };
         let before = target.state.swap(state, Relaxed);
         if before != state {
-            let line = format!("{} is {word}: {error}", target.name);
-            target.service.say(&line);
+            let (service, error) = (target.service.field(), error.to_string());
+            match state {
+                DOWN => warn!(service, target = target.name, error, "the target is down"),
+                _ => warn!(service, target = target.name, error, "the target is full"),
+            }
         }
         if before == UP && self.targets.len() > 1 {
             self.revive(target.clone());
@@ -187,12 +191,12 @@ impl<W: Way> Target<W> {
     }
 
     fn is_up(&self) {
-        let line = match self.state.swap(UP, Relaxed) {
-            DOWN => "is up again",
-            FULL => "takes streams again",
-            _ => return,
-        };
-        self.service.say(&format!("{} {line}", self.name));
+        let (service, target) = (self.service.field(), &self.name);
+        match self.state.swap(UP, Relaxed) {
+            DOWN => info!(service, target, "the target is up again"),
+            FULL => info!(service, target, "the target takes streams again"),
+            _ => {}
+        }
     }
 
     fn view(&self) -> TargetView {
