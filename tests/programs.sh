@@ -4,7 +4,7 @@
 set -euo pipefail
 missing=()
 for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client prometheus:prometheus \
-    valgrind:valgrind; do
+    valgrind:valgrind tinyproxy:tinyproxy microsocks:microsocks; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
 ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing+=(postgresql)

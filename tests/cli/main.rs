@@ -19,6 +19,7 @@ mod flow;
 mod half_closed;
 mod log;
 mod messages;
+mod outgoing;
 mod ping;
 mod proxy_protocol;
 mod refused;

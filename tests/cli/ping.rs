@@ -129,13 +129,16 @@ async fn a_service_that_is_not_there_is_told() {
 async fn a_peer_that_says_nothing_has_its_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = silent.local_addr().unwrap();
-    let (printed, _, code) = ping(&format!("{addr} -c 2 -i 0.01 --timeout 0.1")).await;
-    assert_eq!(
-        printed.matches("no answer within 100ms").count(),
-        2,
-        "{printed}"
-    );
-    assert_eq!(code, Some(1));
+    for (args, waits) in [
+        ("", "it took the connection and says nothing"),
+        ("--tls", "TLS's handshake did not end"),
+    ] {
+        let args = format!("{addr} -c 2 -i 0.01 --timeout 0.1 {args}");
+        let (printed, _, code) = ping(&args).await;
+        let says = format!("no answer within 100ms: {waits}");
+        assert_eq!(printed.matches(&says).count(), 2, "{printed}");
+        assert_eq!(code, Some(1));
+    }
 }
 
 #[tokio::test]

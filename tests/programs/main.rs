@@ -10,5 +10,6 @@ mod programs;
 
 mod curl;
 mod postgresql;
+mod proxies;
 mod web;
 mod wrk;

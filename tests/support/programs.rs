@@ -135,6 +135,7 @@ async fn find(lines: &mut Lines<impl AsyncBufRead + Unpin>, what: &str) {
         if line.contains(what) {
             return;
         }
+        eprintln!("instead of \"{what}\": {line}"); // for who reads of a failure
     }
     panic!("it ended and did not say: {what}")
 }

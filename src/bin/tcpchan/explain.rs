@@ -9,6 +9,7 @@ use tcpchan::proto::{ChannelError, ConnectionError, OpenError};
 use tokio_rustls::rustls::{self, AlertDescription as Alert, CertificateError as Certificate};
 
 use crate::failure::in_a_line;
+use crate::net::ProxyError;
 
 /// An error of a connection that this side made, in a line. What the causes are known to mean
 /// is said in place of them.
@@ -18,6 +19,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
         // A server refuses a certificate after the client's handshake: TLS says more then.
         .find_map(|cause| of_tls(cause.downcast_ref()?))
         .or_else(|| causes().find_map(of_connection))
+        .or_else(|| causes().find_map(|cause| of_proxy(cause.downcast_ref()?)))
         .or_else(|| causes().find_map(of_socket))
         .or_else(|| causes().find_map(of_name))
         .unwrap_or_else(|| in_a_line(error))
@@ -105,6 +107,13 @@ fn of_connection(error: &(dyn Error + 'static)) -> Option<String> {
         _ => return None,
     };
     Some(text)
+}
+
+fn of_proxy(error: &ProxyError) -> Option<String> {
+    match error.source() {
+        Some(cause) => Some(format!("{error}: {}", explain(cause))),
+        None => Some(error.to_string()),
+    }
 }
 
 fn of_socket(error: &(dyn Error + 'static)) -> Option<String> {

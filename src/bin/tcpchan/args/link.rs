@@ -5,8 +5,9 @@ use tcpchan::client::PoolConfig;
 use tcpchan::{Config, SocketProfile};
 
 use super::tls::TlsClient;
-use super::values::size;
+use super::values::{ProxyUrl, size};
 use crate::failure::Problem;
+use crate::net::{Outgoing, Proxy};
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
@@ -41,6 +42,13 @@ impl Socket {
 pub struct Dialled {
     #[command(flatten)]
     pub tls: TlsClient,
+    /// Connect through this proxy: http://HOST:PORT (CONNECT) or
+    /// socks5://HOST:PORT, with USER:PASSWORD@ before the host if it wants them
+    ///
+    /// The proxy resolves the names of the servers. Variables such as
+    /// HTTPS_PROXY are not read: those are for other programs of this host.
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<ProxyUrl>,
     /// Connections to each `serve`, from the first client on; more, up to 4,
     /// are made when 256 channels are open on each
     ///
@@ -56,6 +64,10 @@ pub struct Dialled {
 impl Dialled {
     pub fn config(&self) -> Result<Config, Problem> {
         self.socket.config()
+    }
+
+    pub fn outgoing(&self) -> Result<Outgoing, Problem> {
+        outgoing(self.proxy.as_ref())
     }
 
     pub fn pool(&self) -> Result<PoolConfig, Problem> {
@@ -84,4 +96,11 @@ impl Accepted {
             .max_channels(self.max_channels)
             .map_err(|error| Problem::because("max-channels", &error))
     }
+}
+
+/// What makes connections, through the proxy if there is one.
+pub fn outgoing(proxy: Option<&ProxyUrl>) -> Result<Outgoing, Problem> {
+    let proxy = proxy.map(|url| Proxy::new(&url.0)).transpose();
+    let proxy = proxy.map_err(|text| Problem::new("proxy", text))?;
+    Ok(Outgoing::new(proxy))
 }

@@ -12,7 +12,7 @@ mod tls;
 mod values;
 
 pub use self::cli::Command;
-pub use self::link::{Accepted, Dialled};
+pub use self::link::{Accepted, Dialled, outgoing};
 pub use self::logging::Logging;
 pub use self::parse::{explain, options_of, parse, process_options};
 pub use self::ping::Ping;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::tls::TlsClient;
-use super::values::{host_and_port, time};
+use super::values::{ProxyUrl, host_and_port, time};
 
 #[derive(Args)]
 pub struct Ping {
@@ -31,4 +31,8 @@ pub struct Ping {
     pub send_proxy_v2: bool,
     #[command(flatten)]
     pub tls: TlsClient,
+    /// Connect through this proxy, as a relay does; `tcp` is then the time until
+    /// the proxy has connected
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<ProxyUrl>,
 }

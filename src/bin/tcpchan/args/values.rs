@@ -1,6 +1,9 @@
 //! What options may be: each parser says what it takes.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -57,4 +60,23 @@ pub fn size(text: &str) -> Result<u64, String> {
     let size: Result<ByteSize, _> = text.parse();
     size.map(|size| size.0)
         .map_err(|_| "it must be a number of bytes, such as 65536 or 64 MiB".to_owned())
+}
+
+/// The URL of a proxy, which may have a password: no error or debug text shows it. It is read
+/// where the proxy is used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl(pub String);
+
+impl FromStr for ProxyUrl {
+    type Err = Infallible;
+
+    fn from_str(url: &str) -> Result<Self, Infallible> {
+        Ok(ProxyUrl(url.to_owned()))
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyUrl(..)")
+    }
 }

@@ -28,7 +28,10 @@ pub async fn run(args: args::Ping) -> Result<(), Failure> {
             next.tick().await;
             let round = match timeout(args.timeout, pinger.round()).await {
                 Ok(round) => round,
-                Err(_) => Err(format!("no answer within {:?}", args.timeout)),
+                Err(_) => {
+                    let waits = pinger.waits_for();
+                    Err(format!("no answer within {:?}: {waits}", args.timeout))
+                }
             };
             if !args.json {
                 print(&report.line(&round));

@@ -1,5 +1,6 @@
 //! One round: a connection of its own, and a channel on it.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crate::args;
 use crate::carry::proxy;
 use crate::explain::explain;
 use crate::failure::Failure;
+use crate::net::Outgoing;
 use crate::tls;
 
 /// What one round has measured.
@@ -28,9 +30,19 @@ pub struct Round {
 /// Does rounds.
 pub struct Pinger {
     to: String,
+    outgoing: Outgoing,
     tls: Option<tls::Client>,
     /// Begins the channel.
     header: Vec<u8>,
+    stage: Cell<Stage>,
+}
+
+/// What a round waits for.
+#[derive(Clone, Copy)]
+enum Stage {
+    Tcp,
+    Tls,
+    Hello,
 }
 
 impl Pinger {
@@ -38,25 +50,43 @@ impl Pinger {
         let failed = |error| Failure::because("--send-proxy-v2", &error);
         Ok(Pinger {
             to: args.to.clone(),
+            outgoing: args::outgoing(args.proxy.as_ref())?,
             tls: tls::Client::new(&args.tls)?,
             header: match args.send_proxy_v2 {
                 true => proxy::header_of_nobody().map_err(failed)?,
                 false => Vec::new(),
             },
+            stage: Cell::new(Stage::Tcp),
         })
+    }
+
+    /// What a round that takes too long has waited for.
+    pub fn waits_for(&self) -> &'static str {
+        match self.stage.get() {
+            Stage::Tcp => "no TCP connection: check host and port, and the firewalls on the way",
+            Stage::Tls => "TLS's handshake did not end: does the other side speak TLS?",
+            Stage::Hello => {
+                "it took the connection and says nothing: is it a tcpchan server, does it want \
+                 TLS (--tls), and does its service answer?"
+            }
+        }
     }
 
     /// Connects, and opens a channel. An error is a line for people.
     pub async fn round(&self) -> Result<Round, String> {
         let failed = |error: io::Error| explain(&error);
         let start = Instant::now();
-        let tcp = TcpStream::connect(&self.to).await.map_err(failed)?;
+        self.stage.set(Stage::Tcp);
+        let tcp = self.outgoing.connect(&self.to).await;
+        let tcp = tcp.map_err(|error| explain(&*error))?;
         let tcp_took = start.elapsed();
         SocketProfile::default().apply(&tcp).map_err(failed)?;
         let addr = tcp.peer_addr().map_err(failed)?;
+        self.stage.set(Stage::Tls);
         let start = Instant::now();
         let connection = self.connection(tcp).await?;
         let tls_took = start.elapsed();
+        self.stage.set(Stage::Hello);
         let start = Instant::now();
         let mut channel = connection.open().await.map_err(failed)?;
         self.is_answered(&mut channel).await.map_err(failed)?;

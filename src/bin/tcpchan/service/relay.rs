@@ -22,6 +22,7 @@ use crate::carry::{carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::Problem;
 use crate::label::Label;
+use crate::net::Outgoing;
 use crate::targets::{LINK_PATIENCE, Link, Target, TargetView, Targets};
 use crate::tls;
 
@@ -39,7 +40,7 @@ pub struct Plan {
     sends_proxy: bool,
     fin_timeout: Duration,
     max_clients: usize,
-    tls: Option<TlsConnector>,
+    tls: Option<TlsConnector<Outgoing>>,
     /// What `tls` is to have from the reload on.
     renewed: Option<Arc<ClientConfig>>,
 }
@@ -60,12 +61,19 @@ impl Plan {
             old.filter(|old| old.dialled == args.dialled && several(old) == (args.to.len() > 1));
         let renewed = client.as_ref().map(|client| client.config.clone());
         let kept = old.and_then(|old| old.tls.clone());
-        let tls = client.map(|client| kept.unwrap_or_else(|| client.connector()));
+        let outgoing = args.dialled.outgoing()?;
+        let tls = client.map(|client| kept.unwrap_or_else(|| client.connector(outgoing.clone())));
         let target = |to: &String| {
             if let Some(kept) = old.and_then(|old| old.targets.get(to)) {
                 return Ok(kept);
             }
-            let link = Link::new(to, tls.clone(), config.clone(), pool.clone());
+            let link = Link::new(
+                to,
+                outgoing.clone(),
+                tls.clone(),
+                config.clone(),
+                pool.clone(),
+            );
             let link = link.map_err(|error| Problem::because("to", &error).of(to))?;
             Ok(Target::new(label.clone(), to, link))
         };

@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::{ConnectError, Multiplex, PoolConfig, TargetStats, TlsConnector};
 use tcpchan::proto::Stats;
 use tcpchan::{Channel, Config};
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::way::{Unreached, Way};
+use crate::net::Outgoing;
 
 /// How long a server may take to answer where there are others: two of TCP's
 /// segments may be lost.
@@ -24,14 +24,15 @@ pub struct Link {
 }
 
 enum Pool {
-    Plain(Multiplex<HttpConnector>),
-    Tls(Multiplex<TlsConnector>),
+    Plain(Multiplex<Outgoing>),
+    Tls(Multiplex<TlsConnector<Outgoing>>),
 }
 
 impl Link {
     pub fn new(
         to: &str,
-        tls: Option<TlsConnector>,
+        outgoing: Outgoing,
+        tls: Option<TlsConnector<Outgoing>>,
         config: Config,
         pool: PoolConfig,
     ) -> Result<Self, http::Error> {
@@ -42,9 +43,7 @@ impl Link {
             .build()?;
         let pool = match tls {
             None => {
-                let mut http = HttpConnector::new();
-                http.set_nodelay(true);
-                let pool_of = Multiplex::new(http).with_config(config);
+                let pool_of = Multiplex::new(outgoing).with_config(config);
                 Pool::Plain(pool_of.with_pool(pool))
             }
             Some(tls) => {

@@ -11,6 +11,7 @@ use super::files::PemFile;
 use super::provider::provider;
 use crate::args::TlsClient;
 use crate::failure::Problem;
+use crate::net::Outgoing;
 
 pub struct Client {
     pub config: Arc<ClientConfig>,
@@ -50,8 +51,8 @@ impl Client {
         }))
     }
 
-    pub fn connector(&self) -> TlsConnector {
-        let connector = TlsConnector::new(self.config.clone());
+    pub fn connector(&self, outgoing: Outgoing) -> TlsConnector<Outgoing> {
+        let connector = TlsConnector::over(outgoing, self.config.clone());
         match &self.name {
             Some(name) => connector.with_server_name(name.clone()),
             None => connector,
