@@ -41,17 +41,28 @@ impl Handshake {
         self.result = None;
     }
 
-    pub fn fails(self, error: &io::Error) {
-        self.fails_with(error, cause::kind(error));
+    /// `names` are those in the certificate that the client has shown, as far as they are known.
+    pub fn fails(self, error: &io::Error, names: Option<&str>) {
+        self.fails_with(error, cause::kind(error), names);
     }
 
     /// Another needed its place.
     pub fn evicted(self) {
-        self.fails_with(&io::Error::other("its place went to another"), "evicted");
+        self.fails_with(
+            &io::Error::other("its place went to another"),
+            "evicted",
+            None,
+        );
     }
 
-    fn fails_with(mut self, error: &io::Error, kind: &'static str) {
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+    fn fails_with(mut self, error: &io::Error, kind: &'static str, names: Option<&str>) {
         self.result = Some(kind);
+        #[cfg(all(feature = "tracing", feature = "tls"))]
+        if let Some(reason) = crate::tls::refusal(error) {
+            super::trace::client_refused(self.addr, reason, names, error, kind);
+            return;
+        }
         #[cfg(all(feature = "tracing", feature = "tls"))]
         let advice = crate::tls::advice(error);
         #[cfg(all(feature = "tracing", not(feature = "tls")))]

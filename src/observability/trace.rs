@@ -55,6 +55,10 @@ static WARNINGS: Limit<(&str, Role, &str)> = Limit::new(5);
 /// Lines of one peer or target, so that one that comes and goes does not fill the log.
 static INFOS: Limit<(&str, Role, Who)> = Limit::new(5);
 
+/// Clients that are refused in each minute.
+#[cfg(all(feature = "server", feature = "tls"))]
+static REFUSALS: Limit<()> = Limit::new(20);
+
 /// Failed dials of one target, and of all.
 static DIALS: Limit<Who> = Limit::new(5);
 static ALL_DIALS: Limit<()> = Limit::new(20);
@@ -223,6 +227,25 @@ pub(super) fn dial_failed(
 pub(super) fn accept_failed(error: &std::io::Error) {
     let suppressed = allows(&WARNINGS, ("accept", Role::Server, ""));
     limited!(warn, suppressed, &Span::current(), { %error }, "no connection can be accepted");
+}
+
+#[cfg(all(feature = "server", feature = "tls"))]
+pub(super) fn client_refused(
+    addr: std::net::SocketAddr,
+    reason: &str,
+    names: Option<&str>,
+    error: &std::io::Error,
+    kind: &str,
+) {
+    let (ip, port) = (addr.ip(), addr.port());
+    let suppressed = allows(&REFUSALS, ());
+    limited!(
+        warn,
+        suppressed,
+        &Span::none(),
+        { network.peer.address = %ip, network.peer.port = port, reason, names, %error, error.type = kind },
+        "the client was refused"
+    );
 }
 
 #[cfg(feature = "server")]

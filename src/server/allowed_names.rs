@@ -10,6 +10,8 @@ use tokio_rustls::rustls::{
 };
 use webpki::EndEntityCert;
 
+use super::shown;
+
 /// A verifier of client certificates that also asks for one of these names, among the
 /// alternative names of the certificate:
 ///
@@ -19,7 +21,8 @@ use webpki::EndEntityCert;
 ///
 /// A certificate with a SPIFFE ID and another URI is refused, as SPIFFE asks for. So is a
 /// URI with empty or dotted segments or escapes, where only its beginning is given. The
-/// client is told `AccessDenied`.
+/// client is told `AccessDenied`. The event of a client that is refused has the names in its
+/// certificate ([`observability`](crate::observability)).
 ///
 /// It asks another verifier first, such as rustls's `WebPkiClientVerifier`. If that lets
 /// clients without a certificate come, so does this.
@@ -42,7 +45,8 @@ use webpki::EndEntityCert;
 #[derive(Debug)]
 pub struct AllowedNames {
     verifier: Arc<dyn ClientCertVerifier>,
-    names: Vec<String>,
+    /// None if each may come.
+    names: Option<Vec<String>>,
 }
 
 impl AllowedNames {
@@ -52,22 +56,32 @@ impl AllowedNames {
     where
         N: Into<String>,
     {
-        let names = names.into_iter().map(Into::into).collect();
+        let names = Some(names.into_iter().map(Into::into).collect());
+        AllowedNames { verifier, names }
+    }
+
+    /// All certificates that `verifier` accepts. The event of a client that is refused then
+    /// has the names in its certificate, as with [`new`](Self::new).
+    pub fn any(verifier: Arc<dyn ClientCertVerifier>) -> Self {
+        let names = None;
         AllowedNames { verifier, names }
     }
 
     fn allows(&self, certificate: &EndEntityCert<'_>) -> bool {
+        let Some(allowed) = &self.names else {
+            return true;
+        };
         let uris: Vec<&str> = certificate.valid_uri_names().collect();
         let is_spiffe = uris.iter().any(|uri| uri.starts_with("spiffe://"));
         if is_spiffe && uris.len() > 1 {
             return false;
         }
         let mut dns = certificate.valid_dns_names();
-        if dns.any(|name| self.names.iter().any(|own| own.eq_ignore_ascii_case(name))) {
+        if dns.any(|name| allowed.iter().any(|own| own.eq_ignore_ascii_case(name))) {
             return true;
         }
         uris.iter()
-            .any(|uri| self.names.iter().any(|own| is_uri(own, uri)))
+            .any(|uri| allowed.iter().any(|own| is_uri(own, uri)))
     }
 }
 
@@ -106,11 +120,12 @@ impl ClientCertVerifier for AllowedNames {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        let certificate = EndEntityCert::try_from(end_entity)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        shown::note(&certificate);
         let verified = self
             .verifier
             .verify_client_cert(end_entity, intermediates, now)?;
-        let certificate = EndEntityCert::try_from(end_entity)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         match self.allows(&certificate) {
             true => Ok(verified),
             false => Err(Error::InvalidCertificate(

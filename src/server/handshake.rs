@@ -103,6 +103,17 @@ where
 async fn run<T>(
     shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
     addr: SocketAddr,
+    permit: Permit,
+) -> Option<T> {
+    let handshake = run_to_its_end(shake, addr, permit);
+    #[cfg(feature = "tls")]
+    let handshake = super::shown::in_handshake(handshake);
+    handshake.await
+}
+
+async fn run_to_its_end<T>(
+    shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
+    addr: SocketAddr,
     mut permit: Permit,
 ) -> Option<T> {
     let handshake = Handshake::begin(addr);
@@ -125,7 +136,11 @@ async fn run<T>(
             None
         }
         Err(error) => {
-            handshake.fails(&error);
+            #[cfg(feature = "tls")]
+            let names = super::shown::names();
+            #[cfg(not(feature = "tls"))]
+            let names = None;
+            handshake.fails(&error, names.as_deref());
             None
         }
     }

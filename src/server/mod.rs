@@ -21,6 +21,8 @@ mod reverse;
 mod settings;
 mod shared_port;
 #[cfg(feature = "tls")]
+mod shown;
+#[cfg(feature = "tls")]
 mod tls;
 
 pub use self::acceptor::Acceptor;

@@ -53,3 +53,31 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     None
 }
+
+/// Why a client was refused, if a handshake failed since its certificate is missing or was not
+/// accepted.
+#[cfg(all(feature = "server", feature = "tracing"))]
+pub(crate) fn refusal(error: &io::Error) -> Option<&'static str> {
+    use rustls::CertificateError as Certificate;
+    let error = error.get_ref().and_then(|error| error.downcast_ref())?;
+    let rustls::Error::InvalidCertificate(error) = error else {
+        let is_none = matches!(error, rustls::Error::NoCertificatesPresented);
+        return is_none.then_some("it has shown no certificate");
+    };
+    Some(match error {
+        Certificate::ApplicationVerificationFailure => "none of its certificate's names is allowed",
+        // Another CA's with the same name signs otherwise.
+        Certificate::UnknownIssuer | Certificate::BadSignature => {
+            "no trusted CA has signed its certificate"
+        }
+        Certificate::Expired | Certificate::ExpiredContext { .. } => "its certificate is too old",
+        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+            "its certificate is not valid yet"
+        }
+        Certificate::Revoked => "its certificate is revoked",
+        Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => {
+            "its certificate is not for clients"
+        }
+        _ => "its certificate is not accepted",
+    })
+}

@@ -5,7 +5,7 @@ use crate::programs::{run, tcpchan};
 #[tokio::test]
 async fn wrong_arguments_are_told_in_a_line() {
     for (args, says) in [
-        ("relay", "--listen <HOST:PORT>"),
+        ("relay", "--listen <ADDRESS>"),
         (
             "relay --listen here --to a:1",
             "a host without a port: it must be here:PORT",

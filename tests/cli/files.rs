@@ -36,6 +36,13 @@ impl Files {
         self.write(&format!("{name}.key"), &key);
     }
 
+    /// The same, with a URI in place of a DNS name.
+    pub fn certify_uri(&self, name: &str, uri: &str) {
+        let (certificate, key) = self.authority.certify_pem_of_uri(uri);
+        self.write(&format!("{name}.pem"), &certificate);
+        self.write(&format!("{name}.key"), &key);
+    }
+
     /// Writes a file, in which `@` is not replaced.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.join(name);

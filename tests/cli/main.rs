@@ -11,6 +11,7 @@ mod programs;
 mod proxy;
 
 mod arguments;
+mod callers;
 mod configuration;
 mod ends;
 mod files;
@@ -24,7 +25,9 @@ mod ping;
 mod proxy_protocol;
 mod refused;
 mod reload;
+mod service_manager;
 mod statistics;
 mod stop;
 mod targets;
 mod tls;
+mod unix_sockets;

@@ -26,7 +26,7 @@ async fn a_relay_without_a_certificate_that_is_asked_for_gets_nowhere() {
     let mut relay = files.relay(&serve, "--tls --tls-ca @ca.pem").await;
     exchange(relay.addr, b"hello").await.unwrap_err();
     relay.says("is down").await;
-    serve.says("the handshake failed").await;
+    serve.says("the client was refused").await;
 }
 
 #[tokio::test]

@@ -69,6 +69,14 @@ impl Authority {
         self.sign(params)
     }
 
+    /// The same, with a URI in place of a DNS name.
+    pub fn certify_pem_of_uri(&self, uri: &str) -> (String, String) {
+        let mut params = CertificateParams::new([]).unwrap();
+        let uri = SanType::URI(uri.try_into().unwrap());
+        params.subject_alt_names.push(uri);
+        self.sign(params)
+    }
+
     fn sign(&self, params: CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();

@@ -92,6 +92,11 @@ impl Daemon {
         within(find(&mut self.stderr, what)).await;
     }
 
+    /// The next line on stderr that has this in it.
+    pub async fn line(&mut self, what: &str) -> String {
+        within(find(&mut self.stderr, what)).await
+    }
+
     /// The same on stdout.
     pub async fn prints(&mut self, what: &str) {
         within(find(&mut self.stdout, what)).await;
@@ -130,10 +135,10 @@ impl Daemon {
     }
 }
 
-async fn find(lines: &mut Lines<impl AsyncBufRead + Unpin>, what: &str) {
+async fn find(lines: &mut Lines<impl AsyncBufRead + Unpin>, what: &str) -> String {
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.contains(what) {
-            return;
+            return line;
         }
         eprintln!("instead of \"{what}\": {line}"); // for who reads of a failure
     }

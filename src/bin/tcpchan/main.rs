@@ -29,10 +29,13 @@ use self::args::{Command, Process};
 use self::config::{Config, Origin, Set};
 use self::failure::Failure;
 use self::label::Label;
+use self::net::Passed;
 use self::process::Source;
 use self::service::{Mode, Spec};
 
 fn main() -> ExitCode {
+    // While the process has one thread: they are in the environment.
+    let passed = Passed::take();
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let (mut cli, matches) = match args::parse(&words) {
         Ok(parsed) => parsed,
@@ -54,7 +57,9 @@ fn main() -> ExitCode {
         };
     }
     log::begin(&cli.logging, is_daemon);
-    told(run(cli.command, set), is_daemon)
+    let passed = passed.map_err(|error| Failure::because("LISTEN_FDS", &error));
+    let result = passed.and_then(|passed| run(cli.command, set, passed));
+    told(result, is_daemon)
 }
 
 /// The words of a file's options that neither an argument nor a variable has set.
@@ -84,16 +89,16 @@ fn told(result: Result<(), Failure>, is_daemon: bool) -> ExitCode {
     failure.exit_code()
 }
 
-fn run(command: Command, set: Vec<Set>) -> Result<(), Failure> {
+fn run(command: Command, set: Vec<Set>, passed: Passed) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::because("no runtime", &error))?;
     let result = runtime.block_on(async {
         match command {
-            Command::Relay(args) => one(Mode::Relay(args.service), args.process).await,
-            Command::Serve(args) => one(Mode::Serve(args.service), args.process).await,
-            Command::Run(args) => many(args, set).await,
+            Command::Relay(args) => one(Mode::Relay(args.service), args.process, passed).await,
+            Command::Serve(args) => one(Mode::Serve(args.service), args.process, passed).await,
+            Command::Run(args) => many(args, set, passed).await,
             Command::Ping(args) => ping::run(args).await,
         }
     });
@@ -103,21 +108,21 @@ fn run(command: Command, set: Vec<Set>) -> Result<(), Failure> {
 }
 
 /// Runs the one service of the arguments.
-async fn one(mode: Mode, process: Process) -> Result<(), Failure> {
+async fn one(mode: Mode, process: Process, passed: Passed) -> Result<(), Failure> {
     let spec = Spec {
         label: Label::new(""),
         mode,
         origin: Origin::Arguments,
     };
-    process::run(Source::Arguments(Box::new(spec)), process).await
+    process::run(Source::Arguments(Box::new(spec)), process, passed).await
 }
 
 /// Runs the services of a file.
-async fn many(args: args::Run, process: Vec<Set>) -> Result<(), Failure> {
+async fn many(args: args::Run, process: Vec<Set>, passed: Passed) -> Result<(), Failure> {
     let path = args.config;
     let source = Source::File { path, process };
     if !args.check {
-        return process::run(source, args.process).await;
+        return process::run(source, args.process, passed).await;
     }
     let count = source.check()?;
     let services = if count == 1 { "service" } else { "services" };

@@ -2,6 +2,7 @@
 
 mod cli;
 mod link;
+mod listen;
 mod logging;
 mod parse;
 mod ping;

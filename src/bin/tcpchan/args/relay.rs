@@ -5,20 +5,19 @@ use std::time::Duration;
 use clap::Args;
 
 use super::link::Dialled;
-use super::values::{host_and_port, time};
+use super::listen::Listen;
+use super::values::{target, time};
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
-    /// Where to take TCP connections; port 0 takes a free one; repeat it for
-    /// several
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, required = true)]
-    pub listen: Vec<String>,
-    /// Where `serve` listens; repeat it for several
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Where `serve` listens: HOST:PORT, unix:/PATH or unix:@NAME; repeat it for several
     ///
     /// A connection goes to the one that carries the fewest. One that can't be
     /// reached, or is late with its answers, gets none until it answers again,
     /// unless all are like that.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, required = true)]
+    #[arg(long, value_name = "ADDRESS", value_parser = target, required = true)]
     pub to: Vec<String>,
     /// Begin each channel with a PROXY header (version 2) of the client's
     /// address

@@ -5,21 +5,20 @@ use std::time::Duration;
 use clap::Args;
 
 use super::link::Accepted;
+use super::listen::Listen;
 use super::tls::TlsServer;
-use super::values::{host_and_port, time};
+use super::values::{target, time};
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
-    /// Where to take tcpchan connections; port 0 takes a free one; repeat it
-    /// for several
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, required = true)]
-    pub listen: Vec<String>,
-    /// The TCP service; repeat it for several
+    #[command(flatten)]
+    pub listen: Listen,
+    /// The service: HOST:PORT, unix:/PATH or unix:@NAME; repeat it for several
     ///
     /// A channel goes to the one that has the fewest. One that can't be reached
     /// gets none until it answers again, unless all are like that. A channel
     /// that no service takes is refused.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, required = true)]
+    #[arg(long, value_name = "ADDRESS", value_parser = target, required = true)]
     pub to: Vec<String>,
     #[command(flatten)]
     pub tls: TlsServer,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::client_name;
+
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct TlsClient {
     /// Speak TLS
@@ -34,6 +36,12 @@ pub struct TlsServer {
     /// Take only clients that show a certificate by one of these (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Take only clients whose certificate has one of these names; repeat it for several
+    ///
+    /// A name is a DNS name (client.example), or a URI such as a SPIFFE ID
+    /// (spiffe://example.org/web), which may end with /* for all that go on like that.
+    #[arg(long, value_name = "NAME", value_parser = client_name, requires = "tls_client_ca")]
+    pub tls_client_name: Vec<String>,
 }
 
 impl TlsServer {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use http::uri::Authority;
+use tokio_rustls::rustls::pki_types::DnsName;
 
 pub fn host_and_port(text: &str) -> Result<String, String> {
     let authority: Option<Authority> = text.parse().ok();
@@ -79,4 +80,52 @@ impl fmt::Debug for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProxyUrl(..)")
     }
+}
+
+/// A name that a client's certificate may have.
+pub fn client_name(text: &str) -> Result<String, String> {
+    let is_uri = text.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty() && !rest.is_empty() && !text.trim_end_matches("/*").contains('*')
+    });
+    match is_uri || DnsName::try_from(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("it must be a DNS name, or a URI such as spiffe://example.org/web".to_owned()),
+    }
+}
+
+/// Where a service is.
+pub fn target(text: &str) -> Result<String, String> {
+    match text.strip_prefix("unix:") {
+        Some(name) => unix_name(name).map(|()| text.to_owned()),
+        None => host_and_port(text),
+    }
+}
+
+/// Where a service of this process listens.
+pub fn listen(text: &str) -> Result<String, String> {
+    match text.strip_prefix("systemd:") {
+        Some("") => Err("it must be systemd:NAME, the FileDescriptorName= of a socket".to_owned()),
+        Some(_) => Ok(text.to_owned()),
+        None => target(text),
+    }
+}
+
+fn unix_name(name: &str) -> Result<(), String> {
+    let is_name = name.len() > 1 && name.len() < UNIX_NAME;
+    match (is_name, name.as_bytes().first()) {
+        (true, Some(b'/')) => Ok(()),
+        (true, Some(b'@')) if cfg!(target_os = "linux") => Ok(()),
+        (true, Some(b'@')) => Err("only Linux has abstract names".to_owned()),
+        _ => Err("it must be unix:/PATH or unix:@NAME, of less than 108 bytes".to_owned()),
+    }
+}
+
+/// What a unix socket's address has room for.
+const UNIX_NAME: usize = 108;
+
+/// Permissions in octal digits.
+pub fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "it must be permissions in octal digits, such as 660".to_owned())
 }

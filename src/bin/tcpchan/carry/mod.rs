@@ -3,55 +3,65 @@
 
 mod buffer;
 pub mod proxy;
+mod socket;
 
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use tcpchan::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use self::buffer::Chunk;
+use self::socket::Socket;
 use crate::counters::Counters;
+use crate::net::Stream;
 
 /// How long the last bytes for a TCP peer may take when it sends what nobody
 /// takes any more. Closed with that unread, the socket would be reset, and the
 /// last bytes lost.
 const LAST: Duration = Duration::from_secs(5);
 
-/// How long a client or a service may be idle before the kernel asks whether
-/// its host is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
 /// Sets up a client's or service's connection. From here on it is reset when
 /// it is closed, whatever closes it, until [`carry`] has seen its end.
-pub fn set_up(tcp: &TcpStream) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE);
-    SockRef::from(tcp).set_tcp_keepalive(&keep_alive)?;
-    SockRef::from(tcp).set_linger(Some(Duration::ZERO))
+pub fn set_up(stream: &Stream) -> io::Result<()> {
+    match stream {
+        Stream::Tcp(tcp) => tcp.set_up(),
+        #[cfg(unix)]
+        Stream::Unix(unix) => unix.set_up(),
+    }
 }
 
 /// Carries both directions to their ends. With an error, or when it is dropped
 /// earlier, both sides are reset.
 ///
-/// The TCP peer that has got its end may be silent for `limit` before it ends its own
+/// The peer that has got its end may be silent for `limit` before it ends its own
 /// direction. Whether bytes reach the channel's peer, only the process there can see.
 pub async fn carry(
-    mut tcp: TcpStream,
+    stream: Stream,
     channel: Channel,
     counters: &Counters,
     limit: Duration,
 ) -> io::Result<()> {
-    let ended = carry_both(&mut tcp, channel, counters, limit).await?;
-    if let Ended::Taken(false) = ended {
-        let _ = tokio::time::timeout(LAST, discard(&mut tcp)).await;
+    match stream {
+        Stream::Tcp(tcp) => carry_socket(tcp, channel, counters, limit).await,
+        #[cfg(unix)]
+        Stream::Unix(unix) => carry_socket(unix, channel, counters, limit).await,
     }
-    // A reset would destroy what the peer has not fetched yet.
-    SockRef::from(&tcp).set_linger(None)?;
+}
+
+async fn carry_socket(
+    mut socket: impl Socket,
+    channel: Channel,
+    counters: &Counters,
+    limit: Duration,
+) -> io::Result<()> {
+    let ended = carry_both(&mut socket, channel, counters, limit).await?;
+    if let Ended::Taken(false) = ended {
+        let _ = tokio::time::timeout(LAST, discard(&mut socket)).await;
+    }
+    socket.close_in_order()?;
     match ended {
         Ended::Taken(_) => Ok(()),
         Ended::Silent => {
@@ -69,14 +79,14 @@ enum Ended {
 }
 
 async fn carry_both(
-    tcp: &mut TcpStream,
+    socket: &mut impl Socket,
     channel: Channel,
     counters: &Counters,
     limit: Duration,
 ) -> io::Result<Ended> {
     let moved = AtomicU64::new(0);
     let (from_channel, to_channel) = channel.into_split();
-    let (mut from_tcp, mut to_tcp) = tcp.split();
+    let (mut from_tcp, mut to_tcp) = socket.halves();
     let mut from_peer = pin!(pump(&mut from_tcp, to_channel, &counters.received, &moved));
     let mut to_peer = pin!(pump(from_channel, &mut to_tcp, &counters.sent, &moved));
     tokio::select! {

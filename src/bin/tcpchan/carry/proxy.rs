@@ -13,8 +13,11 @@ const START: usize = 16;
 /// commonly told with them. The protocol would have 65,535.
 const MOST: usize = 2048;
 
-/// A header of a connection from `client` to `local`.
-pub fn header(client: SocketAddr, local: Option<SocketAddr>) -> io::Result<Vec<u8>> {
+/// A header of a connection from `client` to `local`. A client without an address is nobody.
+pub fn header(client: Option<SocketAddr>, local: Option<SocketAddr>) -> io::Result<Vec<u8>> {
+    let Some(client) = client else {
+        return header_of_nobody();
+    };
     let client = canonical(client);
     let local = local.map(canonical);
     let same = local.filter(|local| local.is_ipv4() == client.is_ipv4());

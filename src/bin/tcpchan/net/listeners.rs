@@ -5,22 +5,33 @@ use std::collections::HashMap;
 use std::io;
 
 use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 
-/// Where a listener is. One with a free port is its service's own.
+use super::address::Address;
+use super::listener::Listener;
+use super::passed::{Held, Passed};
+#[cfg(unix)]
+use super::unix::{self, SocketFile};
+
+/// Where a service listens. A free port is its service's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub address: String,
+    /// Permissions of a unix socket's file.
+    mode: Option<u32>,
     owner: Option<(String, usize)>,
 }
 
 impl Place {
     /// The place of the service's address with this number.
-    pub fn new(service: &str, number: usize, address: &str) -> Self {
+    pub fn new(service: &str, number: usize, address: &str, mode: Option<u32>) -> Self {
         let is_free = address
             .rsplit_once(':')
             .is_some_and(|(_, port)| port == "0");
         Place {
             address: address.to_owned(),
+            mode,
             owner: is_free.then(|| (service.to_owned(), number)),
         }
     }
@@ -28,22 +39,95 @@ impl Place {
 
 /// What listens. Each user has a duplicate of the descriptor.
 #[derive(Default)]
-pub struct Listeners(HashMap<Place, std::net::TcpListener>);
+pub struct Listeners {
+    passed: Passed,
+    bound: HashMap<Place, Bound>,
+}
+
+struct Bound {
+    held: Held,
+    #[cfg(unix)]
+    _file: Option<SocketFile>,
+}
 
 impl Listeners {
-    /// A listener, new or of a socket that is there.
-    pub async fn take(&mut self, place: &Place) -> io::Result<TcpListener> {
-        if let Some(listener) = self.0.get(place) {
-            return TcpListener::from_std(listener.try_clone()?);
+    pub fn new(passed: Passed) -> Self {
+        Listeners {
+            passed,
+            bound: HashMap::new(),
         }
-        let listener = TcpListener::bind(&place.address).await?.into_std()?;
-        let taken = TcpListener::from_std(listener.try_clone()?)?;
-        self.0.insert(place.clone(), listener);
-        Ok(taken)
+    }
+
+    /// The listeners of a place, new or of sockets that are there: one, but for names of passed
+    /// ones.
+    pub async fn take(&mut self, place: &Place) -> io::Result<Vec<Listener>> {
+        let address = Address::of(&place.address);
+        if let Address::Passed(name) = &address {
+            let taken: Vec<_> = self
+                .passed
+                .named(name)
+                .map(listener)
+                .collect::<Result<_, _>>()?;
+            return match taken.is_empty() {
+                true => Err(self.not_passed(name)),
+                false => Ok(taken),
+            };
+        }
+        if !self.bound.contains_key(place) {
+            let bound = bind(&address, place.mode).await?;
+            self.bound.insert(place.clone(), bound);
+        }
+        Ok(vec![listener(&self.bound[place].held)?])
+    }
+
+    fn not_passed(&self, name: &str) -> io::Error {
+        let names: Vec<_> = self.passed.names().collect();
+        let text = match names.is_empty() {
+            true => "no sockets were passed to this process (LISTEN_FDS)".to_owned(),
+            false => format!("no socket {name} was passed, only: {}", names.join(", ")),
+        };
+        io::Error::new(io::ErrorKind::NotFound, text)
     }
 
     /// Closes those that are not kept, once their users close them.
     pub fn retain(&mut self, is_kept: impl Fn(&Place) -> bool) {
-        self.0.retain(|place, _| is_kept(place));
+        self.bound.retain(|place, _| is_kept(place));
     }
+
+    /// The names of passed sockets that are not among these.
+    pub fn unused<'a>(&'a self, used: &'a [Place]) -> impl Iterator<Item = &'a str> {
+        let is_used = |name: &&str| {
+            let address = format!("systemd:{name}");
+            used.iter().any(|place| place.address == address)
+        };
+        self.passed.names().filter(move |name| !is_used(name))
+    }
+}
+
+#[cfg_attr(not(unix), allow(unused_variables))]
+async fn bind(address: &Address, mode: Option<u32>) -> io::Result<Bound> {
+    match address {
+        #[cfg(unix)]
+        Address::Unix(name) => {
+            let (listener, file) = unix::listen(name, mode)?;
+            Ok(Bound {
+                held: Held::Unix(listener),
+                _file: file,
+            })
+        }
+        Address::Tcp(address) => Ok(Bound {
+            held: Held::Tcp(TcpListener::bind(address).await?.into_std()?),
+            #[cfg(unix)]
+            _file: None,
+        }),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn listener(held: &Held) -> io::Result<Listener> {
+    Ok(match held.try_clone()? {
+        Held::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
+        #[cfg(unix)]
+        Held::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+    })
 }

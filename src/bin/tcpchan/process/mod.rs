@@ -1,5 +1,6 @@
 //! A process: its services, from their start by way of reloads to their end.
 
+mod notify;
 mod services;
 mod signals;
 mod source;
@@ -10,19 +11,23 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
+use self::notify::Notify;
 use self::services::Services;
 use self::signals::{Signal, Signals};
 pub use self::source::Source;
 use crate::args::Process;
 use crate::failure::Failure;
+use crate::net::{Listeners, Passed};
 use crate::service::Ending;
 use crate::stats::Report;
 
 /// Runs services until a signal, and what they carry to its end.
-pub async fn run(source: Source, args: Process) -> Result<(), Failure> {
+pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::because("signals", &error))?;
-    let mut services = Services::default();
+    let mut services = Services::new(Listeners::new(passed));
+    let mut notify = Notify::new();
     services.apply(source.read()?.0).await?;
+    notify.ready(&services.status());
     let report = args
         .stats
         .map(|every| Report::start(every, services.directory().clone()));
@@ -30,11 +35,13 @@ pub async fn run(source: Source, args: Process) -> Result<(), Failure> {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Stop => break,
-                Signal::Reload => reload(&source, &mut services).await,
+                Signal::Reload => reload(&source, &mut services, &notify).await,
             },
             _ = services.reap() => {}
+            () = notify.alive() => {}
         }
     }
+    notify.stopping();
     let ending = Ending::new();
     let hurry = async {
         signals.stop().await;
@@ -44,11 +51,13 @@ pub async fn run(source: Source, args: Process) -> Result<(), Failure> {
     tokio::select! {
         ended = finish(services, report, args.grace, &ending) => ended,
         () = hurry => Ok(()), // never
+        () = notify.alive() => Ok(()), // never
     }
 }
 
 /// Changes the services to what the source says now, or nothing.
-async fn reload(source: &Source, services: &mut Services) {
+async fn reload(source: &Source, services: &mut Services, notify: &Notify) {
+    notify.reloading();
     let result = match source.read() {
         Ok((specs, changed)) => services.apply(specs).await.map(|()| changed),
         Err(failure) => Err(failure),
@@ -59,10 +68,13 @@ async fn reload(source: &Source, services: &mut Services) {
                 warn!(option = key, "a changed option needs a restart");
             }
             info!("reloaded");
+            notify.ready(&services.status());
         }
         Err(failure) => {
             failure.text().iter().for_each(|line| error!("{line}"));
             error!("not reloaded: nothing has changed");
+            let why = failure.text().join("; ");
+            notify.ready(&format!("{}; not reloaded: {why}", services.status()));
         }
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::failure::Failure;
 use crate::net::Listeners;
 use crate::service::{Change, Directory, Ended, Ending, Service, Spec};
 
-#[derive(Default)]
 pub struct Services {
     running: BTreeMap<String, Service>,
     listeners: Listeners,
@@ -22,6 +21,16 @@ pub struct Services {
 }
 
 impl Services {
+    pub fn new(listeners: Listeners) -> Self {
+        Services {
+            running: BTreeMap::new(),
+            listeners,
+            tasks: JoinSet::new(),
+            endings: Vec::new(),
+            directory: Directory::default(),
+        }
+    }
+
     /// Has these services from now on and no others, or changes nothing.
     pub async fn apply(&mut self, specs: Vec<Spec>) -> Result<(), Failure> {
         let mut changes = Vec::new();
@@ -35,6 +44,7 @@ impl Services {
         }
         if problems.is_empty() {
             self.commit(changes);
+            self.tell_unused();
         }
         let running = &self.running;
         self.listeners
@@ -65,6 +75,27 @@ impl Services {
         }
         let views = self.running.values().map(Service::view);
         self.directory.set(views.collect());
+    }
+
+    /// Warns of sockets that were passed and that nobody takes clients from.
+    fn tell_unused(&self) {
+        let used: Vec<_> = self.running.values().flat_map(Service::fronts).collect();
+        let used: Vec<_> = used.into_iter().map(|front| front.place.clone()).collect();
+        for name in self.listeners.unused(&used) {
+            let listen = format!("systemd:{name}");
+            warn!(
+                listen,
+                "no service takes clients from a socket that was passed"
+            );
+        }
+    }
+
+    /// For people who ask the service manager.
+    pub fn status(&self) -> String {
+        match self.running.len() {
+            1 => "1 service".to_owned(),
+            count => format!("{count} services"),
+        }
     }
 
     pub fn directory(&self) -> &Directory {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::info;
 
@@ -15,7 +14,7 @@ use crate::args::Accepted;
 use crate::explain::explain_listen;
 use crate::failure::Problem;
 use crate::label::Label;
-use crate::net::{Listeners, Place};
+use crate::net::{Listener, Listeners, Place};
 
 /// A service that runs.
 pub struct Service {
@@ -31,7 +30,7 @@ enum Kind {
 
 /// What takes the clients of one address.
 pub struct Front {
-    place: Place,
+    pub place: Place,
     shape: Shape,
     pub ending: Arc<Ending>,
 }
@@ -48,7 +47,7 @@ pub struct Change {
     spec: Spec,
     plan: Plan,
     /// For the places where nothing is that can stay.
-    listeners: Vec<(Place, TcpListener)>,
+    listeners: Vec<(Place, Listener)>,
 }
 
 enum Plan {
@@ -89,11 +88,11 @@ impl Change {
         let mut taken = Vec::new();
         for place in spec.places() {
             if !old.is_some_and(|old| old.keeps(&place, &shape)) {
-                let listener = listeners.take(&place).await.map_err(|error| {
+                let all = listeners.take(&place).await.map_err(|error| {
                     let what = format!("can't listen on {}", place.address);
                     Problem::new("listen", explain_listen(&error)).of(what)
                 })?;
-                taken.push((place, listener));
+                taken.extend(all.into_iter().map(|one| (place.clone(), one)));
             }
         }
         Ok(Change {
@@ -136,9 +135,7 @@ impl Change {
             (Plan::Serve(plan), _) => Kind::Serve(Arc::new(Serve::new(label.clone(), plan))),
         };
         for (place, listener) in self.listeners {
-            if let Ok(addr) = listener.local_addr() {
-                info!(service = label.field(), address = %addr, "listening");
-            }
+            info!(service = label.field(), address = %listener, "listening");
             let ending = Arc::new(Ending::new());
             let (told, open) = (ending.told(), ending.open());
             match kind.clone() {

@@ -1,7 +1,6 @@
 //! `tcpchan relay`: TCP connections in, channels out.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use tcpchan::Channel;
 use tcpchan::client::TlsConnector;
 use tcpchan::proto::ChannelError;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
 use tracing::warn;
@@ -22,7 +20,7 @@ use crate::carry::{carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::Problem;
 use crate::label::Label;
-use crate::net::Outgoing;
+use crate::net::{Address, Client, Listener, Outgoing, Stream};
 use crate::targets::{LINK_PATIENCE, Link, Target, TargetView, Targets};
 use crate::tls;
 
@@ -56,6 +54,12 @@ impl Plan {
             pool = patient.map_err(|error| Problem::because("to", &error))?;
         }
         let client = tls::Client::new(&args.dialled.tls)?;
+        if client.is_some() && !args.to.iter().all(|to| Address::of(to).is_tcp()) {
+            return Err(Problem::new(
+                "tls",
+                "a unix socket has no TLS: it never leaves this host",
+            ));
+        }
         let several = |plan: &Plan| plan.targets.iter().count() > 1;
         let old =
             old.filter(|old| old.dialled == args.dialled && several(old) == (args.to.len() > 1));
@@ -99,12 +103,12 @@ impl Plan {
     /// Tells `serve` who the client is.
     async fn introduce(
         &self,
-        tcp: &TcpStream,
-        client: SocketAddr,
+        stream: &Stream,
+        client: Client,
         channel: &mut Channel,
     ) -> io::Result<()> {
         if self.sends_proxy {
-            let header = proxy::header(client, tcp.local_addr().ok())?;
+            let header = proxy::header(client.addr(), stream.local_addr())?;
             channel.write_all(&header).await?;
         }
         Ok(())
@@ -133,16 +137,16 @@ impl Relay {
 
     /// Takes connections until it is to end, and carries them to their ends. Whether something
     /// was cut off.
-    pub async fn run(self: Arc<Self>, listener: TcpListener, mut ended: Ended, open: Open) -> bool {
+    pub async fn run(self: Arc<Self>, listener: Listener, mut ended: Ended, open: Open) -> bool {
         let deadline = ended.clone().deadline();
         let mut carriers = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept(), if carriers.len() < self.plan.get().max_clients => {
                     match accepted {
-                        Ok((tcp, client)) => {
+                        Ok((stream, client)) => {
                             let relay = self.clone();
-                            carriers.spawn(async move { relay.carry(tcp, client).await });
+                            carriers.spawn(async move { relay.carry(stream, client).await });
                         }
                         Err(error) => self.rest_after(&error).await,
                     }
@@ -161,9 +165,9 @@ impl Relay {
         }
     }
 
-    async fn carry(&self, tcp: TcpStream, client: SocketAddr) {
+    async fn carry(&self, stream: Stream, client: Client) {
         let (counted, plan) = (self.counters.count(), self.plan.get());
-        if set_up(&tcp).is_err() {
+        if set_up(&stream).is_err() {
             return; // it is gone already
         }
         let (mut channel, load) = match plan.targets.reach().await {
@@ -173,11 +177,11 @@ impl Relay {
                 return counted.refused();
             }
         };
-        let introduced = plan.introduce(&tcp, client, &mut channel).await;
+        let introduced = plan.introduce(&stream, client, &mut channel).await;
         let limit = plan.fin_timeout;
         drop(plan); // a reload may let go of it
         let carried = match introduced {
-            Ok(()) => carry(tcp, channel, &self.counters, limit).await,
+            Ok(()) => carry(stream, channel, &self.counters, limit).await,
             Err(error) => Err(error),
         };
         match carried {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tcpchan::server::{Acceptor, Stop, Tls};
 use tcpchan::{Channel, Config};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ServerConfig;
@@ -23,6 +22,9 @@ use crate::carry::{carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::{Problem, in_a_line};
 use crate::label::Label;
+#[cfg(unix)]
+use crate::net::UnixIncoming;
+use crate::net::{Address, Listener, Stream};
 use crate::targets::{Load, Target, TargetView, Targets, Unreached, Way};
 use crate::tls;
 
@@ -49,18 +51,18 @@ pub struct Plan {
     renewed: Option<Arc<ServerConfig>>,
 }
 
-struct Upstream(String);
+struct Upstream(Address);
 
 impl Way for Upstream {
-    type Io = TcpStream;
+    type Io = Stream;
 
-    async fn reach(&self, _: bool) -> Result<TcpStream, Unreached> {
+    async fn reach(&self, _: bool) -> Result<Stream, Unreached> {
         let late = || Unreached::Down(format!("it did not accept within {PATIENCE:?}"));
-        let connected = timeout(PATIENCE, TcpStream::connect(&self.0)).await;
+        let connected = timeout(PATIENCE, Stream::connect(&self.0)).await;
         let connected = connected.map_err(|_| late())?;
-        let tcp = connected.map_err(|error| Unreached::because(&error))?;
-        set_up(&tcp).map_err(|error| Unreached::because(&error))?;
-        Ok(tcp)
+        let stream = connected.map_err(|error| Unreached::because(&error))?;
+        set_up(&stream).map_err(|error| Unreached::because(&error))?;
+        Ok(stream)
     }
 }
 
@@ -73,7 +75,7 @@ impl Plan {
         let tls = renewed.clone().map(|tls| kept.unwrap_or(Tls::new(tls)));
         let target = |to: &String| {
             let kept = old.and_then(|old| old.targets.get(to));
-            kept.unwrap_or_else(|| Target::new(label.clone(), to, Upstream(to.clone())))
+            kept.unwrap_or_else(|| Target::new(label.clone(), to, Upstream(Address::of(to))))
         };
         Ok(Plan {
             targets: Targets::new(args.to.iter().map(target)),
@@ -86,15 +88,16 @@ impl Plan {
         })
     }
 
-    /// What takes the channels.
-    pub fn acceptor(&self, listener: TcpListener) -> Acceptor {
+    /// What takes the channels. A unix socket has no TLS: it never leaves this host.
+    pub fn acceptor(&self, listener: Listener) -> Acceptor {
         let config = self.config.clone();
-        match &self.tls {
-            Some(tls) => Acceptor::new(listener)
-                .with_config(config)
-                .with_tls(tls.clone()),
-            None => Acceptor::new(listener).with_config(config),
-        }
+        let acceptor = match (listener, &self.tls) {
+            (Listener::Tcp(listener), Some(tls)) => Acceptor::new(listener).with_tls(tls.clone()),
+            (Listener::Tcp(listener), None) => Acceptor::new(listener),
+            #[cfg(unix)]
+            (Listener::Unix(listener), _) => Acceptor::from_incoming(UnixIncoming(listener)),
+        };
+        acceptor.with_config(config)
     }
 
     fn begin(&self) {
@@ -172,7 +175,7 @@ impl Serve {
 
     async fn carry(&self, mut channel: Channel, peer: SocketAddr, local: Option<SocketAddr>) {
         let (counted, plan) = (self.counters.count(), self.plan.get());
-        let (header, (mut tcp, _load)) = match plan.ready(&mut channel, peer, local).await {
+        let (header, (mut stream, _load)) = match plan.ready(&mut channel, peer, local).await {
             Ok(ready) => ready,
             Err(error) => {
                 warn!(service = self.label.field(), client = %peer, error, "refused a client");
@@ -182,10 +185,10 @@ impl Serve {
         };
         let limit = plan.fin_timeout;
         drop(plan); // a reload may let go of it
-        if tcp.write_all(&header).await.is_err() {
+        if stream.write_all(&header).await.is_err() {
             return;
         }
-        let carried = carry(tcp, channel, &self.counters, limit).await;
+        let carried = carry(stream, channel, &self.counters, limit).await;
         if carried.is_ok() {
             counted.whole();
         }
@@ -199,7 +202,7 @@ impl Plan {
         channel: &mut Channel,
         peer: SocketAddr,
         local: Option<SocketAddr>,
-    ) -> Result<(Vec<u8>, (TcpStream, Load<Upstream>)), String> {
+    ) -> Result<(Vec<u8>, (Stream, Load<Upstream>)), String> {
         let header = self.introduction(channel, peer, local).await;
         let header = header.map_err(|error| format!("no PROXY header: {}", in_a_line(&error)))?;
         Ok((header, self.targets.reach().await?))
@@ -214,13 +217,18 @@ impl Plan {
     ) -> io::Result<Vec<u8>> {
         let header = match self.accepts_proxy {
             true => timeout(PATIENCE, proxy::read_header(channel)).await??,
-            false => proxy::header(peer, local)?,
+            false => proxy::header(address(peer), local)?,
         };
         Ok(match self.sends_proxy {
             true => header,
             false => Vec::new(),
         })
     }
+}
+
+/// The address of a peer, if it has one.
+fn address(peer: SocketAddr) -> Option<SocketAddr> {
+    Some(peer).filter(|peer| !peer.ip().is_unspecified())
 }
 
 impl View for Serve {

@@ -26,8 +26,9 @@ impl Spec {
             Mode::Relay(relay) => &relay.listen,
             Mode::Serve(serve) => &serve.listen,
         };
+        let (listen, mode) = (&listen.listen, listen.unix_mode);
         let name = self.label.name();
-        let place = |(number, address): (usize, &String)| Place::new(name, number, address);
+        let place = |(number, address): (usize, &String)| Place::new(name, number, address, mode);
         listen.iter().enumerate().map(place).collect()
     }
 }

@@ -13,6 +13,8 @@ use tower_service::Service;
 
 use super::way::{Unreached, Way};
 use crate::net::Outgoing;
+#[cfg(unix)]
+use crate::net::{Address, UnixConnector};
 
 /// How long a server may take to answer where there are others: two of TCP's
 /// segments may be lost.
@@ -26,6 +28,8 @@ pub struct Link {
 enum Pool {
     Plain(Multiplex<Outgoing>),
     Tls(Multiplex<TlsConnector<Outgoing>>),
+    #[cfg(unix)]
+    Unix(Multiplex<UnixConnector>),
 }
 
 impl Link {
@@ -36,6 +40,14 @@ impl Link {
         config: Config,
         pool: PoolConfig,
     ) -> Result<Self, http::Error> {
+        #[cfg(unix)]
+        if let Address::Unix(name) = Address::of(to) {
+            let pool_of = Multiplex::new(UnixConnector(name)).with_config(config);
+            return Ok(Link {
+                uri: Uri::from_static("http://unix"),
+                pool: Pool::Unix(pool_of.with_pool(pool)),
+            });
+        }
         let uri = Uri::builder()
             .scheme("http")
             .authority(to)
@@ -58,6 +70,8 @@ impl Link {
         match &self.pool {
             Pool::Plain(pool) => pool.clone().call(self.uri.clone()).await,
             Pool::Tls(pool) => pool.clone().call(self.uri.clone()).await,
+            #[cfg(unix)]
+            Pool::Unix(pool) => pool.clone().call(self.uri.clone()).await,
         }
     }
 
@@ -119,6 +133,8 @@ impl Way for Link {
         let all = match &self.pool {
             Pool::Plain(pool) => pool.stats(),
             Pool::Tls(pool) => pool.stats(),
+            #[cfg(unix)]
+            Pool::Unix(pool) => pool.stats(),
         };
         all.into_iter().next()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tcpchan::server::AllowedNames;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
@@ -27,7 +28,11 @@ pub fn server(args: &TlsServer) -> Result<Option<ServerConfig>, Problem> {
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
                 .build()
                 .map_err(|error| file.problem(&error))?;
-            config.with_client_cert_verifier(verifier)
+            let names = match args.tls_client_name.is_empty() {
+                true => AllowedNames::any(verifier),
+                false => AllowedNames::new(verifier, &args.tls_client_name),
+            };
+            config.with_client_cert_verifier(Arc::new(names))
         }
     };
     let (cert, key) = (file("tls-cert", cert), file("tls-key", key));

@@ -1,0 +1,69 @@
+//! A listener of either kind.
+
+use std::fmt;
+use std::io;
+
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
+
+use super::stream::{Client, Stream};
+
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Cancel safe.
+    pub async fn accept(&self) -> io::Result<(Stream, Client)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (tcp, addr) = listener.accept().await?;
+                Ok((Stream::Tcp(tcp), Client::Tcp(addr)))
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                let (unix, _) = listener.accept().await?;
+                let process = unix.peer_cred().ok().and_then(|peer| peer.pid());
+                Ok((Stream::Unix(unix), Client::Local(process)))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(addr) => addr.fmt(f),
+                Err(_) => f.write_str("?"),
+            },
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                let addr = listener.local_addr().ok().map(Into::into);
+                unix_name(f, addr)
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn unix_name(
+    f: &mut fmt::Formatter<'_>,
+    addr: Option<std::os::unix::net::SocketAddr>,
+) -> fmt::Result {
+    if let Some(path) = addr.as_ref().and_then(|addr| addr.as_pathname()) {
+        return write!(f, "unix:{}", path.display());
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+        if let Some(name) = addr.as_ref().and_then(|addr| addr.as_abstract_name()) {
+            return write!(f, "unix:@{}", String::from_utf8_lossy(name));
+        }
+    }
+    f.write_str("unix:?")
+}
