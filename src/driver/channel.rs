@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 #[cfg(feature = "client")]
 use hyper_util::client::legacy::connect::Connected;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(feature = "server")]
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::coop::poll_proceed;
 
 #[cfg(feature = "client")]
@@ -56,11 +58,25 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 pub struct Channel {
     pub(super) handle: Arc<Handle>,
     pub(super) key: Key,
+    /// The place that it takes among those that an application may have.
+    #[cfg(feature = "server")]
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Channel {
     pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
-        Channel { handle, key }
+        Channel {
+            handle,
+            key,
+            #[cfg(feature = "server")]
+            place: None,
+        }
+    }
+
+    /// Takes a place until it is dropped.
+    #[cfg(feature = "server")]
+    pub(crate) fn hold_place(&mut self, place: Option<OwnedSemaphorePermit>) {
+        self.place = place;
     }
 
     /// Holds a token for the channel, which was accepted, until the application

@@ -33,5 +33,7 @@ pub use self::connection::Connection;
 pub use self::snapshot::ConnectionStats;
 pub use self::split::{ReadHalf, WriteHalf};
 pub use self::throughput::{Throughput, ThroughputLimited};
+#[cfg(feature = "server")]
+pub(crate) use self::work_budget::yields;
 #[cfg(feature = "client")]
 pub(crate) use self::{connected::Describe, connection::Look};

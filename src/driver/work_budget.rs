@@ -74,6 +74,6 @@ impl WorkBudget {
 /// Wakes the task once all others have run and the runtime has looked for
 /// sockets that are ready. A task that simply wakes itself keeps a thread of the
 /// runtime from that for 61 polls.
-pub(super) fn yields(cx: &mut Context<'_>) {
+pub(crate) fn yields(cx: &mut Context<'_>) {
     let _ = pin!(tokio::task::yield_now()).poll(cx);
 }

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use super::cause;
 use super::emit::{Label, Level, count, record};
+use super::reason::role_name;
+use crate::proto::Role;
 
 /// A listener begins. An alert sees only failures that a counter at 0 comes before.
 pub(crate) fn accepts() {
@@ -17,6 +19,34 @@ pub(crate) fn accept_failed(error: &io::Error) {
     #[cfg(feature = "tracing")]
     super::trace::accept_failed(error);
     count("tcpchan_accept_errors_total", Vec::new(), 1);
+}
+
+/// A limit has refused a connection.
+pub(crate) fn connection_refused(addr: SocketAddr, limit: &'static str) {
+    #[cfg(feature = "tracing")]
+    super::trace::connection_refused(addr, limit);
+    let labels = vec![Label::new("limit", limit)];
+    count("tcpchan_connections_refused_total", labels, 1);
+}
+
+/// A connection waits, because its network has broken rules.
+pub(crate) fn connection_held_back() {
+    count("tcpchan_connections_held_back_total", Vec::new(), 1);
+}
+
+/// A channel that waits for a limit, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct WaitingChannel {
+    _level: Level,
+}
+
+impl WaitingChannel {
+    pub fn new() -> Self {
+        let role = Label::new("role", role_name(Role::Server));
+        WaitingChannel {
+            _level: Level::new("tcpchan_channels_waiting", vec![role], 1),
+        }
+    }
 }
 
 /// A handshake of TLS or on a shared port, under way.

@@ -12,7 +12,7 @@ pub const BUCKETS: [f64; 16] = [
     5.0, 10.0,
 ];
 
-const COUNTERS: [(&str, Unit, &str); 13] = [
+const COUNTERS: [(&str, Unit, &str); 15] = [
     (
         "tcpchan_connections_opened_total",
         Unit::Count,
@@ -78,15 +78,30 @@ const COUNTERS: [(&str, Unit, &str); 13] = [
         Unit::Count,
         "failures to accept a connection",
     ),
+    (
+        "tcpchan_connections_refused_total",
+        Unit::Count,
+        "connections that a limit refused",
+    ),
+    (
+        "tcpchan_connections_held_back_total",
+        Unit::Count,
+        "connections that waited for the violations of their network",
+    ),
 ];
 
-const GAUGES: [(&str, Unit, &str); 5] = [
+const GAUGES: [(&str, Unit, &str); 6] = [
     (
         "tcpchan_connections",
         Unit::Count,
         "connections that are up or being set up",
     ),
     ("tcpchan_channels", Unit::Count, "channels of those"),
+    (
+        "tcpchan_channels_waiting",
+        Unit::Count,
+        "channels that wait to be accepted",
+    ),
     (
         "tcpchan_buffered_bytes",
         Unit::Bytes,

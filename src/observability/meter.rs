@@ -27,6 +27,7 @@ pub(super) struct Meter {
 struct Levels {
     connections: Level,
     channels: Level,
+    waiting: Level,
     buffered: Level,
 }
 
@@ -40,6 +41,7 @@ impl Meter {
             levels: Some(Levels {
                 connections: Level::new("tcpchan_connections", labels.clone(), 1),
                 channels: Level::new("tcpchan_channels", labels.clone(), 0),
+                waiting: Level::new("tcpchan_channels_waiting", labels.clone(), 0),
                 buffered: Level::new("tcpchan_buffered_bytes", labels.clone(), 0),
             }),
             labels,
@@ -126,6 +128,7 @@ impl Meter {
         if let Some(levels) = &mut self.levels {
             levels.connections.set(1);
             levels.channels.set(stats.channels as u64);
+            levels.waiting.set(stats.waiting as u64);
             levels.buffered.set(stats.buffered);
         }
         self.last = Some(stats);

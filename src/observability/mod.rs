@@ -38,7 +38,10 @@ mod target;
 mod trace;
 
 #[cfg(feature = "server")]
-pub(crate) use self::accepting::{Handshake, HttpConnection, accept_failed, accepts};
+pub(crate) use self::accepting::{
+    Handshake, HttpConnection, WaitingChannel, accept_failed, accepts, connection_held_back,
+    connection_refused,
+};
 pub(crate) use self::cause::kind;
 #[cfg(feature = "metrics")]
 pub use self::describe::{BUCKETS, describe_metrics};

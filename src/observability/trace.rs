@@ -249,6 +249,19 @@ pub(super) fn client_refused(
 }
 
 #[cfg(feature = "server")]
+pub(super) fn connection_refused(addr: std::net::SocketAddr, limit: &'static str) {
+    let suppressed = allows(&WARNINGS, ("refused", Role::Server, limit));
+    let (ip, port) = (addr.ip(), addr.port());
+    limited!(
+        warn,
+        suppressed,
+        &Span::current(),
+        { limit, network.peer.address = %ip, network.peer.port = port },
+        "the connection was refused"
+    );
+}
+
+#[cfg(feature = "server")]
 pub(super) fn handshake_failed(
     addr: std::net::SocketAddr,
     error: &std::io::Error,

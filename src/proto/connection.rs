@@ -144,6 +144,7 @@ impl Connection {
             draining: !self.is_open(),
             channels: self.channels.len(),
             awaiting_end: self.counts.awaiting_end,
+            waiting: self.channels.incoming.len(),
             available: self.counts.room(),
             no_op_frames: self.limits.no_ops.taken,
             budget_left: self.recv_budget.left(),

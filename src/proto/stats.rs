@@ -32,6 +32,8 @@ pub struct Stats {
     pub channels: usize,
     /// Those of them that this side opened and released: the peer has yet to end them.
     pub awaiting_end: usize,
+    /// Channels of the peer that wait to be accepted.
+    pub waiting: usize,
     /// Channels that this side may open before it has to wait for the peer.
     pub available: u32,
     /// Channels that this side opened so far.
@@ -85,6 +87,7 @@ impl Stats {
             draining: false,
             channels: 0,
             awaiting_end: 0,
+            waiting: 0,
             available: 0,
             opened: 0,
             accepted: 0,

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::ready;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use tokio::sync::mpsc::{self, error::SendError};
 use tokio::time::Instant;
 
 use super::accept_retry::{AcceptRetry, Freed, is_of_one_connection};
+use super::admitted::{Admitted, refuse};
+use super::channel_limits::{Gate, Refused};
 use super::connections::Connections;
 use super::drain::{DrainGuard, Member, Token};
 use super::half_open::{HalfOpenLimit, Permit};
@@ -19,7 +22,7 @@ use super::peer::{Peer, PeerInfo};
 use super::settings::Settings;
 use crate::driver::{Channel, Connection};
 use crate::observability::{self, Origin};
-use crate::proto::Role;
+use crate::proto::{ConnectionError, Role};
 
 /// Channels of one connection that are forwarded before the task yields. Each becomes a task
 /// of the application with a request to serve.
@@ -71,8 +74,15 @@ impl AcceptLoop {
         }
     }
 
-    /// The connections of a stream, until the acceptor is gone or drains.
-    pub fn retrying<S>(&self, incoming: S) -> AcceptRetry<S> {
+    /// The connections of a stream that the limits admit, until the acceptor is gone or
+    /// drains.
+    pub fn retrying<S, T>(&self, incoming: S) -> AcceptRetry<Admitted<S, T>>
+    where
+        S: Stream<Item = io::Result<(T, SocketAddr)>>,
+        T: 'static,
+    {
+        let limits = self.settings.connection_limits.clone();
+        let incoming = Admitted::new(incoming, limits, self.settings.config.socket.clone());
         let (to, mut signal) = (self.to.clone(), self.member.signal.clone());
         AcceptRetry::new(incoming, self.freed.clone(), async move {
             tokio::select! {
@@ -84,10 +94,9 @@ impl AcceptLoop {
 
     /// Takes connections until there are no more. The stream is patient: after an error
     /// it is asked for the next at once.
-    pub async fn run<S, T, P>(mut self, incoming: S)
+    pub async fn run<S, T>(mut self, incoming: S)
     where
-        S: Stream<Item = io::Result<(T, P)>>,
-        P: Into<Peer>,
+        S: Stream<Item = io::Result<(T, Peer)>>,
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let mut incoming = pin!(incoming);
@@ -97,11 +106,13 @@ impl AcceptLoop {
                 incoming.as_mut().poll_next(cx)
             });
             match next.await {
-                Some(Ok((io, peer))) => {
+                Some(Ok((io, mut peer))) => {
                     let config = self.settings.config.clone();
-                    let mut peer: Peer = peer.into();
                     peer.look_at(&io);
-                    let permit = self.half_open.acquire(peer.addr.ip());
+                    let Some(permit) = self.half_open.acquire(peer.addr.ip()) else {
+                        refuse(io, peer.addr, "max_handshakes");
+                        continue;
+                    };
                     self.serve(peer, Some(permit), |origin| {
                         Connection::spawn(Role::Server, io, config, origin)
                     });
@@ -132,11 +143,13 @@ impl AcceptLoop {
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (signal, live, guard) = (member.signal, member.live, member.guard);
         let age = self.settings.config.get_max_connection_age();
+        let gate = self.settings.channel_limits.gate();
         tokio::spawn(async move {
             let forwarder = Forwarder {
                 from: &connection,
                 number,
-                peer,
+                peer: peer.clone(),
+                gate,
                 to,
                 guard: guard.clone(),
             };
@@ -145,6 +158,9 @@ impl AcceptLoop {
                     () = forwarder.run(member.open) => {}
                     () = end_if_evicted(&connection, permit) => {}
                     () = close_at_age(&connection, age) => {}
+                }
+                if let Some(ConnectionError::Violation { .. }) = connection.error() {
+                    peer.violated();
                 }
                 connection.closed().await;
             };
@@ -190,6 +206,7 @@ struct Forwarder<'a> {
     from: &'a Connection,
     number: u64,
     peer: Peer,
+    gate: Gate,
     to: Sender,
     guard: DrainGuard,
 }
@@ -197,7 +214,7 @@ struct Forwarder<'a> {
 impl Forwarder<'_> {
     /// Until the connection ends or the acceptor is gone. `open` is held as
     /// long as a channel can come, and goes along with each.
-    async fn run(self, open: Token) {
+    async fn run(mut self, open: Token) {
         let mut open = Some(open);
         let mut left = BATCH;
         loop {
@@ -215,6 +232,9 @@ impl Forwarder<'_> {
                 }
             };
             let Some(channel) = channel else { return };
+            let Some(channel) = self.limited(channel).await else {
+                continue;
+            };
             if let Err(SendError(accepted)) = self.to.send(self.accepted(channel, &open)).await {
                 accepted.channel.refuse(); // it came as the acceptor went
                 break;
@@ -222,6 +242,26 @@ impl Forwarder<'_> {
         }
         drop((self.to, open)); // what still waits there goes with the last sender
         drain_and_refuse(self.from).await;
+    }
+
+    /// The channel, once the limits have room for it. None if it was refused.
+    async fn limited(&mut self, mut channel: Channel) -> Option<Channel> {
+        let place = tokio::select! {
+            biased;
+            place = self.gate.pass() => place,
+            () = self.to.closed() => Err(Refused),
+            () = self.from.closed() => Err(Refused),
+        };
+        match place {
+            Ok(place) => {
+                channel.hold_place(place);
+                Some(channel)
+            }
+            Err(Refused) => {
+                channel.refuse();
+                None
+            }
+        }
     }
 
     fn accepted(&self, channel: Channel, open: &Option<Token>) -> Accepted {

@@ -12,11 +12,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::accept_loop::{AcceptLoop, Accepted};
+use super::channel_limits::ChannelLimits;
 use super::connections::Connections;
 use super::drain::DrainHandle;
 #[cfg(feature = "tls")]
 use super::handshake::{Handshakes, Outcome};
 use super::incoming::Incoming;
+use super::limits::ConnectionLimits;
 use super::peer::PeerInfo;
 use super::settings::Settings;
 #[cfg(feature = "tls")]
@@ -139,6 +141,32 @@ impl Acceptor {
         &self.settings.config
     }
 
+    /// How many connections may come, and how quickly. Clones of one value count together.
+    /// Default [`ConnectionLimits::default`]. Once the acceptor has started, this changes
+    /// nothing. Connections that an acceptor [dials](Self::dialling) have no such limits.
+    pub fn with_connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.settings.connection_limits = limits;
+        self
+    }
+
+    /// See [`with_connection_limits`](Self::with_connection_limits).
+    pub fn connection_limits(&self) -> &ConnectionLimits {
+        &self.settings.connection_limits
+    }
+
+    /// How many channels the application serves at a time, and how quickly new ones come.
+    /// Clones of one value count together. Default [`ChannelLimits::default`]: no limit.
+    /// Once the acceptor has started, this changes nothing.
+    pub fn with_channel_limits(mut self, limits: ChannelLimits) -> Self {
+        self.settings.channel_limits = limits;
+        self
+    }
+
+    /// See [`with_channel_limits`](Self::with_channel_limits).
+    pub fn channel_limits(&self) -> &ChannelLimits {
+        &self.settings.channel_limits
+    }
+
     /// Takes its connections over TLS. One handshake carries all channels of a connection;
     /// handshakes run in tasks of their own. Clients that name protocols in ALPN must name
     /// [`ALPN`](crate::ALPN). Once the acceptor has started, this changes nothing; the
@@ -245,8 +273,8 @@ where
         let limits = tls.limits;
         let config = &accept_loop.settings.config;
         let prepared = tls.prepared(|alpn| *alpn = vec![ALPN.to_vec()], config);
-        let shake = move |io, addr| {
-            let shake = shake(prepared.get(), io, addr);
+        let shake = move |io, peer| {
+            let shake = shake(prepared.get(), io, peer);
             async { shake.await.map(Outcome::Ours) }
         };
         return Box::pin(accept_loop.run(Handshakes::new(incoming, limits, shake)));

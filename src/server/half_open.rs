@@ -6,6 +6,11 @@
 //! after a restart, is served in turn. After that, silence is a choice. The oldest silent
 //! connection is evicted of the network with the most silent connections, so an attacker
 //! with one network evicts only its own.
+//!
+//! If the limit has been reached for [`GRACE`], and one network has more than half of the
+//! connections, it is a flood. Then nobody waits any more, because whoever waits in the system's
+//! backlog waits behind the flood. A connection of another network takes the place of the
+//! flood's oldest one; a further one of the flood is refused.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -27,7 +32,6 @@ pub(super) const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct HalfOpenLimit {
     permits: Arc<Mutex<Permits>>,
-    most: usize,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -40,12 +44,21 @@ pub(super) struct Permit {
     exempt: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Permits {
+    most: usize,
     /// The oldest first.
     held: VecDeque<Held>,
+    /// How many of those each network has.
+    by_network: HashMap<IpAddr, usize>,
     /// Permits that can't be taken.
     exempt: usize,
+    /// Since when there has been no free one, but for moments.
+    full_since: Option<Instant>,
+    /// Since when there is a free one.
+    free_since: Option<Instant>,
+    /// Permits that were given back since [`full_since`](Self::full_since).
+    returned: usize,
     next_id: u64,
     /// Who waits for a permit.
     waiter: Option<Waker>,
@@ -63,19 +76,18 @@ struct Held {
 impl HalfOpenLimit {
     pub fn new(most: usize) -> Self {
         HalfOpenLimit {
-            permits: Arc::default(),
-            most,
+            permits: Arc::new(Mutex::new(Permits::new(most))),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
 
-    /// Ready once there is a free permit, or one that can be evicted.
+    /// Ready once there is a free permit, or one that can be evicted, or a flood.
     pub fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let mut permits = lock(&self.permits);
+            let (mut permits, now) = (lock(&self.permits), Instant::now());
             let oldest = permits.held.front().map(|oldest| oldest.since);
-            let evictable = oldest.is_some_and(|since| since + GRACE <= Instant::now());
-            if permits.count() < self.most || evictable {
+            let evictable = oldest.is_some_and(|since| since + GRACE <= now);
+            if permits.count() < permits.most || evictable || permits.flood(now).is_some() {
                 return Poll::Ready(());
             }
             permits.waiter = Some(cx.waker().clone());
@@ -91,41 +103,72 @@ impl HalfOpenLimit {
     }
 
     /// Gives a permit to a peer that has come now, after
-    /// [`poll_permit`](Self::poll_permit).
-    pub fn acquire(&self, addr: IpAddr) -> Permit {
+    /// [`poll_permit`](Self::poll_permit). None if it belongs to a flood.
+    pub fn acquire(&self, addr: IpAddr) -> Option<Permit> {
         let (evict, evicted) = oneshot::channel();
+        let (network, now) = (network(addr), Instant::now());
         let mut permits = lock(&self.permits);
-        let full = permits.count() >= self.most;
-        let gone = full.then(|| permits.evict_one(Instant::now()));
-        permits.next_id += 1;
-        let id = permits.next_id;
-        permits.held.push_back(Held {
-            id,
-            since: Instant::now(),
-            network: network(addr),
-            _evict: evict,
-        });
+        let mut gone = None;
+        if permits.count() >= permits.most {
+            gone = permits.evict_one(now);
+            if gone.is_none() && permits.flood(now) == Some(network) {
+                return None;
+            }
+            gone = gone.or_else(|| permits.evict_of_flood(now));
+        }
+        let id = permits.hold(network, now, evict);
         drop(permits);
         drop(gone);
-        Permit {
+        Some(Permit {
             permits: self.permits.clone(),
             id,
             evicted,
             exempt: false,
-        }
+        })
     }
 
     /// Evicts all silent connections, because the system has no file descriptor for another.
     pub fn evict_silent(&self) {
         let mut permits = lock(&self.permits);
         let old = permits.old(Instant::now());
-        let taken: Vec<Held> = permits.held.drain(..old).collect();
+        let taken: Vec<_> = (0..old).filter_map(|_| permits.remove_at(0)).collect();
+        permits.on_returned(Instant::now());
         drop(permits);
         drop(taken);
     }
 }
 
 impl Permits {
+    fn new(most: usize) -> Self {
+        Permits {
+            most,
+            held: VecDeque::new(),
+            by_network: HashMap::new(),
+            exempt: 0,
+            full_since: None,
+            free_since: None,
+            returned: 0,
+            next_id: 0,
+            waiter: None,
+        }
+    }
+
+    /// Adds a permit; its id.
+    fn hold(&mut self, network: IpAddr, now: Instant, evict: oneshot::Sender<()>) -> u64 {
+        self.next_id += 1;
+        self.held.push_back(Held {
+            id: self.next_id,
+            since: now,
+            network,
+            _evict: evict,
+        });
+        *self.by_network.entry(network).or_default() += 1;
+        if self.count() >= self.most {
+            self.on_full(now);
+        }
+        self.next_id
+    }
+
     fn count(&self) -> usize {
         self.held.len() + self.exempt
     }
@@ -139,7 +182,54 @@ impl Permits {
     fn remove(&mut self, id: u64) -> Option<Held> {
         // Ids rise from front to back.
         let at = self.held.binary_search_by_key(&id, |held| held.id).ok()?;
-        self.held.remove(at)
+        self.remove_at(at)
+    }
+
+    fn remove_at(&mut self, at: usize) -> Option<Held> {
+        let held = self.held.remove(at)?;
+        if let Some(count) = self.by_network.get_mut(&held.network) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_network.remove(&held.network);
+            }
+        }
+        Some(held)
+    }
+
+    fn on_full(&mut self, now: Instant) {
+        let rested = self
+            .free_since
+            .take()
+            .is_some_and(|since| since + GRACE <= now);
+        if rested || self.full_since.is_none() {
+            (self.full_since, self.returned) = (Some(now), 0);
+        }
+    }
+
+    /// One was given back. A crowd that speaks gives back many; it is no flood. A few honest
+    /// peers among the silent ones of a flood do not change what it is.
+    fn on_returned(&mut self, now: Instant) {
+        self.returned += 1;
+        if self.returned > self.most / 2 {
+            (self.full_since, self.returned) = (None, 0);
+        }
+        if self.count() < self.most {
+            self.free_since.get_or_insert(now);
+        }
+    }
+
+    /// The network that floods, if one does.
+    fn flood(&self, now: Instant) -> Option<IpAddr> {
+        self.full_since.filter(|since| *since + GRACE <= now)?;
+        let largest = self.by_network.iter().max_by_key(|(_, count)| **count)?;
+        (*largest.1 > self.most / 2).then_some(*largest.0)
+    }
+
+    /// The oldest permit of the network that floods. It is to be dropped without the lock.
+    fn evict_of_flood(&mut self, now: Instant) -> Option<Held> {
+        let network = self.flood(now)?;
+        let at = self.held.iter().position(|held| held.network == network)?;
+        self.remove_at(at)
     }
 
     /// The oldest permit of the network that has most of those that have had
@@ -153,7 +243,7 @@ impl Permits {
         // Of networks that have as many, the one with the oldest permit.
         let crowd = |held: &Held| std::cmp::Reverse(count[&held.network]);
         let at = (0..old).min_by_key(|at| crowd(&self.held[*at]))?;
-        self.held.remove(at)
+        self.remove_at(at)
     }
 }
 
@@ -178,6 +268,9 @@ impl Drop for Permit {
         let mut permits = lock(&self.permits);
         let held = permits.remove(self.id);
         permits.exempt -= usize::from(self.exempt);
+        if held.is_some() || self.exempt {
+            permits.on_returned(Instant::now()); // it was not evicted
+        }
         let waiter = permits.waiter.take();
         drop(permits);
         drop(held);

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::accept_retry::{AcceptRetry, Freed};
+use super::admitted::refuse;
 use super::half_open::{HalfOpenLimit, Permit};
+use super::peer::Peer;
 use crate::observability::Handshake;
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +59,9 @@ impl<I, F, T: 'static> Unpin for Handshakes<I, F, T> {}
 
 impl<I, IO, F, S, T> Stream for Handshakes<I, F, T>
 where
-    I: Stream<Item = io::Result<(IO, SocketAddr)>>,
-    F: Fn(IO, SocketAddr) -> S,
+    I: Stream<Item = io::Result<(IO, Peer)>>,
+    IO: 'static,
+    F: Fn(IO, Peer) -> S,
     S: Future<Output = io::Result<Outcome<T>>> + Send + 'static,
     T: Send + 'static,
 {
@@ -74,10 +76,13 @@ where
                 && let Poll::Ready(next) = Pin::new(incoming).poll_next(cx)
             {
                 match next {
-                    Some(Ok((io, addr))) => {
-                        let permit = this.half_open.acquire(addr.ip());
-                        let shake = timeout(this.within, (this.shake)(io, addr));
-                        this.tasks.spawn(run(shake, addr, permit));
+                    Some(Ok((io, peer))) => {
+                        let Some(permit) = this.half_open.acquire(peer.addr.ip()) else {
+                            refuse(io, peer.addr, "max_handshakes");
+                            continue;
+                        };
+                        let shake = timeout(this.within, (this.shake)(io, peer.clone()));
+                        this.tasks.spawn(run(shake, peer, permit));
                     }
                     Some(Err(error)) => {
                         this.half_open.evict_silent();
@@ -102,10 +107,10 @@ where
 /// connection is.
 async fn run<T>(
     shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
-    addr: SocketAddr,
+    peer: Peer,
     permit: Permit,
 ) -> Option<T> {
-    let handshake = run_to_its_end(shake, addr, permit);
+    let handshake = run_to_its_end(shake, peer, permit);
     #[cfg(feature = "tls")]
     let handshake = super::shown::in_handshake(handshake);
     handshake.await
@@ -113,10 +118,10 @@ async fn run<T>(
 
 async fn run_to_its_end<T>(
     shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
-    addr: SocketAddr,
+    peer: Peer,
     mut permit: Permit,
 ) -> Option<T> {
-    let handshake = Handshake::begin(addr);
+    let handshake = Handshake::begin(peer.addr);
     let outcome = tokio::select! {
         outcome = shake => outcome.unwrap_or_else(|late| Err(late.into())),
         () = permit.evicted() => {
@@ -140,8 +145,28 @@ async fn run_to_its_end<T>(
             let names = super::shown::names();
             #[cfg(not(feature = "tls"))]
             let names = None;
+            if is_violation(&error) {
+                peer.violated();
+            }
             handshake.fails(&error, names.as_deref());
             None
         }
+    }
+}
+
+/// Whether the peer has broken a rule of TLS. Whoever hangs up, or does not like this side's
+/// certificate, has broken none.
+fn is_violation(error: &io::Error) -> bool {
+    #[cfg(feature = "tls")]
+    {
+        use tokio_rustls::rustls::Error;
+
+        let error = error.get_ref().and_then(|error| error.downcast_ref());
+        matches!(error, Some(error) if !matches!(error, Error::AlertReceived(_)))
+    }
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = error;
+        false
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Token;
+use super::peer::Peer;
 use crate::observability::HttpConnection;
 
 /// Bytes of a request that are looked at for the end of its head. They are held for each
@@ -25,8 +26,8 @@ pub struct HttpIo {
     head: BytesMut,
     /// Until something was read: a server that is told to stop would close it.
     unread: Option<Token>,
-    /// Counted, once it is known to be one of HTTP's.
-    counted: Option<HttpConnection>,
+    /// Counted, once it is known to be one of HTTP's: for metrics, and for the limits.
+    counted: Option<(HttpConnection, Peer)>,
 }
 
 #[derive(Debug)]
@@ -76,9 +77,9 @@ impl HttpIo {
 
     /// The same, known to be one of HTTP's, which holds a token until something was read
     /// from it.
-    pub(super) fn until_read(mut self, token: Option<Token>) -> Self {
+    pub(super) fn until_read(mut self, token: Option<Token>, peer: Peer) -> Self {
         self.unread = token;
-        self.counted = Some(HttpConnection::new());
+        self.counted = Some((HttpConnection::new(), peer));
         self
     }
 

@@ -2,6 +2,9 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::limits::Admission;
 
 #[cfg(feature = "tls")]
 use crate::tls::Identity;
@@ -44,6 +47,8 @@ pub struct PeerInfo {
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub addr: SocketAddr,
+    /// It counts among the connections until this is dropped.
+    admission: Option<Arc<Admission>>,
     #[cfg(feature = "tls")]
     pub identity: Option<Identity>,
 }
@@ -52,6 +57,7 @@ impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
         Peer {
             addr,
+            admission: None,
             #[cfg(feature = "tls")]
             identity: None,
         }
@@ -59,6 +65,20 @@ impl From<SocketAddr> for Peer {
 }
 
 impl Peer {
+    /// One that the limits admit.
+    pub fn admitted(addr: SocketAddr, admission: Admission) -> Self {
+        let mut peer = Peer::from(addr);
+        peer.admission = Some(Arc::new(admission));
+        peer
+    }
+
+    /// It has broken a rule.
+    pub fn violated(&self) {
+        if let Some(admission) = &self.admission {
+            admission.violated();
+        }
+    }
+
     /// Whom an I/O object is connected to.
     pub fn of(io: &dyn Any, addr: SocketAddr) -> Self {
         let mut peer = Peer::from(addr);

@@ -1,6 +1,8 @@
 //! What is set before an acceptor starts.
 
+use super::channel_limits::ChannelLimits;
 use super::handshake::Limits;
+use super::limits::ConnectionLimits;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::config::Config;
@@ -10,6 +12,8 @@ pub(super) struct Settings {
     pub config: Config,
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
+    pub connection_limits: ConnectionLimits,
+    pub channel_limits: ChannelLimits,
 }
 
 impl Settings {

@@ -16,11 +16,13 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::accept_loop::AcceptLoop;
 use super::acceptor::Acceptor;
+use super::channel_limits::ChannelLimits;
 use super::connections::Connections;
 use super::drain::{DrainHandle, Token};
 use super::handshake::{Handshakes, Outcome};
 use super::http_io::HttpIo;
 use super::incoming::Incoming;
+use super::limits::ConnectionLimits;
 use super::peer::{Peer, PeerInfo};
 use super::settings::Settings;
 #[cfg(feature = "tls")]
@@ -116,6 +118,29 @@ impl SharedPort {
         self.acceptor.config()
     }
 
+    /// As [`Acceptor::with_connection_limits`]. Connections of HTTP count as well, until the
+    /// application drops them.
+    pub fn with_connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.acceptor = self.acceptor.with_connection_limits(limits);
+        self
+    }
+
+    /// See [`with_connection_limits`](Self::with_connection_limits).
+    pub fn connection_limits(&self) -> &ConnectionLimits {
+        self.acceptor.connection_limits()
+    }
+
+    /// As [`Acceptor::with_channel_limits`]. Connections of HTTP are no channels.
+    pub fn with_channel_limits(mut self, limits: ChannelLimits) -> Self {
+        self.acceptor = self.acceptor.with_channel_limits(limits);
+        self
+    }
+
+    /// See [`with_channel_limits`](Self::with_channel_limits).
+    pub fn channel_limits(&self) -> &ChannelLimits {
+        self.acceptor.channel_limits()
+    }
+
     /// Takes connections over TLS only. A client that asks for [`ALPN`](crate::ALPN) gets
     /// tcpchan. One that asks for another protocol of rustls's configuration (`http/1.1` if that
     /// has none) gets HTTP. If a client asks for none, the first byte tells.
@@ -194,8 +219,8 @@ async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sen
         accept_loop.member.guard.clone(),
     );
     let incoming = accept_loop.retrying(incoming);
-    let handshakes = Handshakes::new(incoming, limits, move |tcp, addr| {
-        let (sorted, http, profile) = (sort(tcp, addr), http.clone(), profile.clone());
+    let handshakes = Handshakes::new(incoming, limits, move |tcp, peer| {
+        let (sorted, http, profile) = (sort(tcp, peer), http.clone(), profile.clone());
         let (open, guard) = (open.clone(), guard.clone());
         async move {
             let (is_tcpchan, io, peer) = sorted.await?;
@@ -204,8 +229,8 @@ async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sen
             }
             profile.give_back(io.get_ref());
             let waiting = Waiting {
-                io: io.until_read(guard.token()),
                 info: peer.info(0, 0),
+                io: io.until_read(guard.token(), peer),
                 _open: open,
             };
             Ok(Outcome::Other(Box::pin(async move {
@@ -220,7 +245,7 @@ async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sen
 type Sorted = Pin<Box<dyn Future<Output = io::Result<(bool, HttpIo, Peer)>> + Send>>;
 
 /// What tells whether a connection is tcpchan's.
-fn sorting(settings: &Settings) -> impl Fn(TcpStream, SocketAddr) -> Sorted + Send + 'static {
+fn sorting(settings: &Settings) -> impl Fn(TcpStream, Peer) -> Sorted + Send + 'static {
     #[cfg(feature = "tls")]
     let prepared = settings.tls.clone().map(|tls| {
         let both = |alpn: &mut Vec<Vec<u8>>| {
@@ -234,15 +259,15 @@ fn sorting(settings: &Settings) -> impl Fn(TcpStream, SocketAddr) -> Sorted + Se
     });
     #[cfg(not(feature = "tls"))]
     let _ = settings;
-    move |tcp, addr| {
+    move |tcp, peer| {
         #[cfg(feature = "tls")]
         if let Some(prepared) = &prepared {
-            return Box::pin(sort_tls(prepared.get(), tcp, addr));
+            return Box::pin(sort_tls(prepared.get(), tcp, peer));
         }
         Box::pin(async move {
             let mut io = HttpIo::tcp(tcp);
             let is_tcpchan = io.sort().await?;
-            Ok((is_tcpchan, io, Peer::from(addr)))
+            Ok((is_tcpchan, io, peer))
         })
     }
 }
@@ -251,9 +276,9 @@ fn sorting(settings: &Settings) -> impl Fn(TcpStream, SocketAddr) -> Sorted + Se
 async fn sort_tls(
     config: Arc<ServerConfig>,
     tcp: TcpStream,
-    addr: SocketAddr,
+    peer: Peer,
 ) -> io::Result<(bool, HttpIo, Peer)> {
-    let (stream, peer) = shake(config, tcp, addr).await?;
+    let (stream, peer) = shake(config, tcp, peer).await?;
     let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     let mut io = HttpIo::tls(stream);
     let is_tcpchan = match alpn.as_deref() {

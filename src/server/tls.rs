@@ -1,7 +1,6 @@
 //! TLS in front of an acceptor.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,13 +142,12 @@ impl ProducesTickets for NoTickets {
 pub(super) async fn shake<T>(
     config: Arc<ServerConfig>,
     io: T,
-    addr: SocketAddr,
+    mut peer: Peer,
 ) -> io::Result<(TlsStream<T>, Peer)>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let stream = TlsAcceptor::from(config).accept(io).await?;
-    let mut peer = Peer::from(addr);
     peer.identity = Identity::new(stream.get_ref().1);
     Ok((stream, peer))
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tcpchan::Config;
-use tcpchan::server::{Acceptor, SharedIo, SharedPort, Tls};
+use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits, SharedIo, SharedPort, Tls};
+use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -95,6 +95,59 @@ async fn one_whose_place_another_needs() {
     let _silent = TcpStream::connect(addr).await.unwrap();
     let _another = TcpStream::connect(addr).await.unwrap(); // after a second's grace
     ended_with(&metrics, Some("evicted")).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_a_limit_refuses() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (listener, addr) = listen().await;
+    let limits = ConnectionLimits::default().max_connections(1).unwrap();
+    let _acceptor = started(Acceptor::new(listener).with_connection_limits(limits));
+    let _first = TcpStream::connect(addr).await.unwrap();
+    let second = TcpStream::connect(addr).await;
+    let refused = async { second?.read_u8().await };
+    within(refused).await.unwrap_err();
+    let name = "tcpchan_connections_refused_total{limit=\"max_connections\"}";
+    assert_eq!(value(&metrics, name), 1.0);
+}
+
+/// The sixth violation in a row is the second that waits.
+#[tokio::test]
+async fn connections_of_a_network_that_breaks_rules() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (listener, addr) = listen().await;
+    let _acceptor = started(Acceptor::new(listener));
+    for _ in 0..6 {
+        let mut peer = TcpStream::connect(addr).await.unwrap();
+        peer.write_all(b"nonsense").await.unwrap();
+        let _ = within(peer.read_to_end(&mut Vec::new())).await;
+    }
+    assert_eq!(value(&metrics, "tcpchan_connections_held_back_total"), 1.0);
+}
+
+#[tokio::test]
+async fn channels_that_wait_to_be_accepted() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (listener, addr) = listen().await;
+    let limits = ChannelLimits::default().max_channels(1).unwrap();
+    let limits = limits.max_wait(Duration::from_secs(3600)).unwrap();
+    let mut acceptor = Acceptor::new(listener).with_channel_limits(limits);
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    let client = Connection::client(tcp, Config::default());
+    let _first = client.open().await.unwrap();
+    let (_held, _) = within(acceptor.accept()).await;
+    let _others = [client.open().await.unwrap(), client.open().await.unwrap()];
+    // One at the limit, at once, and one behind it, by the next report.
+    within(async {
+        let name = "tcpchan_channels_waiting{role=\"server\"}";
+        while value(&metrics, name) < 2.0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

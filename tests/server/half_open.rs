@@ -130,6 +130,31 @@ async fn the_network_with_most_silent_peers_loses_one_first() {
     }
 }
 
+/// They come so quickly that there is always a full table of young ones.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_silent_peers_from_one_network_delays_no_other_and_is_refused() {
+    let mut server = Server::new(8);
+    let mut flood = Vec::new();
+    for _ in 0..16 {
+        flood.push(server.connect("10.0.0.1").await);
+    }
+    sleep(SECOND).await; // the first eight have had their time, and go for the others
+    let mut young = flood.split_off(8);
+    for peer in &mut flood {
+        assert!(is_closed(peer).await);
+    }
+    for _ in 0..3 {
+        let honest = server.connect("10.0.0.2").await;
+        assert!(server.serves(honest).await < SECOND / 10);
+    }
+    assert!(is_closed(&mut young[0]).await, "the oldest of the flood");
+    assert!(!is_closed(&mut young[7]).await);
+    let mut further = server.connect("10.0.0.1").await;
+    let mut last = server.connect("10.0.0.1").await;
+    assert!(!is_closed(&mut further).await, "there was room");
+    assert!(is_closed(&mut last).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_leaves_gives_its_place_to_another() {
     let mut server = Server::new(1);
