@@ -2,11 +2,12 @@
 //! cut off.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Decoded, Decoder, Frame, Protocol, Settings, Version};
 
 pub struct Kind {
@@ -37,6 +38,13 @@ struct Allowed {
     /// It has answered a request.
     answered: AtomicBool,
     over: AtomicBool,
+}
+
+impl Kind {
+    /// Whether it goes to a plain TCP port anyway.
+    pub fn is_plain(&self) -> bool {
+        self.how == How::Plain
+    }
 }
 
 const NOTHING: fn(&mut Vec<u8>) = |_| ();
@@ -192,14 +200,22 @@ fn open(out: &mut Vec<u8>) {
     say(Control::Open { channel: 1 }, out);
 }
 
+/// Where a flood goes, and from where.
+#[derive(Clone, Copy)]
+pub struct Route {
+    pub from: IpAddr,
+    pub to: SocketAddr,
+    /// `to` is a plain TCP port: nobody there says what is allowed.
+    pub plain: bool,
+}
+
 /// Floods for so long; what became of it.
-pub fn run(kind: &Kind, [to, sink]: [SocketAddr; 2], time: Duration) -> String {
+pub fn run(kind: &Kind, route: Route, time: Duration) -> String {
     let start = Instant::now();
     let (mut cut_off, mut first, mut bytes) = (0u32, None, 0);
-    let to = if kind.how == How::Plain { sink } else { to };
     while start.elapsed() < time {
         // A connection that ends in an error was cut off, too.
-        let _ = once(kind, to, start + time, &mut bytes);
+        let _ = once(kind, route, start + time, &mut bytes);
         if start.elapsed() < time {
             cut_off += 1;
             first.get_or_insert(start.elapsed());
@@ -213,14 +229,22 @@ pub fn run(kind: &Kind, [to, sink]: [SocketAddr; 2], time: Duration) -> String {
 }
 
 /// One connection, until it is cut off or the time is over.
-fn once(kind: &Kind, to: SocketAddr, end: Instant, bytes: &mut u64) -> io::Result<()> {
-    let mut stream = TcpStream::connect(to)?;
+fn once(kind: &Kind, route: Route, end: Instant, bytes: &mut u64) -> io::Result<()> {
+    let mut stream = connect(route)?;
     stream.set_write_timeout(Some(Duration::from_millis(100)))?;
-    let allowed = Arc::new(Allowed {
-        channels: 1024.into(),
-        bytes: (64 << 10).into(),
-        answered: false.into(),
-        over: false.into(),
+    let allowed = Arc::new(match route.plain {
+        true => Allowed {
+            channels: u32::MAX.into(),
+            bytes: u64::MAX.into(),
+            answered: true.into(),
+            over: false.into(),
+        },
+        false => Allowed {
+            channels: 1024.into(),
+            bytes: (64 << 10).into(),
+            answered: false.into(),
+            over: false.into(),
+        },
     });
     if kind.how == How::Floods {
         let (stream, allowed) = (stream.try_clone()?, allowed.clone());
@@ -273,6 +297,13 @@ fn once(kind: &Kind, to: SocketAddr, end: Instant, bytes: &mut u64) -> io::Resul
         }
     }
     stream.shutdown(Shutdown::Both)
+}
+
+fn connect(route: Route) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(route.to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(route.from, 0).into())?;
+    socket.connect(&route.to.into())?;
+    Ok(socket.into())
 }
 
 /// Notes what the server allows, until it ends the connection.

@@ -1,7 +1,6 @@
 //! The neighbour: requests at a steady pace, each on time whether or not those
 //! before it were answered.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -63,11 +62,5 @@ impl Latencies {
         self.0
             .get(nth)
             .map_or(f64::NAN, |took| took.as_secs_f64() * 1e6)
-    }
-}
-
-impl fmt::Display for Latencies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} / {:.0}", self.at(0.5), self.at(0.99))
     }
 }

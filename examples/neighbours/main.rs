@@ -1,9 +1,14 @@
 //! What a flood costs the neighbours: the latency of an honest client's requests
-//! without and with a hostile peer on another connection.
+//! without and with a hostile peer on another connection. Beside it stands what the same
+//! flood costs at a plain TCP port of the same thread, which closes each connection after
+//! 48 KiB: no server can be cheaper for long.
 //!
 //! ```sh
-//! cargo run --release --example neighbours
+//! cargo run --release --example neighbours -- --rounds 3
 //! ```
+//!
+//! The flood comes from another address than the client, and connects again as soon as it is
+//! cut off. Each figure is the median of the rounds.
 //!
 //! The server is a process of one thread, kept on one processor; the client and
 //! the flood, at the lowest priority, share another. So that the flood takes nothing
@@ -20,13 +25,14 @@ mod server;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use self::flood::Route;
 use self::honest::Latencies;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -38,6 +44,9 @@ struct Options {
     /// How long each flood lasts, and the quiet before it
     #[arg(long, default_value_t = 4)]
     seconds: u64,
+    /// How often each is measured
+    #[arg(long, default_value_t = 1)]
+    rounds: u8,
     /// Requests of the honest client in a second
     #[arg(long, default_value_t = 1000)]
     rate: u32,
@@ -55,8 +64,10 @@ enum Part {
     Flood {
         kind: usize,
         seconds: u64,
+        from: IpAddr,
         to: SocketAddr,
-        sink: SocketAddr,
+        #[arg(action = clap::ArgAction::Set)]
+        plain: bool,
     },
 }
 
@@ -71,16 +82,15 @@ fn main() -> Result<(), Failure> {
         Some(Part::Flood {
             kind,
             seconds,
+            from,
             to,
-            sink,
+            plain,
         }) => {
             stay_on(1)?;
             rustix::process::nice(19)?;
             let kind = flood::KINDS.get(kind).ok_or("no such flood")?;
-            println!(
-                "{}",
-                flood::run(kind, [to, sink], Duration::from_secs(seconds))
-            );
+            let route = Route { from, to, plain };
+            println!("{}", flood::run(kind, route, Duration::from_secs(seconds)));
             Ok(())
         }
         None => measure(&options),
@@ -145,47 +155,115 @@ impl Drop for Process {
     }
 }
 
+/// The ports of the server.
+struct Ports {
+    server: String,
+    sink: String,
+    closes: String,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn measure(options: &Options) -> Result<(), Failure> {
     let (server, mut says) = Process::start(&["serve"])?;
     stay_on(1)?; // which those that are started from here on inherit
     let mut addrs = String::new();
     says.read_line(&mut addrs)?;
-    let (to, sink) = addrs.trim().split_once(' ').ok_or("no addresses")?;
+    let mut addrs = addrs.split_whitespace().map(str::to_owned);
+    let mut next = || addrs.next().ok_or("no addresses");
+    let ports = Ports {
+        server: next()?,
+        sink: next()?,
+        closes: next()?,
+    };
     ahead(std::process::id());
-    let client = honest::Client::new(to)?;
-    let time = Duration::from_secs(options.seconds);
+    let client = honest::Client::new(&ports.server)?;
     client
         .requests(options.rate, Duration::from_secs(1))
         .await?; // warm
     println!(
-        "p50 and p99 of {} requests a second, in microseconds",
-        options.rate
+        "p50 / p99 of {} requests a second, in microseconds; medians of {} rounds of {} s",
+        options.rate, options.rounds, options.seconds
     );
     println!(
-        "| flood | quiet | flooded | p99 ratio | server's memory | flood |\n|---|---|---|---|---|---|"
+        "| flood | without | at a plain port | with | with to plain | server's memory | flood |\n|---|---|---|---|---|---|---|"
     );
     for (nth, kind) in flood::KINDS.iter().enumerate() {
-        if !kind.name.contains(&options.only) {
-            continue;
+        if kind.name.contains(&options.only) {
+            let mut rounds = Vec::new();
+            for round in 1..=options.rounds {
+                rounds.push(measure_once(options, (&client, &ports, &server), nth, round).await?);
+            }
+            report(kind.name, &rounds);
         }
-        let quiet = client.requests(options.rate, time).await?;
-        let seconds = (options.seconds + kind.longer).to_string();
-        let args = ["flood", &nth.to_string(), &seconds, to, sink];
+    }
+    Ok(())
+}
+
+/// One round of a flood.
+struct Round {
+    quiet: Latencies,
+    plain: Latencies,
+    flooded: Latencies,
+    memory: f64,
+    outcome: String,
+}
+
+async fn measure_once(
+    options: &Options,
+    (client, ports, server): (&honest::Client, &Ports, &Process),
+    nth: usize,
+    round: u8,
+) -> Result<Round, Failure> {
+    let kind = &flood::KINDS[nth];
+    let time = Duration::from_secs(options.seconds);
+    // An address of its own, so that none is held back for the flood before it.
+    let from = format!("127.0.{round}.{}", nth + 2);
+    let flooded = async |to: &str, plain: bool, longer: u64| {
+        let seconds = (options.seconds + longer).to_string();
+        let (nth, plain) = (nth.to_string(), plain.to_string());
+        let args = ["flood", &nth, &seconds, &from, to, &plain];
         let (mut flood, mut says) = Process::start(&args)?;
         tokio::time::sleep(Duration::from_millis(100)).await; // until it runs
-        let lasts = time + Duration::from_secs(kind.longer) - Duration::from_millis(200);
+        let lasts = time + Duration::from_secs(longer) - Duration::from_millis(200);
         let flooded = client.requests(options.rate, lasts).await?;
         let memory = server.memory()?;
         let mut outcome = String::new();
         says.read_line(&mut outcome)?;
         flood.0.wait()?;
-        report(kind.name, quiet, flooded, memory, outcome.trim());
-    }
-    Ok(())
+        Ok::<_, Failure>((flooded, memory, outcome.trim().to_owned()))
+    };
+    let quiet = client.requests(options.rate, time).await?;
+    let (plain, ..) = flooded(&ports.closes, true, 0).await?;
+    let (to, is_plain) = match kind.is_plain() {
+        true => (&ports.sink, true),
+        false => (&ports.server, false),
+    };
+    let (flooded, memory, outcome) = flooded(to, is_plain, kind.longer).await?;
+    Ok(Round {
+        quiet,
+        plain,
+        flooded,
+        memory,
+        outcome,
+    })
 }
 
-fn report(name: &str, quiet: Latencies, flooded: Latencies, memory: f64, outcome: &str) {
-    let ratio = flooded.at(0.99) / quiet.at(0.99);
-    println!("| {name} | {quiet} | {flooded} | {ratio:.2} | {memory:.1} MiB | {outcome} |");
+fn report(name: &str, rounds: &[Round]) {
+    let median = |of: &dyn Fn(&Round) -> f64| {
+        let mut all: Vec<f64> = rounds.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let both = |of: fn(&Round) -> &Latencies| {
+        let at = |part| median(&|round| of(round).at(part));
+        format!("{:.0} / {:.0}", at(0.5), at(0.99))
+    };
+    let (quiet, plain) = (both(|round| &round.quiet), both(|round| &round.plain));
+    let flooded = both(|round| &round.flooded);
+    let ratio = median(&|round| round.flooded.at(0.99) / round.plain.at(0.99));
+    let memory = rounds.iter().map(|round| round.memory).fold(0.0, f64::max);
+    let outcome = rounds.last().map_or("", |round| &round.outcome);
+    println!(
+        "| {name} | {quiet} | {plain} | {flooded} | {ratio:.2} | {memory:.1} MiB | {outcome} |"
+    );
 }

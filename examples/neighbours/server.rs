@@ -1,5 +1,5 @@
-//! An axum server on one thread, and a plain TCP port beside it that takes what
-//! comes.
+//! An axum server on one thread, and two plain TCP ports beside it: one takes what comes, the
+//! other closes after 48 KiB.
 
 use axum::Router;
 use axum::body::Body;
@@ -13,17 +13,19 @@ use crate::Failure;
 
 static LARGE: &[u8] = &[7; 1 << 20];
 
-/// Prints its two addresses.
+/// Bytes after which the second port closes a connection.
+const CLOSES_AFTER: usize = 48 << 10;
+
+/// Prints its three addresses.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run() -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let sink = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{} {}", listener.local_addr()?, sink.local_addr()?);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = sink.accept().await {
-            tokio::spawn(swallow(stream));
-        }
-    });
+    let closes = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = |listener: &TcpListener| listener.local_addr();
+    println!("{} {} {}", addr(&listener)?, addr(&sink)?, addr(&closes)?);
+    tokio::spawn(plain(sink, usize::MAX));
+    tokio::spawn(plain(closes, CLOSES_AFTER));
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/large", get(|| async { LARGE }))
@@ -32,9 +34,20 @@ pub async fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn swallow(mut stream: TcpStream) {
-    let mut bytes = vec![0; 64 << 10];
-    while let Ok(1..) = stream.read(&mut bytes).await {}
+/// Takes so many bytes of each connection, and closes it.
+async fn plain(listener: TcpListener, most: usize) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(swallow(stream, most));
+    }
+}
+
+async fn swallow(mut stream: TcpStream, most: usize) {
+    let (mut bytes, mut taken) = (vec![0; 64 << 10], 0);
+    while taken < most
+        && let Ok(n @ 1..) = stream.read(&mut bytes).await
+    {
+        taken = taken.saturating_add(n);
+    }
 }
 
 async fn swallow_body(body: Body) {
