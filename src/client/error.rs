@@ -3,6 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fallback::met::Met;
+
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why no channel could be had. Cloned for every caller that waited for the
@@ -36,6 +38,10 @@ enum Kind {
     Dial,
     Timeout(Duration),
     Full(usize),
+    /// The caller is to call by HTTP.
+    Http,
+    /// The caller called by HTTP, and the server speaks tcpchan.
+    Changed,
 }
 
 impl ConnectError {
@@ -58,6 +64,28 @@ impl ConnectError {
         ConnectError {
             kind: Kind::Full(waiting),
             cause: None,
+        }
+    }
+
+    pub(super) fn http(met: Met) -> Self {
+        ConnectError {
+            kind: Kind::Http,
+            cause: Some(Arc::new(met.into())),
+        }
+    }
+
+    pub(super) fn changed() -> Self {
+        ConnectError {
+            kind: Kind::Changed,
+            cause: None,
+        }
+    }
+
+    /// What was met, if the caller is to call by HTTP.
+    pub(super) fn met(&self) -> Option<&Met> {
+        match self.kind {
+            Kind::Http => self.cause.as_ref()?.downcast_ref(),
+            _ => None,
         }
     }
 
@@ -84,6 +112,8 @@ impl ConnectError {
             Kind::Dial => crate::observability::kind(self),
             Kind::Timeout(_) => "timeout",
             Kind::Full(_) => "full",
+            Kind::Http => "fallback",
+            Kind::Changed => "hello",
         }
     }
 
@@ -124,6 +154,10 @@ impl fmt::Display for ConnectError {
                     f,
                     "no channel to the target: {waiting} callers wait already"
                 )
+            }
+            Kind::Http => f.write_str("no channel to the target: it speaks HTTP"),
+            Kind::Changed => {
+                f.write_str("the server has changed to tcpchan, and has seen no request of HTTP")
             }
         }
     }

@@ -11,6 +11,8 @@
 //! - dials a replacement for a connection that is suspect, drains, has ended, or has
 //!   reached its age.
 //!
+//! [`Fallback`] goes around a `Multiplex`, and calls servers without tcpchan by HTTP.
+//!
 //! A caller gets a dial's own error if no connection could serve it.
 //!
 //! A connection that dies fails what is on it. [`is_retryable`] tells which requests were
@@ -27,6 +29,7 @@ mod connecting;
 mod connection;
 mod connector;
 mod error;
+mod fallback;
 #[cfg(feature = "requests")]
 mod health;
 mod layer;
@@ -52,6 +55,10 @@ pub use self::connecting::Connecting;
 pub use self::connection::Opening;
 pub use self::connector::Connector;
 pub use self::error::ConnectError;
+pub use self::fallback::config::{FallbackConfig, Protocols};
+pub use self::fallback::io::{FallbackIo, HttpIo};
+pub use self::fallback::negotiated::Negotiated;
+pub use self::fallback::{Fallback, FallbackConnecting};
 pub use self::layer::MultiplexLayer;
 #[cfg(unix)]
 pub use self::local_socket::LocalSocket;

@@ -178,13 +178,13 @@ impl<C> Multiplex<C> {
         &self.inner
     }
 
-    fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
         Multiplex::with_settings(self.inner, settings)
     }
 
-    fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &Settings {
         &self.targets.settings
     }
 
@@ -269,27 +269,28 @@ where
         self.target(uri).prewarm(connections)
     }
 
-    fn labels_of(&self, uri: &Uri) -> Vec<Label> {
+    pub(super) fn labels_of(&self, uri: &Uri) -> Vec<Label> {
         let labels = self.settings().labels.as_deref();
         labels.map_or_else(Vec::new, |labels| labels.of(uri.host(), uri.port_u16()))
     }
 
-    fn target(&self, uri: &Uri) -> Arc<Target> {
+    pub(super) fn target(&self, uri: &Uri) -> Arc<Target> {
         let uri = without_user_info(uri);
-        self.targets.target(&uri, || {
-            Box::new(Dialler {
-                connector: self.inner.clone(),
-                uri: uri.clone().into_owned(),
-                config: self.config().clone(),
-                within: self.pool().open_timeout,
-                target: observability::Target::new(
-                    uri.host(),
-                    uri.port_u16(),
-                    self.labels_of(&uri),
-                ),
-                describe: self.settings().describe,
-            })
-        })
+        self.targets.target(&uri, || Box::new(self.dialler(&uri)))
+    }
+
+    pub(super) fn dialler(&self, uri: &Uri) -> Dialler<C> {
+        let settings = self.settings();
+        let labels = self.labels_of(uri);
+        Dialler {
+            connector: self.inner.clone(),
+            uri: without_user_info(uri).into_owned(),
+            config: settings.config.clone(),
+            within: settings.pool.open_timeout,
+            target: observability::Target::new(uri.host(), uri.port_u16(), labels),
+            describe: settings.describe,
+            fallback: settings.fallback.clone(),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::config::PoolConfig;
+use super::fallback::config::FallbackConfig;
+use super::fallback::negotiated::Questions;
 use crate::config::Config;
 use crate::driver::Describe;
 use crate::observability::TargetLabels;
@@ -21,6 +23,8 @@ pub(super) struct Settings {
     pub describe: Option<Describe>,
     /// The metrics' labels of targets, if they have any.
     pub labels: Option<Arc<TargetLabels>>,
+    /// Whether callers may call by HTTP.
+    pub fallback: Option<(Questions, FallbackConfig)>,
 }
 
 impl Settings {

@@ -35,4 +35,9 @@ pub struct TargetStats {
     /// Dials that failed, and connections that ended or drained before they had
     /// lasted a second or served a channel.
     pub failed: u64,
+    /// Whether the last server that was met speaks HTTP, so that callers of a
+    /// [`Fallback`](super::Fallback) who find no connection call by HTTP.
+    pub speaks_http: bool,
+    /// Connections so far that a [`Fallback`](super::Fallback) gave to callers to carry HTTP.
+    pub fell_back: u64,
 }

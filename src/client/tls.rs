@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use super::error::BoxError;
+use super::fallback::config::Protocols;
 use crate::tls::{ALPN, Prepared, Slot, TlsHandle};
 
 /// TLS over a TCP connection that a connector made.
@@ -98,6 +99,25 @@ impl<C> TlsConnector<C> {
     /// [`Multiplex`](super::Multiplex) has taken the connector. Clones share it.
     pub fn handle(&self) -> TlsHandle<ClientConfig> {
         self.tls.handle()
+    }
+
+    /// The same connector, which offers these protocols: those of HTTP are the
+    /// configuration's, or `http/1.1` if that has none.
+    pub(super) fn offering(mut self, protocols: Protocols) -> Self {
+        let prepare = move |config: &mut ClientConfig| {
+            let alpn = &mut config.alpn_protocols;
+            alpn.retain(|protocol| protocol != ALPN);
+            match protocols {
+                Protocols::Tcpchan => alpn.clear(),
+                _ if alpn.is_empty() => alpn.push(b"http/1.1".to_vec()),
+                _ => {}
+            }
+            if protocols != Protocols::Http {
+                alpn.insert(0, ALPN.to_vec());
+            }
+        };
+        self.tls = Arc::new(self.tls.with(prepare));
+        self
     }
 
     fn name_for(&self, uri: &Uri) -> io::Result<ServerName<'static>> {

@@ -239,7 +239,7 @@ impl Connection {
 
     /// Waits until the peer has said its hello, or the connection has ended.
     /// Cancel safe.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "client", feature = "server"))]
     pub(crate) async fn greeted(&self) {
         loop {
             let changed = self.changed();
@@ -250,8 +250,15 @@ impl Connection {
         }
     }
 
+    /// Whether the peer has said its hello, and its first bytes, up to four.
+    #[cfg(feature = "client")]
+    pub(crate) fn hello(&self) -> (bool, Vec<u8>) {
+        let inner = self.handle.0.lock();
+        (inner.core.is_connected(), inner.core.first_bytes().to_vec())
+    }
+
     /// Ends the connection if the peer has not said its hello yet.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "client", feature = "server"))]
     pub(crate) fn give_up_hello(&self) {
         self.handle.0.change(|inner| inner.core.give_up_hello());
     }

@@ -14,6 +14,8 @@ use super::target::Target;
 pub(crate) struct Dial {
     since: Instant,
     over: bool,
+    /// The end is told by the dial that this is the shadow of.
+    is_shadow: bool,
     pub(super) target: Target,
     #[cfg(feature = "tracing")]
     pub(super) span: tracing::Span,
@@ -24,15 +26,49 @@ impl Dial {
         Dial {
             since: Instant::now(),
             over: false,
+            is_shadow: false,
             #[cfg(feature = "tracing")]
             span: super::trace::target(&target),
             target,
         }
     }
 
+    /// What a connection gets that only asks what its peer speaks. The dial itself tells
+    /// how that ended.
+    #[cfg(feature = "client")]
+    pub fn shadow(&self) -> Self {
+        Dial {
+            since: self.since,
+            over: false,
+            is_shadow: true,
+            target: self.target.clone(),
+            #[cfg(feature = "tracing")]
+            span: self.span.clone(),
+        }
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.is_shadow
+    }
+
     /// The peer has said its hello.
     pub fn up(mut self) {
         self.end(None);
+    }
+
+    /// The connection carries HTTP.
+    #[cfg(feature = "client")]
+    pub fn falls_back(mut self) {
+        self.end(Some("fallback"));
+    }
+
+    /// It was for a connection of tcpchan, and found a server that speaks HTTP: by TLS,
+    /// which leaves a connection that carries it, or by an answer.
+    #[cfg(feature = "client")]
+    pub fn meets_http(mut self, by_tls: bool) {
+        self.end(Some(if by_tls { "fallback" } else { "http" }));
+        #[cfg(feature = "tracing")]
+        super::trace::meets_http(&self.span, self.target.who(), self.since.elapsed());
     }
 
     pub fn fails(mut self, error: &(dyn Error + 'static)) {
@@ -47,6 +83,9 @@ impl Dial {
     fn failed(&mut self, error: &(dyn Error + 'static)) {
         let kind = cause::kind(error);
         self.end(Some(kind));
+        if self.is_shadow {
+            return;
+        }
         #[cfg(feature = "tracing")]
         super::trace::dial_failed(
             &self.span,
@@ -59,6 +98,9 @@ impl Dial {
 
     fn end(&mut self, error: Option<&'static str>) {
         self.over = true;
+        if self.is_shadow {
+            return;
+        }
         let mut labels = self.target.labels.clone();
         labels.extend(error.map(|kind| Label::new("error_type", kind)));
         let took = self.since.elapsed();

@@ -1,5 +1,10 @@
 #![doc = include_str!("OBSERVABILITY.md")]
 #![doc = ""]
+#![cfg_attr(feature = "client", doc = "[`Fallback`]: crate::client::Fallback")]
+#![cfg_attr(
+    not(feature = "client"),
+    doc = "[`Fallback`]: https://docs.rs/tcpchan/latest/tcpchan/client/struct.Fallback.html"
+)]
 #![cfg_attr(
     all(feature = "client", feature = "metrics"),
     doc = "[`with_target_labels`]: crate::client::Multiplex::with_target_labels"
@@ -215,8 +220,12 @@ impl Observer {
             Some(_) => false,
         };
         let by_choice = is_in_order || matches!(error, Some(ConnectionError::PeerClosed { .. }));
+        // What a server of another protocol says to a question is no breach of this one.
+        let dial = lock(&self.dial);
+        let asked = !is_in_order && dial.as_ref().is_some_and(Dial::is_shadow);
+        drop(dial);
         Reason {
-            word: reason(error),
+            word: if asked { "no_hello" } else { reason(error) },
             is_in_order,
             is_stranger: self.role == Role::Server && !by_choice && !self.greeted.load(Relaxed),
         }

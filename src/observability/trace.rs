@@ -223,6 +223,13 @@ pub(super) fn dial_failed(
     }
 }
 
+#[cfg(feature = "client")]
+pub(super) fn meets_http(span: &Span, who: Who, took: Duration) {
+    let suppressed = allows(&INFOS, ("meets_http", Role::Client, who));
+    let took_ms = milliseconds(took);
+    limited!(info, suppressed, span, { took_ms }, "the server does not speak tcpchan: it is called by HTTP");
+}
+
 #[cfg(feature = "server")]
 pub(super) fn accept_failed(error: &std::io::Error) {
     let suppressed = allows(&WARNINGS, ("accept", Role::Server, ""));

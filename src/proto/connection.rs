@@ -97,6 +97,12 @@ impl Connection {
         self.handshake.is_complete()
     }
 
+    /// The first bytes of the peer, up to four: what it speaks if it says no hello.
+    #[cfg(feature = "client")]
+    pub(crate) fn first_bytes(&self) -> &[u8] {
+        self.input.first.get()
+    }
+
     /// The next event.
     ///
     /// ```

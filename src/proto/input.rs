@@ -10,6 +10,28 @@ pub(super) struct Input {
     pub receiving: Option<Key>,
     /// See [`Connection::work_received`](super::Connection::work_received).
     pub work: u64,
+    pub first: First,
+}
+
+/// The first bytes of the peer, from which a client tells what else it speaks.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl First {
+    pub fn add(&mut self, input: &[u8]) {
+        let left = &mut self.bytes[self.len..];
+        let count = left.len().min(input.len());
+        left[..count].copy_from_slice(&input[..count]);
+        self.len += count;
+    }
+
+    #[cfg(feature = "client")]
+    pub fn get(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 impl Input {
@@ -21,6 +43,7 @@ impl Input {
             },
             receiving: None,
             work: 0,
+            first: First::default(),
         }
     }
 

@@ -65,6 +65,9 @@ impl Connection {
         self.stats.bytes_received += input.len() as u64;
         self.heard(now);
         self.limits.refill(now);
+        if !self.handshake.is_hello_received() {
+            self.input.first.add(input);
+        }
         // Borrowed apart, since frames change the rest.
         let mut decoder = std::mem::replace(&mut self.input.decoder, Decoder::new(Protocol::V1));
         let result = self.frames(&mut decoder, &mut input, block, now);

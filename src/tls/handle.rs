@@ -50,6 +50,12 @@ impl<C: Clone> Prepared<C> {
         }
     }
 
+    /// The same configuration, of which something else is made.
+    #[cfg(feature = "client")]
+    pub fn with(&self, prepare: impl Fn(&mut C) + Send + Sync + 'static) -> Self {
+        Prepared::new(self.slot.clone(), prepare)
+    }
+
     pub fn get(&self) -> Arc<C> {
         let given = self.slot.get();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,9 +12,11 @@ use std::hash::Hash;
 use std::io;
 
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use tcpchan::client::{
-    ConnectError, Connecting, Multiplex, MultiplexLayer, Opening, PoolConfig, RequestError,
-    Requests, Responding, RetryPolicy, TargetStats, TlsConnector,
+    ConnectError, Connecting, Fallback, FallbackConfig, FallbackConnecting, FallbackIo, Multiplex,
+    MultiplexLayer, Negotiated, Opening, PoolConfig, Protocols, RequestError, Requests, Responding,
+    RetryPolicy, TargetStats, TlsConnector, TlsIo,
 };
 use tcpchan::proto::{self, ChannelError, ConnectionError, Event, Key, OpenError, Role, Stats};
 use tcpchan::server::{Acceptor, Connections, DrainHandle, PeerInfo, SharedIo, SharedPort, Tls};
@@ -23,6 +25,7 @@ use tcpchan::{
     Channel, Config, ConfigError, Connection, ConnectionStats, Identity, Protocol, ReadHalf,
     SocketProfile, WriteHalf,
 };
+use tokio::net::TcpStream;
 
 fn is_sync<T: Debug + Send + Sync + Unpin>() {}
 fn is_send<T: Debug + Send + Unpin>() {}
@@ -40,6 +43,8 @@ fn every_public_type_goes_between_threads_and_can_be_printed() {
     is_sync::<Decoder>();
     is_sync::<Multiplex<HttpConnector>>();
     is_sync::<MultiplexLayer>();
+    is_sync::<Fallback<HttpConnector>>();
+    is_sync::<FallbackIo<TlsIo<TokioIo<TcpStream>>>>();
     is_sync::<TlsConnector>();
     is_sync::<Requests<HttpConnector>>();
     is_sync::<RetryPolicy>();
@@ -51,6 +56,7 @@ fn every_public_type_goes_between_threads_and_can_be_printed() {
     is_sync::<Connections>();
     is_sync::<Tls>();
     is_send::<Connecting>();
+    is_send::<FallbackConnecting<TokioIo<TcpStream>>>();
     is_send::<Responding>();
     is_send::<Opening>();
     is_send::<<TlsConnector as tower::Service<http::Uri>>::Future>();
@@ -71,6 +77,7 @@ fn every_error_is_a_std_error() {
 fn values_compare() {
     is_value::<Config>();
     is_value::<PoolConfig>();
+    is_value::<FallbackConfig>();
     is_value::<SocketProfile>();
     is_value::<ConfigError>();
     is_value::<ConnectionError>();
@@ -92,6 +99,8 @@ fn small_values_are_copied_and_may_be_keys() {
     is_plain::<Key>();
     is_plain::<proto::Read>();
     is_plain::<Protocol>();
+    is_plain::<Protocols>();
+    is_plain::<Negotiated>();
     is_plain::<Role>();
     is_plain::<Settings>();
     is_plain::<Version>();

@@ -26,12 +26,14 @@ use crate::guard::within;
 const PAGE: &str = include_str!("../../src/guide/quick_start.md");
 
 /// Of the compiler, of rustls where it has no provider, and of callers in a crowd.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 7] = [
     "Acceptor: Listener",
     "PeerIo<Channel>: Connected",
     "SocketAddr: Connected<IncomingStream<Acceptor>>",
     "Could not automatically determine the process-level CryptoProvider",
-    "callers wait already", // tests/http/retry.rs
+    "callers wait already",              // tests/http/retry.rs
+    "TLS chose tcpchan, which is off",   // tests/http/fallback
+    "the server has changed to tcpchan", // tests/http/fallback
 ];
 
 /// The texts in the first column.

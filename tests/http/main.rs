@@ -16,6 +16,7 @@ mod axum_features;
 mod balancing;
 mod early_answers;
 mod error_table;
+mod fallback;
 mod hyper_axum;
 mod hyper_ends;
 mod hyper_stack;

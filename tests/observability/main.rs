@@ -14,6 +14,7 @@ mod accepting;
 mod counts;
 mod dials;
 mod events;
+mod fallback;
 mod gauges;
 mod log;
 mod metrics;

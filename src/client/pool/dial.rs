@@ -7,10 +7,13 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use crate::client::error::{BoxError, ConnectError};
+use crate::client::fallback::config::FallbackConfig;
+use crate::client::fallback::negotiated::Questions;
 use crate::config::Config;
 use crate::driver::{Connection, Describe};
 use crate::observability::{self, Origin};
@@ -25,6 +28,7 @@ pub(in crate::client) trait Dial: Send {
     fn dial(&self) -> Dialling;
 }
 
+#[derive(Clone)]
 pub(in crate::client) struct Dialler<C> {
     pub connector: C,
     pub uri: Uri,
@@ -34,6 +38,8 @@ pub(in crate::client) struct Dialler<C> {
     /// As metrics and events name it.
     pub target: observability::Target,
     pub describe: Option<Describe>,
+    /// What is asked where the server may speak HTTP.
+    pub fallback: Option<(Questions, FallbackConfig)>,
 }
 
 impl<C> Dial for Dialler<C>
@@ -44,53 +50,73 @@ where
     C::Future: Send,
 {
     fn dial(&self) -> Dialling {
-        let (mut connector, uri) = (self.connector.clone(), self.uri.clone());
-        let (within, target) = (self.within, self.target.clone());
-        // Nobody accepts channels of the server's here, so none may wait.
-        let mut config = self.config.clone().refuse_channels();
-        let describe = self.describe;
-        config.socket = config.socket.defer_congestion(find);
+        let (mut dialler, within) = (self.clone(), self.within);
         Box::pin(async move {
-            let dial = observability::Dial::begin(target);
-            match timeout(within, connect(&mut connector, uri, &config)).await {
-                Ok(Ok(io)) => {
-                    let origin = Origin::dialled(dial);
-                    let connection = Connection::spawn(Role::Client, io, config, origin);
-                    if let Some(describe) = describe {
-                        connection.describe_with(describe);
-                    }
-                    Ok(connection)
-                }
-                Ok(Err(error)) => {
-                    dial.fails(&error);
-                    Err(error)
-                }
-                Err(_) => {
-                    dial.times_out();
-                    Err(ConnectError::timeout(within, None))
-                }
+            let dial = observability::Dial::begin(dialler.target.clone());
+            let (until, io) = (Instant::now() + within, dialler.connect());
+            let (io, dial) = told(dial, within, timeout(within, io).await)?;
+            match dialler.fallback.is_some() {
+                true => dialler.ask(io, dial, until).await,
+                false => dialler.start(io, dial),
             }
         })
     }
 }
 
-async fn connect<C>(
-    connector: &mut C,
-    uri: Uri,
-    config: &Config,
-) -> Result<TokioIo<C::Response>, ConnectError>
+/// The I/O object that was dialled; tells of a dial that failed.
+pub(super) fn told<T>(
+    dial: observability::Dial,
+    within: Duration,
+    result: Result<Result<T, ConnectError>, Elapsed>,
+) -> Result<(T, observability::Dial), ConnectError> {
+    match result {
+        Ok(Ok(io)) => Ok((io, dial)),
+        Ok(Err(error)) => {
+            dial.fails(&error);
+            Err(error)
+        }
+        Err(_) => {
+            dial.times_out();
+            Err(ConnectError::timeout(within, None))
+        }
+    }
+}
+
+impl<C> Dialler<C>
 where
     C: Service<Uri>,
-    C::Response: 'static,
+    C::Response: Read + Write + Send + 'static,
     C::Error: Into<BoxError>,
 {
-    poll_fn(|cx| connector.poll_ready(cx))
-        .await
-        .map_err(ConnectError::dial)?;
-    let io = connector.call(uri).await.map_err(ConnectError::dial)?;
-    let io = TokioIo::new(io);
-    if let Some(tcp) = find(&io) {
-        config.socket.apply(tcp).map_err(ConnectError::dial)?;
+    pub(super) async fn connect(&mut self) -> Result<C::Response, ConnectError> {
+        let connector = &mut self.connector;
+        poll_fn(|cx| connector.poll_ready(cx))
+            .await
+            .map_err(ConnectError::dial)?;
+        let io = connector.call(self.uri.clone()).await;
+        io.map_err(ConnectError::dial)
     }
-    Ok(io)
+
+    /// A connection of tcpchan on this I/O object, which tells of the dial's end.
+    pub(super) fn start(
+        &self,
+        io: C::Response,
+        dial: observability::Dial,
+    ) -> Result<Connection, ConnectError> {
+        // Nobody accepts channels of the server's here, so none may wait.
+        let mut config = self.config.clone().refuse_channels();
+        config.socket = config.socket.defer_congestion(find);
+        let io = TokioIo::new(io);
+        if let Some(Err(error)) = find(&io).map(|tcp| config.socket.apply(tcp)) {
+            let error = ConnectError::dial(error);
+            dial.fails(&error);
+            return Err(error);
+        }
+        let origin = Origin::dialled(dial);
+        let connection = Connection::spawn(Role::Client, io, config, origin);
+        if let Some(describe) = self.describe {
+            connection.describe_with(describe);
+        }
+        Ok(connection)
+    }
 }

@@ -88,6 +88,11 @@ impl Dials {
     pub fn fail(&mut self, error: ConnectError, now: Instant) {
         self.failed += 1;
         self.last_error = Some(error);
+        self.put_off(now);
+    }
+
+    /// A dial was in vain.
+    pub fn put_off(&mut self, now: Instant) {
         // Dials that began together fail as one.
         if self.pending.is_empty() || self.backoff.is_clear() {
             self.backoff.failed(now);

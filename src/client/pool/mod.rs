@@ -9,13 +9,15 @@
 //! - [`demand`] and [`loss`]: how many connections there should be;
 //! - [`dials`]: when the next dial may begin;
 //! - [`waiters`]: who is served next;
-//! - [`drains`]: connections that get no more channels.
+//! - [`drains`]: connections that get no more channels;
+//! - [`verdict`]: whether callers are to call by HTTP.
 //!
 //! [`simulation`] drives the state machine from seeds. [`target`] runs its actions.
 //! [`targets`] has all targets and the task that wakes them.
 
 mod action;
 mod answers;
+mod ask;
 mod demand;
 mod dial;
 mod dialling;
@@ -31,8 +33,10 @@ mod simulation;
 mod state;
 mod target;
 mod targets;
+mod verdict;
 mod waiters;
 
+pub(super) use self::ask::Direct;
 pub(super) use self::dial::Dialler;
 pub(super) use self::target::{Found, Target, Waiting};
 pub(super) use self::targets::Targets;

@@ -14,8 +14,10 @@ use super::link::{Health, Link};
 use super::loss::Loss;
 use super::pooled::Pooled;
 use super::select::{Snapshot, Standing, best, warmest, worth_keeping};
+use super::verdict::Verdict;
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
+use crate::client::fallback::met::Evidence;
 use crate::client::settings::Settings;
 use crate::proto::OpenError;
 
@@ -30,6 +32,8 @@ pub(super) enum Opened<C> {
     Waits(WaiterId),
     /// So many callers wait already.
     Full(usize),
+    /// The caller is to call by HTTP.
+    Http,
 }
 
 pub(super) struct State<L: Link> {
@@ -38,6 +42,7 @@ pub(super) struct State<L: Link> {
     draining: Drains<L>,
     pub dials: Dials,
     pub waiters: Waiters,
+    pub verdict: Verdict,
     demand: Demand,
     loss: Loss,
     /// When a caller last asked for a channel, or had one.
@@ -54,7 +59,9 @@ pub(super) struct State<L: Link> {
 
 impl<L: Link> State<L> {
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
+        let fallback = settings.fallback.as_ref();
         State {
+            verdict: Verdict::new(fallback.map(|(_, config)| config.clone())),
             settings,
             pooled: Vec::new(),
             draining: Drains::new(),
@@ -83,10 +90,12 @@ impl<L: Link> State<L> {
                 snapshots[at].released();
                 Opened::Channel(channel)
             }
+            None if self.verdict.is_http() => Opened::Http,
             None if waiting >= self.settings.pool.max_waiting => Opened::Full(waiting),
             None => Opened::Waits(self.waiters.enter()),
         };
-        self.adjust(snapshots, true, now);
+        let dials = !matches!(opened, Opened::Http) || self.verdict.asks_again(now);
+        self.adjust(snapshots, dials, now);
         opened
     }
 
@@ -127,14 +136,56 @@ impl<L: Link> State<L> {
             Ok(link) => {
                 let siblings = self.dials.siblings(began, now);
                 self.waiters.share_with(siblings);
+                self.met_tcpchan();
                 self.pooled.push(Pooled::new(link, &self.settings, now));
             }
+            Err(error) if error.met().is_some() => self.met_http(error, now),
             Err(error) => {
                 if !error.is_timeout() {
                     self.unreported = Some(error.clone());
                 }
                 self.dials.fail(error, now);
             }
+        }
+        self.look(now);
+    }
+
+    /// A dial met a server that speaks HTTP. As after a failure, the next dial waits, and
+    /// nobody has one made ahead.
+    fn met_http(&mut self, error: ConnectError, now: Instant) {
+        if let Some(met) = error.met() {
+            self.dials.put_off(now);
+            self.verdict.met_http(met.evidence, now);
+            self.unreported = Some(error);
+        }
+    }
+
+    /// A server speaks tcpchan. Dials that were put off for others need not wait.
+    pub fn met_tcpchan(&mut self) {
+        if self.verdict.forget() {
+            self.dials.clear();
+        }
+    }
+
+    /// A caller has a connection that carries HTTP; TLS may have told.
+    pub fn note_http(&mut self, by_tls: bool, now: Instant) {
+        self.used = now;
+        self.verdict.fell_back += 1;
+        if by_tls {
+            self.verdict.met_http(Evidence::Alpn, now);
+        }
+    }
+
+    /// A caller that dialled for itself met a server of tcpchan. The pool takes the
+    /// connection unless it has as many as there may be.
+    pub fn adopt(&mut self, link: L, now: Instant) {
+        self.met_tcpchan();
+        let snapshots = self.serve(now);
+        let fresh = snapshots.iter().filter(|snapshot| snapshot.is_fresh());
+        let is_wanted = fresh.count() < self.settings.pool.most;
+        match is_wanted && self.room(snapshots.len()) > 0 {
+            true => self.pooled.push(Pooled::new(link, &self.settings, now)),
+            false => self.actions.push(Action::Release(link)),
         }
         self.look(now);
     }
@@ -149,6 +200,12 @@ impl<L: Link> State<L> {
     /// that took too long is not told: callers have their own time, and those that came
     /// late see the next one.
     fn tell(&mut self, error: ConnectError, snapshots: &[Snapshot]) {
+        if error.met().is_some() && !snapshots.iter().any(Snapshot::is_usable) {
+            // Each dial under way serves one. The others need not wait for it.
+            let told = self.waiters.take_all_but(self.dials.count()).into_iter();
+            let told = told.map(|id| Action::Give(id, Err(error.clone())));
+            self.actions.extend(told);
+        }
         if self.dials.count() > 0 {
             return;
         }
@@ -240,6 +297,9 @@ impl<L: Link> State<L> {
         if good {
             self.dials.clear();
         }
+        if snapshots.iter().any(|snapshot| snapshot.greeted) {
+            self.verdict.spoke(now);
+        }
         // A request may be lost on a connection whose peer has never answered. So after a
         // failure the peer answers first, and callers get its failure as that of a dial.
         if self.settings.pool.await_hello || self.dials.is_failing() {
@@ -260,7 +320,7 @@ impl<L: Link> State<L> {
     fn adjust(&mut self, mut snapshots: Vec<Snapshot>, caller: bool, now: Instant) {
         let waiting = self.waiters.callers();
         let failing = self.dials.is_failing();
-        let slow = !failing && self.dials.is_slow(now);
+        let slow = !failing && !self.verdict.asks_first() && self.dials.is_slow(now);
         let asked = Asked {
             caller: caller || waiting > 0,
             behind_slow_dial: if slow { waiting } else { 0 },
@@ -288,13 +348,19 @@ impl<L: Link> State<L> {
             false => self.dials.promising(self.settings.suspect_after(), now),
         };
         let to_dial = wanted.saturating_sub(fresh + promising);
-        let room = (most + most.max(REPLACED)).saturating_sub(snapshots.len() + self.dials.count());
+        let room = self.room(snapshots.len());
         let room = room.min(most.max(2).saturating_sub(self.dials.count()));
         for _ in 0..to_dial.min(room) {
             self.next_dial += 1;
             let at = self.dials.add(self.next_dial, now);
             self.actions.push(Action::Dial(self.next_dial, at));
         }
+    }
+
+    /// How many more connections there may be, beside so many and the dials.
+    fn room(&self, pooled: usize) -> usize {
+        let most = self.settings.pool.most;
+        (most + most.max(REPLACED)).saturating_sub(pooled + self.dials.count())
     }
 
     /// Retires the connections that others have replaced.

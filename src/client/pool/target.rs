@@ -21,6 +21,7 @@ use super::dialling::{DialGuard, Dials, dial};
 use super::state::{Opened, State};
 use super::waiters::WaiterId;
 use crate::client::error::ConnectError;
+use crate::client::fallback::met::{Evidence, Met};
 use crate::client::settings::Settings;
 use crate::client::stats::TargetStats;
 use crate::driver::{Channel, Connection};
@@ -198,6 +199,7 @@ impl Target {
         let id = self.with(|inner, now| match inner.state.open(now) {
             Opened::Channel(channel) => Err(Ok(channel)),
             Opened::Full(waiting) => Err(Err(ConnectError::full(waiting))),
+            Opened::Http => Err(Err(ConnectError::http(Met::before(Evidence::Answer)))),
             Opened::Waits(id) => {
                 inner.callers.enter(id);
                 Ok(id)
@@ -207,6 +209,34 @@ impl Target {
             Ok(id) => Found::Waits(self.waiting(id, |inner| &mut inner.callers, expires)),
             Err(result) => Found::Ready(result),
         }
+    }
+
+    /// A caller has a connection that carries HTTP. It may have dialled that for itself,
+    /// and TLS may have told.
+    pub fn note_http(self: &Arc<Self>, by_tls: bool) {
+        if let Some(keepers) = self.keepers.upgrade() {
+            keepers.keep_here();
+        }
+        self.with(|inner, now| inner.state.note_http(by_tls, now));
+    }
+
+    /// Whether callers are to call by HTTP, and no dial is due that asks again.
+    pub fn calls_http(self: &Arc<Self>) -> bool {
+        self.with(|inner, now| {
+            let verdict = &mut inner.state.verdict;
+            verdict.is_http() && !verdict.asks_again(now)
+        })
+    }
+
+    /// A connection that was to carry HTTP had the start of a hello: the next dial asks.
+    pub fn speaks_tcpchan(self: &Arc<Self>) {
+        self.with(|inner, _| inner.state.met_tcpchan());
+    }
+
+    /// A caller that dialled for itself has a connection that carries channels.
+    pub fn adopt(self: &Arc<Self>, connection: Connection) {
+        connection.watched_by(self.watcher.clone());
+        self.with(|inner, now| inner.state.adopt(connection, now));
     }
 
     /// Waits until so many connections are up.
@@ -255,6 +285,8 @@ impl Target {
             waiting: state.waiters.callers(),
             dials: state.dials.started,
             failed: state.dials.failed,
+            speaks_http: state.verdict.is_http(),
+            fell_back: state.verdict.fell_back,
         }
     }
 
@@ -279,10 +311,17 @@ impl Dials for Target {
         if let Ok(connection) = &result {
             connection.watched_by(self.watcher.clone());
         }
-        self.with(|inner, now| {
+        let error = result.as_ref().err();
+        let met = error.filter(|error| error.met().is_some()).cloned();
+        let believed = self.with(|inner, now| {
             inner.dials.remove(&id);
+            let (believed, result) = inner.state.verdict.judge(result, now);
             inner.state.dialled(id, result, now);
+            believed
         });
+        if let Some(met) = met.as_ref().and_then(ConnectError::met) {
+            met.tell(believed);
+        }
     }
 
     /// A dial ended with its runtime. What it was for is done on another that has

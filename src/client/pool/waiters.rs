@@ -66,6 +66,13 @@ impl Waiters {
         self.share = self.share.saturating_sub(1);
     }
 
+    /// The first callers, but for the last `left`.
+    pub fn take_all_but(&mut self, left: usize) -> VecDeque<WaiterId> {
+        let taken = self.callers.len().saturating_sub(left);
+        let left = self.callers.split_off(taken);
+        std::mem::replace(&mut self.callers, left)
+    }
+
     /// All callers, who are told of a failure.
     pub fn take_callers(&mut self) -> VecDeque<WaiterId> {
         std::mem::take(&mut self.callers)

@@ -54,6 +54,7 @@ impl World {
             self.end_channel(0);
         }
         let served = self.served;
+        self.state.met_tcpchan(); // as a caller's own connection did
         self.open();
         self.pass(OPEN_TIMEOUT);
         assert_eq!(self.served, served + 1, "the next caller gets no channel");

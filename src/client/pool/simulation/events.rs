@@ -10,6 +10,7 @@ use super::super::waiters::WaiterId;
 use super::connection::{Connection, Fake};
 use super::{Ends, OPEN_TIMEOUT, World};
 use crate::client::ConnectError;
+use crate::client::fallback::met::{Evidence, Met};
 
 impl World {
     /// Does what the pool asks for.
@@ -51,9 +52,42 @@ impl World {
         match self.state.open(self.now) {
             Opened::Channel(channel) => self.serve(channel),
             Opened::Waits(id) => _ = self.waiting.insert(id, self.now + OPEN_TIMEOUT),
+            Opened::Http => self.dials_itself(),
             Opened::Full(waiting) => assert_eq!(waiting, self.pool.max_waiting),
         }
         self.run();
+    }
+
+    /// A caller that is to call by HTTP, and may find that the server speaks tcpchan.
+    fn dials_itself(&mut self) {
+        assert!(self.falls_back);
+        match self.rng.u8(..10) {
+            0 => {
+                let link = self.link();
+                self.state.adopt(link, self.now);
+            }
+            kind => self.state.note_http(kind % 2 == 0, self.now),
+        }
+    }
+
+    fn link(&mut self) -> Fake {
+        let link = Fake(Rc::new(RefCell::new(Connection {
+            now: self.now,
+            since: self.now,
+            greeted: self.settles || self.rng.u8(..) < 200,
+            suspect: false,
+            draining: false,
+            ended: None,
+            stalled: None,
+            fails: self.fails,
+            channels: 0,
+            limit: self.rng.usize(1..40),
+            opened: 0,
+            answered: 0,
+            unanswered: 0,
+        })));
+        self.links.push(link.clone());
+        link
     }
 
     fn serve(&mut self, channel: Fake) {
@@ -69,24 +103,11 @@ impl World {
 
     fn dialled(&mut self, id: u64, ends: Ends) {
         let result = match ends {
-            Ends::Well => {
-                let link = Fake(Rc::new(RefCell::new(Connection {
-                    now: self.now,
-                    since: self.now,
-                    greeted: self.settles || self.rng.u8(..) < 200,
-                    suspect: false,
-                    draining: false,
-                    ended: None,
-                    stalled: None,
-                    fails: self.fails,
-                    channels: 0,
-                    limit: self.rng.usize(1..40),
-                    opened: 0,
-                    answered: 0,
-                    unanswered: 0,
-                })));
-                self.links.push(link.clone());
-                Ok(link)
+            Ends::Well => Ok(self.link()),
+            Ends::MeetsHttp => {
+                let kinds = [Evidence::Alpn, Evidence::Answer, Evidence::Silence];
+                let evidence = kinds[self.rng.usize(..kinds.len())];
+                Err(ConnectError::http(Met::before(evidence)))
             }
             Ends::Fails => Err(ConnectError::dial("refused")),
             Ends::Never => Err(ConnectError::timeout(OPEN_TIMEOUT, None)),

@@ -15,10 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use hyper_util::client::legacy::connect::Connected;
 
 use super::state::State;
 use super::waiters::WaiterId;
 use crate::client::PoolConfig;
+use crate::client::fallback::config::FallbackConfig;
+use crate::client::fallback::negotiated::{Negotiated, Questions};
 use crate::client::settings::Settings;
 use crate::config::Config;
 use connection::Fake;
@@ -41,6 +44,7 @@ enum Ends {
     Fails,
     IsLost,
     Never,
+    MeetsHttp,
 }
 
 struct World {
@@ -58,6 +62,8 @@ struct World {
     served: usize,
     ends: Ends,
     fails: bool,
+    /// Servers may speak HTTP.
+    falls_back: bool,
     /// All is well again.
     settles: bool,
 }
@@ -77,7 +83,14 @@ impl World {
             .and_then(|pool| pool.max_opened(rng.u32(10..1000)))
             .and_then(|pool| pool.drain_timeout(rng.bool().then_some(SECOND * 5)))
             .expect("each value lies in the range that PoolConfig documents");
+        let falls_back = rng.bool();
+        let questions = Questions {
+            negotiated: Arc::new(|_| Negotiated::Nothing),
+            connected: |_| Connected::new(),
+        };
+        let asks = FallbackConfig::default().first_answer(rng.bool());
         let settings = Settings {
+            fallback: falls_back.then_some((questions, asks)),
             config: Config::default()
                 .answer_within(SUSPECT_AFTER, DEAD)
                 .expect("Config documents the range"),
@@ -98,6 +111,7 @@ impl World {
             served: 0,
             ends: Ends::Well,
             fails: false,
+            falls_back,
             settles: false,
         }
     }
@@ -124,8 +138,15 @@ impl World {
                 self.run();
             }
             68..72 => {
-                let ends = [Ends::Well, Ends::Fails, Ends::IsLost, Ends::Never];
-                self.ends = ends[self.rng.usize(..ends.len())];
+                let ends = [
+                    Ends::Well,
+                    Ends::Fails,
+                    Ends::IsLost,
+                    Ends::Never,
+                    Ends::MeetsHttp,
+                ];
+                let most = ends.len() - usize::from(!self.falls_back);
+                self.ends = ends[self.rng.usize(..most)];
             }
             72..74 => self.fails = !self.fails,
             kind => {
