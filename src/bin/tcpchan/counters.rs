@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::admin::document::Streams;
+
 /// What was done so far.
 #[derive(Default)]
 pub struct Counters {
@@ -27,6 +29,22 @@ impl fmt::Display for Counters {
         write!(f, " cut={}", value(&self.cut))?;
         write!(f, " tcp_received={}", value(&self.received))?;
         write!(f, " tcp_sent={}", value(&self.sent))
+    }
+}
+
+impl Counters {
+    pub fn streams(&self) -> Streams {
+        let value = |counter: &AtomicU64| counter.load(Relaxed);
+        let (open, total) = (value(&self.live), value(&self.total));
+        let (refused, cut_off) = (value(&self.refused), value(&self.cut));
+        Streams {
+            open,
+            total,
+            // They are not counted at one moment.
+            finished: total.saturating_sub(open + refused + cut_off),
+            refused,
+            cut_off,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! where the clients are, `serve` where the service is, and `ping` measures
 //! what is between them.
 
+mod admin;
 mod args;
 mod carry;
 mod config;
@@ -17,6 +18,7 @@ mod service;
 mod stats;
 mod targets;
 mod tls;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -100,6 +102,7 @@ fn run(command: Command, set: Vec<Set>, passed: Passed) -> Result<(), Failure> {
             Command::Serve(args) => one(Mode::Serve(args.service), args.process, passed).await,
             Command::Run(args) => many(args, set, passed).await,
             Command::Ping(args) => ping::run(args).await,
+            Command::Top(args) => top::run(args).await,
         }
     });
     // A name that the system still looks up holds nobody up.

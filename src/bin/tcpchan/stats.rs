@@ -38,7 +38,8 @@ impl Drop for Report {
 
 fn lines(services: &Directory) -> String {
     let services = services.list();
-    let lines = services.iter().flat_map(|service| {
+    let lines = services.iter().flat_map(|running| {
+        let service = &running.view;
         let name = match service.label().name() {
             "" => service.mode().to_owned(),
             name => format!("{} service={name}", service.mode()),

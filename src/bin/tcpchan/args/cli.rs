@@ -7,6 +7,7 @@ use super::ping::Ping;
 use super::process::{Process, Run};
 use super::relay::Relay;
 use super::serve::Serve;
+use super::top::Top;
 use crate::failure::EXIT_CODES;
 
 /// Carries any TCP service over one connection between two places.
@@ -50,6 +51,9 @@ pub enum Command {
     /// At the end, or at Ctrl-C, a table tells how the times are spread.
     #[command(after_help = EXIT_CODES)]
     Ping(Ping),
+    /// Watch a process that runs with --admin: its services, targets and connections
+    #[command(after_help = EXIT_CODES)]
+    Top(Top),
 }
 
 impl Command {
@@ -58,7 +62,7 @@ impl Command {
         match self {
             Command::Relay(_) | Command::Serve(_) => true,
             Command::Run(run) => !run.check,
-            Command::Ping(_) => false,
+            Command::Ping(_) | Command::Top(_) => false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The arguments, and what `--help` says of them.
 
+mod admin;
 mod cli;
 mod link;
 mod listen;
@@ -10,8 +11,10 @@ mod process;
 mod relay;
 mod serve;
 mod tls;
+mod top;
 mod values;
 
+pub use self::admin::Admin;
 pub use self::cli::Command;
 pub use self::link::{Accepted, Dialled, outgoing};
 pub use self::logging::Logging;
@@ -21,3 +24,4 @@ pub use self::process::{Process, Run};
 pub use self::relay::Relay;
 pub use self::serve::Serve;
 pub use self::tls::{TlsClient, TlsServer};
+pub use self::top::Top;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::admin::Admin;
 use super::values::time;
 
 #[derive(Args, Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Process {
     #[arg(long, value_name = "TIME", value_parser = time)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "10s")]
     pub stats: Option<Duration>,
+    #[command(flatten)]
+    pub admin: Admin,
 }
 
 /// Many services, by a file.

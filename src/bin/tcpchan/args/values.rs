@@ -21,6 +21,14 @@ pub fn host_and_port(text: &str) -> Result<String, String> {
     }
 }
 
+/// A bare port is one of this host alone.
+pub fn admin_address(text: &str) -> Result<String, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok(format!("127.0.0.1:{port}")),
+        Err(_) => host_and_port(text),
+    }
+}
+
 /// Says what an address lacks.
 fn no_address(text: &str) -> String {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

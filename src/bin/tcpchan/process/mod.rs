@@ -13,8 +13,10 @@ use tracing::{error, info, warn};
 
 use self::notify::Notify;
 use self::services::Services;
-use self::signals::{Signal, Signals};
+use self::signals::Signal;
+pub use self::signals::Signals;
 pub use self::source::Source;
+use crate::admin::{self, Metrics};
 use crate::args::Process;
 use crate::failure::Failure;
 use crate::net::{Listeners, Passed};
@@ -24,9 +26,11 @@ use crate::stats::Report;
 /// Runs services until a signal, and what they carry to its end.
 pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::because("signals", &error))?;
+    let metrics = args.admin.admin.is_some().then(Metrics::install).flatten();
     let mut services = Services::new(Listeners::new(passed));
     let mut notify = Notify::new();
     services.apply(source.read()?.0).await?;
+    let admin = admin::Server::start(&args.admin, metrics, services.directory().clone()).await?;
     notify.ready(&services.status());
     let report = args
         .stats
@@ -42,6 +46,9 @@ pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Fa
         }
     }
     notify.stopping();
+    if let Some(admin) = &admin {
+        admin.process_stops();
+    }
     let ending = Ending::new();
     let hurry = async {
         signals.stop().await;
@@ -49,7 +56,7 @@ pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Fa
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        ended = finish(services, report, args.grace, &ending) => ended,
+        ended = finish(services, (report, admin), args.grace, &ending) => ended,
         () = hurry => Ok(()), // never
         () = notify.alive() => Ok(()), // never
     }
@@ -84,7 +91,7 @@ async fn reload(source: &Source, services: &mut Services, notify: &Notify) {
 /// connection whose peer is silent has nothing left.
 async fn finish(
     mut services: Services,
-    report: Option<Report>,
+    viewers: (Option<Report>, Option<admin::Server>),
     grace: Duration,
     ending: &Ending,
 ) -> Result<(), Failure> {
@@ -100,7 +107,7 @@ async fn finish(
     if cut_off {
         return Err(Failure::cut_off("what was still carried was cut off"));
     }
-    drop((services, report));
+    drop((services, viewers));
     tokio::select! {
         () = tasks_ended() => {}
         () = late => {}

@@ -73,8 +73,8 @@ impl Services {
                 self.endings.push(front.ending.clone());
             }
         }
-        let views = self.running.values().map(Service::view);
-        self.directory.set(views.collect());
+        let running = self.running.values().map(Service::running);
+        self.directory.set(running.collect());
     }
 
     /// Warns of sockets that were passed and that nobody takes clients from.

@@ -9,7 +9,7 @@ use super::ending::Ending;
 use super::relay::{self, Relay};
 use super::serve::{self, Serve};
 use super::spec::{Mode, Spec};
-use super::view::View;
+use super::view::Running;
 use crate::args::Accepted;
 use crate::explain::explain_listen;
 use crate::failure::Problem;
@@ -33,6 +33,8 @@ pub struct Front {
     pub place: Place,
     shape: Shape,
     pub ending: Arc<Ending>,
+    /// As it is bound.
+    listens: String,
 }
 
 /// What of a front can't change while it runs.
@@ -135,7 +137,8 @@ impl Change {
             (Plan::Serve(plan), _) => Kind::Serve(Arc::new(Serve::new(label.clone(), plan))),
         };
         for (place, listener) in self.listeners {
-            info!(service = label.field(), address = %listener, "listening");
+            let listens = listener.to_string();
+            info!(service = label.field(), address = listens, "listening");
             let ending = Arc::new(Ending::new());
             let (told, open) = (ending.told(), ending.open());
             match kind.clone() {
@@ -149,6 +152,7 @@ impl Change {
                 place,
                 shape: shape.clone(),
                 ending,
+                listens,
             });
         }
         Service { kind, fronts }
@@ -196,10 +200,14 @@ impl Service {
         }
     }
 
-    pub fn view(&self) -> Arc<dyn View> {
-        match &self.kind {
-            Kind::Relay(relay) => relay.clone(),
-            Kind::Serve(serve) => serve.clone(),
+    pub fn running(&self) -> Running {
+        let listen = self.fronts.iter().map(|front| front.listens.clone());
+        Running {
+            view: match &self.kind {
+                Kind::Relay(relay) => relay.clone(),
+                Kind::Serve(serve) => serve.clone(),
+            },
+            listen: listen.collect(),
         }
     }
 }

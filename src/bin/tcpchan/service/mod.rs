@@ -11,4 +11,4 @@ mod view;
 pub use self::change::{Change, Service};
 pub use self::ending::{Ended, Ending};
 pub use self::spec::{Mode, Spec};
-pub use self::view::Directory;
+pub use self::view::{Directory, Running, View};

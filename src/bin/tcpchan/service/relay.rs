@@ -1,12 +1,15 @@
 //! `tcpchan relay`: TCP connections in, channels out.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tcpchan::Channel;
 use tcpchan::client::TlsConnector;
 use tcpchan::proto::ChannelError;
+use tcpchan::{Channel, ConnectionStats};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
@@ -248,5 +251,25 @@ impl View for Relay {
 
     fn targets(&self) -> Vec<TargetView> {
         self.plan.get().targets.views()
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        let Counters { sent, received, .. } = &self.counters;
+        (sent.load(Relaxed), received.load(Relaxed))
+    }
+
+    fn connections(&self) -> Vec<(Option<String>, ConnectionStats)> {
+        let plan = self.plan.get();
+        let of_target = |target: &Target<Link>| {
+            let name = target.name.clone();
+            let connections = target.way.connections().into_iter();
+            connections.map(move |one| (Some(name.clone()), one))
+        };
+        plan.targets.iter().flat_map(of_target).collect()
+    }
+
+    fn reachable(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+        let plan = self.plan.get();
+        Box::pin(async move { plan.targets.reachable().await })
     }
 }

@@ -1,13 +1,16 @@
 //! `tcpchan serve`: channels in, TCP connections to a service out.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tcpchan::server::{Acceptor, Stop, Tls};
-use tcpchan::{Channel, Config};
+use tcpchan::server::{Acceptor, Connections, Stop, Tls};
+use tcpchan::{Channel, Config, ConnectionStats};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -37,6 +40,8 @@ pub struct Serve {
     label: Label,
     counters: Counters,
     plan: Swap<Plan>,
+    /// Those of each listener.
+    connections: Mutex<Vec<(u64, Connections)>>,
 }
 
 /// What it does with a channel; another after a reload.
@@ -53,16 +58,26 @@ pub struct Plan {
 
 struct Upstream(Address);
 
+impl Upstream {
+    async fn connect(&self) -> Result<Stream, Unreached> {
+        let late = || Unreached::Down(format!("it did not accept within {PATIENCE:?}"));
+        let connected = timeout(PATIENCE, Stream::connect(&self.0)).await;
+        let connected = connected.map_err(|_| late())?;
+        connected.map_err(|error| Unreached::because(&error))
+    }
+}
+
 impl Way for Upstream {
     type Io = Stream;
 
     async fn reach(&self, _: bool) -> Result<Stream, Unreached> {
-        let late = || Unreached::Down(format!("it did not accept within {PATIENCE:?}"));
-        let connected = timeout(PATIENCE, Stream::connect(&self.0)).await;
-        let connected = connected.map_err(|_| late())?;
-        let stream = connected.map_err(|error| Unreached::because(&error))?;
+        let stream = self.connect().await?;
         set_up(&stream).map_err(|error| Unreached::because(&error))?;
         Ok(stream)
+    }
+
+    async fn probe(&self) -> Result<(), Unreached> {
+        self.connect().await.map(drop)
     }
 }
 
@@ -115,6 +130,7 @@ impl Serve {
             label,
             counters: Counters::default(),
             plan: Swap::new(plan),
+            connections: Mutex::default(),
         }
     }
 
@@ -132,6 +148,7 @@ impl Serve {
     /// cut off.
     pub async fn run(self: Arc<Self>, acceptor: Acceptor, mut ended: Ended, open: Open) -> bool {
         let drain = acceptor.drain_handle();
+        let listed = self.list(acceptor.connections());
         let mut follower = ended.clone();
         let signal = async {
             ended.asked().await;
@@ -144,11 +161,26 @@ impl Serve {
                 deadline = follower.sooner().await;
             }
         };
-        let take = |stop| self.take(acceptor, stop);
-        tokio::select! {
+        let take = |stop| self.clone().take(acceptor, stop);
+        let cut_off = tokio::select! {
             served = drain.serve_until(signal, YEAR, take) => served.is_err(),
             () = follow => true, // never
-        }
+        };
+        self.lists().retain(|(number, _)| *number != listed);
+        cut_off
+    }
+
+    /// Has the connections of a listener seen, under a number.
+    fn list(&self, connections: Connections) -> u64 {
+        let mut lists = self.lists();
+        let number = lists.last().map_or(0, |(last, _)| last + 1);
+        lists.push((number, connections));
+        number
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Vec<(u64, Connections)>> {
+        let lists = self.connections.lock();
+        lists.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn take(
@@ -246,5 +278,21 @@ impl View for Serve {
 
     fn targets(&self) -> Vec<TargetView> {
         self.plan.get().targets.views()
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        let Counters { sent, received, .. } = &self.counters;
+        (received.load(Relaxed), sent.load(Relaxed))
+    }
+
+    fn connections(&self) -> Vec<(Option<String>, ConnectionStats)> {
+        let lists = self.lists().clone();
+        let snapshots = lists.iter().flat_map(|(_, list)| list.snapshot());
+        snapshots.map(|one| (None, one)).collect()
+    }
+
+    fn reachable(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+        let plan = self.plan.get();
+        Box::pin(async move { plan.targets.reachable().await })
     }
 }

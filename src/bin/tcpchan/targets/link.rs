@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use tcpchan::client::{ConnectError, Multiplex, PoolConfig, TargetStats, TlsConnector};
 use tcpchan::proto::Stats;
-use tcpchan::{Channel, Config};
+use tcpchan::{Channel, Config, ConnectionStats};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tower_service::Service;
@@ -90,6 +90,15 @@ impl Link {
         }
     }
 
+    /// Each connection, with its peer.
+    pub fn connections(&self) -> Vec<ConnectionStats> {
+        match &self.pool {
+            Pool::Plain(pool) => pool.connections(&self.uri),
+            Pool::Tls(pool) => pool.connections(&self.uri),
+            Pool::Unix(pool) => pool.connections(&self.uri),
+        }
+    }
+
     /// Whether a connection has been heard and is well.
     pub fn is_good(&self) -> bool {
         let good = |one: &Stats| one.bytes_received > 0 && !one.suspect && !one.draining;
@@ -127,6 +136,15 @@ impl Way for Link {
             greeted.map_err(|error| Unreached::because(&error))?;
         }
         Ok(channel)
+    }
+
+    async fn probe(&self) -> Result<(), Unreached> {
+        let connected = match &self.pool {
+            Pool::Plain(pool) => pool.prewarm(&self.uri, 1).await,
+            Pool::Tls(pool) => pool.prewarm(&self.uri, 1).await,
+            Pool::Unix(pool) => pool.prewarm(&self.uri, 1).await,
+        };
+        connected.map_err(|error| self.why_not(&error))
     }
 
     fn stats(&self) -> Option<TargetStats> {

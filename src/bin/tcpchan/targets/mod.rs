@@ -118,6 +118,24 @@ impl<W: Way> Targets<W> {
         Err(errors.join("; "))
     }
 
+    /// The first that can be reached now.
+    pub async fn reachable(&self) -> Result<String, String> {
+        let mut errors = Vec::new();
+        for target in self.order() {
+            match target.way.probe().await {
+                Ok(()) => {
+                    target.is_up();
+                    return Ok(target.name.clone());
+                }
+                Err(error) => {
+                    errors.push(format!("{}: {error}", target.name));
+                    self.is_not_up(&target, &error);
+                }
+            }
+        }
+        Err(errors.join("; "))
+    }
+
     /// What was reached is of no use.
     pub fn lost(&self, load: &Load<W>, error: &(dyn Error + 'static)) {
         let is_same = |target| Arc::ptr_eq(target, &load.0);

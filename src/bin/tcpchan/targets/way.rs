@@ -42,6 +42,9 @@ pub trait Way: Send + Sync + 'static {
     /// With `careful`, not before there is a sign of life.
     fn reach(&self, careful: bool) -> impl Future<Output = Result<Self::Io, Unreached>> + Send;
 
+    /// Whether it can be reached now. Nothing is carried.
+    fn probe(&self) -> impl Future<Output = Result<(), Unreached>> + Send;
+
     /// The connections that it keeps, if they are tcpchan's.
     fn stats(&self) -> Option<TargetStats> {
         None
