@@ -58,6 +58,7 @@ page!(fast_links, "fast_links.md");
 page!(failures, "failures.md");
 page!(command, "command.md");
 page!(command_file, "command_file.md");
+page!(command_admin, "command_admin.md");
 page!(security, "security.md");
 page!(limits, "limits.md");
 page!(wire_protocol, "wire_protocol.md");

@@ -10,6 +10,7 @@ mod programs;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
+mod admin;
 mod arguments;
 mod callers;
 mod configuration;
@@ -30,4 +31,5 @@ mod statistics;
 mod stop;
 mod targets;
 mod tls;
+mod top;
 mod unix_sockets;

@@ -79,6 +79,18 @@ impl Daemon {
         }
     }
 
+    /// Where it says that its admin address is.
+    pub async fn admin(&mut self) -> SocketAddr {
+        loop {
+            let line = within(self.stderr.next_line()).await.unwrap();
+            self.said.push(line.expect("a line"));
+            let line = self.said.last().expect("it was just said");
+            if let Some((_, addr)) = line.split_once("the admin address is open admin=") {
+                return addr.parse().unwrap();
+            }
+        }
+    }
+
     pub async fn relay(to: SocketAddr) -> Daemon {
         Daemon::start(&format!("relay --to {to}")).await
     }

@@ -7,6 +7,7 @@ mod metrics;
 mod page;
 mod rates;
 mod readiness;
+mod response;
 mod routes;
 mod server;
 

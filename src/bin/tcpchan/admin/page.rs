@@ -5,7 +5,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use super::routes::response;
+use super::response::response;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
     script-src 'sha256-LTElmU/dc+VWQ8KmN62DjRGL2dffOjeuf2cQtxNSNW0='; style-src 'sha256-6r6MK3zNQBsvGReOtIW4ttvGlhrAu1sRI79asl9mAJk='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub fn response_of_page() -> Response<Full<Bytes>> {
+pub fn page() -> Response<Full<Bytes>> {
     let mut response = response(StatusCode::OK, "text/html; charset=utf-8", PAGE);
     let policy = HeaderName::from_static("content-security-policy");
     let value = HeaderValue::from_static(POLICY);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
@@ -13,9 +13,8 @@ use super::look::Looker;
 use super::metrics::Metrics;
 use super::page;
 use super::readiness::Readiness;
+use super::response::{response, text};
 use crate::service::Directory;
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 pub struct Admin {
     services: Directory,
@@ -75,7 +74,7 @@ impl Admin {
 
     async fn route(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
-            "/" => page::response_of_page(),
+            "/" => page::page(),
             "/connections" => self.connections(),
             "/metrics" => {
                 let metrics = self.metrics.render(&self.services.list());
@@ -106,20 +105,4 @@ impl Admin {
             Err(told) => text(StatusCode::SERVICE_UNAVAILABLE, &told),
         }
     }
-}
-
-fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    response(status, TEXT, text.to_owned())
-}
-
-pub fn response(
-    status: StatusCode,
-    kind: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static(kind);
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }
