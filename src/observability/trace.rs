@@ -227,7 +227,13 @@ pub(super) fn dial_failed(
 pub(super) fn meets_http(span: &Span, who: Who, took: Duration) {
     let suppressed = allows(&INFOS, ("meets_http", Role::Client, who));
     let took_ms = milliseconds(took);
-    limited!(info, suppressed, span, { took_ms }, "the server does not speak tcpchan: it is called by HTTP");
+    limited!(
+        info,
+        suppressed,
+        span,
+        { took_ms },
+        "the server does not speak tcpchan: it is called by HTTP"
+    );
 }
 
 #[cfg(feature = "server")]
