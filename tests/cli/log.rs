@@ -1,9 +1,11 @@
 //! The log on stderr.
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::fixture::{Chain, exchange};
+use crate::fixture::{Chain, exchange, reset};
+use crate::guard::within;
 use crate::programs::Daemon;
 
 /// The lines that a daemon said up to its end by a signal.
@@ -90,4 +92,99 @@ async fn a_level_leaves_out_what_is_below() {
         !lines.iter().any(|line| line.contains(" DEBUG ")),
         "{lines:?}"
     );
+}
+
+const STREAMS: &str = "--log-format json --log-streams";
+
+/// The lines of streams, of which there is one for each.
+fn streams(lines: &[Value]) -> Vec<&Value> {
+    let of_streams = |line: &&Value| line["message"] == "the stream has ended";
+    lines.iter().filter(of_streams).collect()
+}
+
+#[tokio::test]
+async fn each_stream_is_a_line_at_both_ends_with_what_it_carried() {
+    let chain = Chain::with(STREAMS, STREAMS).await;
+    let (mut client, mut service) = chain.connect_and_talk().await;
+    client.write_all(b"more").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut got = Vec::new();
+    within(service.read_to_end(&mut got)).await.unwrap();
+    drop(service);
+    within(client.read_to_end(&mut got)).await.unwrap();
+    let from = client.local_addr().unwrap().to_string();
+    let (server, to) = (chain.serve.addr, chain.service.local_addr().unwrap());
+    let relay = json(&log(chain.relay).await);
+    let serve = json(&log(chain.serve).await);
+    let (near, far) = (streams(&relay), streams(&serve));
+    assert_eq!((near.len(), far.len()), (1, 1), "{relay:?} {serve:?}");
+    for (line, target) in [(near[0], server), (far[0], to)] {
+        assert_eq!(
+            (&line["level"], &line["end"]),
+            (&"info".into(), &"finished".into())
+        );
+        assert_eq!(line["target"], target.to_string());
+        assert_eq!(
+            (&line["bytes_to_service"], &line["bytes_to_client"]),
+            (&5.into(), &1.into())
+        );
+        assert!(line["seconds"].as_f64().unwrap() >= 0.0, "{line}");
+        assert_eq!(line["error"], Value::Null);
+    }
+    assert_eq!(near[0]["client"], from);
+    assert!(near[0]["channel"].is_u64() && near[0]["channel"] == far[0]["channel"]);
+}
+
+/// How the two ends say that a stream ended.
+fn ends(lines: &[Value]) -> &Value {
+    let streams = streams(lines);
+    assert_eq!(streams.len(), 1, "{lines:?}");
+    assert!(streams[0]["error"].is_string(), "{lines:?}");
+    &streams[0]["end"]
+}
+
+#[tokio::test]
+async fn a_reset_is_told_with_who_did_it() {
+    for (by_client, end) in [(true, "client_reset"), (false, "service_reset")] {
+        let chain = Chain::with(STREAMS, STREAMS).await;
+        let (mut client, mut service) = chain.connect_and_talk().await;
+        let (gone, other) = match by_client {
+            true => (client, &mut service),
+            false => (service, &mut client),
+        };
+        reset(gone);
+        within(other.read_u8()).await.unwrap_err();
+        let relay = json(&log(chain.relay).await);
+        let serve = json(&log(chain.serve).await);
+        assert_eq!((ends(&relay), ends(&serve)), (&end.into(), &end.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_off_says_why() {
+    let chain = Chain::with(STREAMS, "").await;
+    let (mut client, _service) = chain.connect_and_talk().await;
+    chain.serve.kill().await;
+    within(client.read_u8()).await.unwrap_err();
+    let relay = json(&log(chain.relay).await);
+    assert_eq!(ends(&relay), "cut_off");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_is_one_line_and_a_warning() {
+    let chain = Chain::with(STREAMS, STREAMS).await;
+    drop(chain.service);
+    exchange(chain.relay.addr, b"!").await.unwrap_err();
+    for daemon in [chain.relay, chain.serve] {
+        let lines = json(&log(daemon).await);
+        assert_eq!(with(&lines, "refused a client")["level"], "warn");
+        assert_eq!(streams(&lines).len(), 0, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn streams_are_no_lines_unless_that_is_asked_for() {
+    let chain = Chain::with("--log-format json", "").await;
+    drop(chain.connect_and_talk().await);
+    assert_eq!(streams(&json(&log(chain.relay).await)).len(), 0);
 }

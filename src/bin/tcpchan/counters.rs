@@ -12,9 +12,9 @@ pub struct Counters {
     live: AtomicU64,
     total: AtomicU64,
     /// No target took them.
-    refused: AtomicU64,
+    pub refused: AtomicU64,
     /// Ended by a reset, or the loss of a connection.
-    cut: AtomicU64,
+    pub cut: AtomicU64,
     /// Bytes from the TCP connections, and to them.
     pub received: AtomicU64,
     pub sent: AtomicU64,
@@ -48,38 +48,52 @@ impl Counters {
     }
 }
 
-/// One connection, counted. It was cut off unless it says otherwise.
-pub struct Counted<'a> {
+/// The bytes of one stream, which count for its service too.
+pub struct Traffic<'a> {
     counters: &'a Counters,
-    end: Option<&'a AtomicU64>,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl<'a> Traffic<'a> {
+    pub fn of(counters: &'a Counters) -> Self {
+        Traffic {
+            counters,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// From the client's or service's connection.
+    pub fn receive(&self, count: usize) {
+        self.received.fetch_add(count as u64, Relaxed);
+        self.counters.received.fetch_add(count as u64, Relaxed);
+    }
+
+    /// To it.
+    pub fn send(&self, count: usize) {
+        self.sent.fetch_add(count as u64, Relaxed);
+        self.counters.sent.fetch_add(count as u64, Relaxed);
+    }
+
+    /// Received, and sent.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.received.load(Relaxed), self.sent.load(Relaxed))
+    }
 }
 
 impl Counters {
-    pub fn count(&self) -> Counted<'_> {
+    /// A stream begins.
+    pub fn begin(&self) {
         self.live.fetch_add(1, Relaxed);
         self.total.fetch_add(1, Relaxed);
-        Counted {
-            counters: self,
-            end: Some(&self.cut),
-        }
-    }
-}
-
-impl Counted<'_> {
-    pub fn refused(mut self) {
-        self.end = Some(&self.counters.refused);
     }
 
-    pub fn whole(mut self) {
-        self.end = None;
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.counters.live.fetch_sub(1, Relaxed);
-        if let Some(end) = self.end {
-            end.fetch_add(1, Relaxed);
+    /// It has ended; in order if it counts for nothing else.
+    pub fn end(&self, counter: Option<&AtomicU64>) {
+        self.live.fetch_sub(1, Relaxed);
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Relaxed);
         }
     }
 }

@@ -7,7 +7,6 @@ mod socket;
 
 use std::io::{self, ErrorKind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tcpchan::Channel;
@@ -15,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use self::buffer::Chunk;
 use self::socket::Socket;
-use crate::counters::Counters;
+use crate::counters::Traffic;
 use crate::net::Stream;
 
 /// How long the last bytes for a TCP peer may take when it sends what nobody
@@ -41,34 +40,42 @@ pub fn set_up(stream: &Stream) -> io::Result<()> {
 pub async fn carry(
     stream: Stream,
     channel: Channel,
-    counters: &Counters,
+    traffic: &Traffic<'_>,
     limit: Duration,
-) -> io::Result<()> {
+) -> Result<(), Broken> {
     match stream {
-        Stream::Tcp(tcp) => carry_socket(tcp, channel, counters, limit).await,
+        Stream::Tcp(tcp) => carry_socket(tcp, channel, traffic, limit).await,
         #[cfg(unix)]
-        Stream::Unix(unix) => carry_socket(unix, channel, counters, limit).await,
+        Stream::Unix(unix) => carry_socket(unix, channel, traffic, limit).await,
     }
 }
 
 async fn carry_socket(
     mut socket: impl Socket,
     channel: Channel,
-    counters: &Counters,
+    traffic: &Traffic<'_>,
     limit: Duration,
-) -> io::Result<()> {
-    let ended = carry_both(&mut socket, channel, counters, limit).await?;
+) -> Result<(), Broken> {
+    let ended = carry_both(&mut socket, channel, traffic, limit).await?;
     if let Ended::Taken(false) = ended {
         let _ = tokio::time::timeout(LAST, discard(&mut socket)).await;
     }
-    socket.close_in_order()?;
+    socket.close_in_order().map_err(Broken::Socket)?;
     match ended {
         Ended::Taken(_) => Ok(()),
-        Ended::Silent => {
-            let text = format!("half-closed, and no byte came for {limit:?}");
-            Err(io::Error::new(ErrorKind::TimedOut, text))
-        }
+        Ended::Silent => Err(Broken::Silent(limit)),
     }
+}
+
+/// Why a stream was not carried to its end.
+#[derive(Debug)]
+pub enum Broken {
+    /// By the client's or service's connection.
+    Socket(io::Error),
+    /// By the channel.
+    Channel(io::Error),
+    /// The peer was silent for so long after its own end had come.
+    Silent(Duration),
 }
 
 /// How the TCP peer's direction ended. The peer has got its own end.
@@ -81,14 +88,22 @@ enum Ended {
 async fn carry_both(
     socket: &mut impl Socket,
     channel: Channel,
-    counters: &Counters,
+    traffic: &Traffic<'_>,
     limit: Duration,
-) -> io::Result<Ended> {
-    let moved = AtomicU64::new(0);
+) -> Result<Ended, Broken> {
     let (from_channel, to_channel) = channel.into_split();
     let (mut from_tcp, mut to_tcp) = socket.halves();
-    let mut from_peer = pin!(pump(&mut from_tcp, to_channel, &counters.received, &moved));
-    let mut to_peer = pin!(pump(from_channel, &mut to_tcp, &counters.sent, &moved));
+    let from_peer = pump(
+        (&mut from_tcp, Broken::Socket),
+        (to_channel, Broken::Channel),
+        |count| traffic.receive(count),
+    );
+    let to_peer = pump(
+        (from_channel, Broken::Channel),
+        (&mut to_tcp, Broken::Socket),
+        |count| traffic.send(count),
+    );
+    let (mut from_peer, mut to_peer) = (pin!(from_peer), pin!(to_peer));
     tokio::select! {
         taken = &mut from_peer => {
             let taken = taken?;
@@ -97,7 +112,7 @@ async fn carry_both(
         }
         ended = &mut to_peer => {
             ended?;
-            match unless_silent(from_peer, limit, &moved).await {
+            match unless_silent(from_peer, limit, traffic).await {
                 Some(taken) => Ok(Ended::Taken(taken?)),
                 None => Ok(Ended::Silent),
             }
@@ -109,13 +124,13 @@ async fn carry_both(
 async fn unless_silent<T>(
     carries: impl Future<Output = T>,
     limit: Duration,
-    moved: &AtomicU64,
+    traffic: &Traffic<'_>,
 ) -> Option<T> {
     let silence = async {
-        let (mut seen, mut quiet) = (moved.load(Relaxed), 0);
+        let (mut seen, mut quiet) = (traffic.bytes(), 0);
         while quiet < 4 {
             tokio::time::sleep(limit / 4).await;
-            let now = moved.load(Relaxed);
+            let now = traffic.bytes();
             quiet = if now == seen { quiet + 1 } else { 0 };
             seen = now;
         }
@@ -128,41 +143,40 @@ async fn unless_silent<T>(
 }
 
 /// Copies to the end of `from`, and ends `to` there. `false` if `to` takes no
-/// more, which leaves the other direction as it is.
+/// more, which leaves the other direction as it is. `took` is told of each part of the bytes
+/// when it is taken.
 async fn pump(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    carried: &AtomicU64,
-    moved: &AtomicU64,
-) -> io::Result<bool> {
+    (mut from, read_failed): (impl AsyncRead + Unpin, fn(io::Error) -> Broken),
+    (mut to, write_failed): (impl AsyncWrite + Unpin, fn(io::Error) -> Broken),
+    took: impl Fn(usize),
+) -> Result<bool, Broken> {
     loop {
-        let chunk = Chunk::read(&mut from).await?;
+        let chunk = Chunk::read(&mut from).await.map_err(read_failed)?;
         if chunk.is_empty() {
-            to.shutdown().await?;
+            to.shutdown().await.map_err(write_failed)?;
             return Ok(true);
         }
-        match write_all(&mut to, &chunk, moved).await {
-            Ok(()) => carried.fetch_add(chunk.len() as u64, Relaxed),
+        match write_all(&mut to, &chunk, &took).await {
+            Ok(()) => {}
             // Of a channel: its peer stopped it. Of a TCP connection: a reset
             // after its peer's end, for one before that is another error.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => return Err(write_failed(error)),
         };
     }
 }
 
-/// Tells of each part of the bytes when it is taken.
 async fn write_all(
     to: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],
-    moved: &AtomicU64,
+    took: impl Fn(usize),
 ) -> io::Result<()> {
     while !bytes.is_empty() {
         let taken = to.write(bytes).await?;
         if taken == 0 {
             return Err(ErrorKind::WriteZero.into());
         }
-        moved.fetch_add(taken as u64, Relaxed);
+        took(taken);
         bytes = &bytes[taken..];
     }
     Ok(())

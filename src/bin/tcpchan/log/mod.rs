@@ -29,14 +29,18 @@ pub fn begin(options: &Logging, is_daemon: bool) {
         .event_format(Lines {
             json: options.log_format == "json",
         });
-    let shown = shown(level.unwrap_or(default));
+    let shown = shown(level.unwrap_or(default), options.log_streams);
     registry().with(lines.with_filter(shown)).init();
 }
 
-fn shown(level: LevelFilter) -> Targets {
+fn shown(level: LevelFilter, streams: bool) -> Targets {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("tcpchan", level);
+    let targets = match streams {
+        true => targets,
+        false => targets.with_target("tcpchan::streams", LevelFilter::OFF),
+    };
     match level {
         LevelFilter::DEBUG | LevelFilter::TRACE => targets,
         // A target that is down has a line of the command's, with the same cause.

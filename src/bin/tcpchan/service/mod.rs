@@ -2,6 +2,7 @@
 
 mod change;
 mod ending;
+mod record;
 mod relay;
 mod serve;
 mod spec;

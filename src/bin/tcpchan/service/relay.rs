@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tcpchan::client::TlsConnector;
-use tcpchan::proto::ChannelError;
 use tcpchan::{Channel, ConnectionStats};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -16,10 +15,11 @@ use tokio_rustls::rustls::ClientConfig;
 use tracing::warn;
 
 use super::ending::{Ended, Open};
+use super::record::{End, Record, Side, is_of_connection};
 use super::swap::Swap;
 use super::view::View;
 use crate::args;
-use crate::carry::{carry, proxy, set_up};
+use crate::carry::{Broken, carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::Problem;
 use crate::label::Label;
@@ -169,37 +169,39 @@ impl Relay {
     }
 
     async fn carry(&self, stream: Stream, client: Client) {
-        let (counted, plan) = (self.counters.count(), self.plan.get());
-        if set_up(&stream).is_err() {
-            return; // it is gone already
+        let mut record = Record::new(&self.label, &self.counters, Side::Client, &client);
+        let end = self.carry_to_end(stream, client, &mut record).await;
+        record.end(end);
+    }
+
+    async fn carry_to_end(&self, stream: Stream, client: Client, record: &mut Record<'_>) -> End {
+        let plan = self.plan.get();
+        if let Err(error) = set_up(&stream) {
+            return record.broken(&Broken::Socket(error)); // it is gone already
         }
         let (mut channel, load) = match plan.targets.reach().await {
             Ok(reached) => reached,
-            Err(error) => {
-                warn!(service = self.label.field(), %client, error, "refused a client");
-                return counted.refused();
-            }
+            Err(error) => return End::Refused(error),
         };
+        record.target = Some(load.name().to_owned());
+        record.channel = Some(channel.id());
         let introduced = plan.introduce(&stream, client, &mut channel).await;
         let limit = plan.fin_timeout;
         drop(plan); // a reload may let go of it
         let carried = match introduced {
-            Ok(()) => carry(stream, channel, &self.counters, limit).await,
-            Err(error) => Err(error),
+            Ok(()) => carry(stream, channel, &record.traffic, limit).await,
+            Err(error) => Err(Broken::Channel(error)),
         };
-        match carried {
-            Ok(()) => counted.whole(),
-            Err(error) if is_of_connection(&error) && !load.way().is_good() => {
-                self.plan.get().targets.lost(&load, &error);
-            }
-            Err(error) if is_refusal(&error) => {
-                let (service, target) = (self.label.field(), load.name());
-                let error = "the server refused the stream: see its log";
-                warn!(service, %client, target, error, "refused a client");
-                counted.refused();
-            }
-            Err(_) => {}
+        let Err(broken) = carried else {
+            return End::Finished;
+        };
+        if let Broken::Channel(error) = &broken
+            && is_of_connection(error)
+            && !load.way().is_good()
+        {
+            self.plan.get().targets.lost(&load, error);
         }
+        record.broken(&broken)
     }
 
     /// Whether a channel is not over.
@@ -219,21 +221,6 @@ impl Relay {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
-}
-
-/// Whether an error is the end of a whole connection to a server.
-fn is_of_connection(error: &io::Error) -> bool {
-    let channel = error.get_ref().and_then(|error| error.downcast_ref());
-    matches!(
-        channel,
-        Some(ChannelError::Connection(_) | ChannelError::Refused(Some(_)))
-    )
-}
-
-/// Whether the server said that nobody takes the stream.
-fn is_refusal(error: &io::Error) -> bool {
-    let channel = error.get_ref().and_then(|error| error.downcast_ref());
-    matches!(channel, Some(ChannelError::Refused(None)))
 }
 
 impl View for Relay {

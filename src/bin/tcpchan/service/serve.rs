@@ -15,13 +15,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ServerConfig;
-use tracing::warn;
 
 use super::ending::{Ended, Open, YEAR};
+use super::record::{End, Record, Side};
 use super::swap::Swap;
 use super::view::View;
 use crate::args;
-use crate::carry::{carry, proxy, set_up};
+use crate::carry::{Broken, carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::{Problem, in_a_line};
 use crate::label::Label;
@@ -205,24 +205,37 @@ impl Serve {
         Ok(())
     }
 
-    async fn carry(&self, mut channel: Channel, peer: SocketAddr, local: Option<SocketAddr>) {
-        let (counted, plan) = (self.counters.count(), self.plan.get());
-        let (header, (mut stream, _load)) = match plan.ready(&mut channel, peer, local).await {
+    async fn carry(&self, channel: Channel, peer: SocketAddr, local: Option<SocketAddr>) {
+        let mut record = Record::new(&self.label, &self.counters, Side::Service, &peer);
+        let end = self.carry_to_end(channel, peer, local, &mut record).await;
+        record.end(end);
+    }
+
+    async fn carry_to_end(
+        &self,
+        mut channel: Channel,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        record: &mut Record<'_>,
+    ) -> End {
+        record.channel = Some(channel.id());
+        let plan = self.plan.get();
+        let (header, (mut stream, load)) = match plan.ready(&mut channel, peer, local).await {
             Ok(ready) => ready,
             Err(error) => {
-                warn!(service = self.label.field(), client = %peer, error, "refused a client");
                 channel.refuse();
-                return counted.refused();
+                return End::Refused(error);
             }
         };
+        record.target = Some(load.name().to_owned());
         let limit = plan.fin_timeout;
         drop(plan); // a reload may let go of it
-        if stream.write_all(&header).await.is_err() {
-            return;
+        if let Err(error) = stream.write_all(&header).await {
+            return record.broken(&Broken::Socket(error));
         }
-        let carried = carry(stream, channel, &self.counters, limit).await;
-        if carried.is_ok() {
-            counted.whole();
+        match carry(stream, channel, &record.traffic, limit).await {
+            Ok(()) => End::Finished,
+            Err(broken) => record.broken(&broken),
         }
     }
 }
