@@ -48,6 +48,8 @@ use crate::observability::{self, Label};
 /// # let _ = client;
 /// ```
 ///
+/// While servers have no tcpchan yet, a [`Fallback`](super::Fallback) goes around it.
+///
 /// # Runtimes
 ///
 /// A dial, the task of its connection and the pool's timers run on the runtime of the

@@ -122,6 +122,11 @@ impl Dials {
         self.pending.len()
     }
 
+    /// Those that do not wait for their time.
+    pub fn under_way(&self, now: Instant) -> usize {
+        self.pending.values().filter(|dial| dial.at <= now).count()
+    }
+
     /// Dials from which a connection may be expected: not those that are late.
     pub fn promising(&self, suspect_after: Duration, now: Instant) -> usize {
         self.pending

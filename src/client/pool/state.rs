@@ -199,10 +199,13 @@ impl<L: Link> State<L> {
     /// Tells those who wait of a failed dial if nothing else could serve them. A dial
     /// that took too long is not told: callers have their own time, and those that came
     /// late see the next one.
-    fn tell(&mut self, error: ConnectError, snapshots: &[Snapshot]) {
+    fn tell(&mut self, error: ConnectError, snapshots: &[Snapshot], now: Instant) {
         if error.met().is_some() && !snapshots.iter().any(Snapshot::is_usable) {
             // Each dial under way serves one. The others need not wait for it.
-            let told = self.waiters.take_all_but(self.dials.count()).into_iter();
+            let told = self
+                .waiters
+                .take_all_but(self.dials.under_way(now))
+                .into_iter();
             let told = told.map(|id| Action::Give(id, Err(error.clone())));
             self.actions.extend(told);
         }
@@ -224,7 +227,7 @@ impl<L: Link> State<L> {
         self.dials.expire(self.settings.pool.open_timeout, now);
         let mut snapshots = self.snapshots(now);
         if let Some(error) = self.unreported.take() {
-            self.tell(error, &snapshots);
+            self.tell(error, &snapshots, now);
         }
         let settles = self.dials.settles(now);
         while let Some(id) = self.waiters.first(settles) {

@@ -116,8 +116,14 @@ impl World {
                 return self.look();
             }
         };
+        let (waiting, under_way) = (self.waiting.len(), self.state.dials.under_way(self.now));
         self.state.dialled(id, result, self.now);
         self.run();
+        if matches!(ends, Ends::MeetsHttp) && self.state.connections().count() == 0 {
+            // Each dial that is left is for one of those who wait.
+            let left = under_way.saturating_sub(1);
+            assert_eq!(self.waiting.len(), waiting.min(left));
+        }
     }
 
     pub(super) fn end_channel(&mut self, nth: usize) {
