@@ -13,7 +13,7 @@ pub(crate) const HOUR: u128 = 3_600_000;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 pub(crate) const DAY: u128 = 24 * HOUR;
 
-/// A value outside its range.
+/// A value that can't be.
 ///
 /// ```
 /// use tcpchan::proto::Config;
@@ -27,20 +27,35 @@ pub(crate) const DAY: u128 = 24 * HOUR;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     field: &'static str,
-    value: u128,
-    range: RangeInclusive<u128>,
-    /// Follows each number; empty for a count.
-    unit: &'static str,
+    why: Why,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    Range {
+        value: u128,
+        range: RangeInclusive<u128>,
+        /// Follows each number; empty for a count.
+        unit: &'static str,
+    },
+    #[cfg(feature = "proxy-protocol")]
+    Form { value: String, must: &'static str },
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (field, value, unit) = (self.field, self.value, self.unit);
-        let (least, most) = (self.range.start(), self.range.end());
-        write!(
-            f,
-            "{field} is {value}{unit} and must be from {least}{unit} to {most}{unit}"
-        )
+        let field = self.field;
+        match &self.why {
+            Why::Range { value, range, unit } => {
+                let (least, most) = (range.start(), range.end());
+                write!(
+                    f,
+                    "{field} is {value}{unit} and must be from {least}{unit} to {most}{unit}"
+                )
+            }
+            #[cfg(feature = "proxy-protocol")]
+            Why::Form { value, must } => write!(f, "{field} has {value:?} and must have {must}"),
+        }
     }
 }
 
@@ -73,10 +88,14 @@ fn check_in(
     if range.contains(&value) {
         return Ok(());
     }
-    Err(ConfigError {
-        field,
-        value,
-        range,
-        unit,
-    })
+    let why = Why::Range { value, range, unit };
+    Err(ConfigError { field, why })
+}
+
+/// A text that is none of those that must be.
+#[cfg(feature = "proxy-protocol")]
+pub(crate) fn malformed(field: &'static str, value: &str, must: &'static str) -> ConfigError {
+    let value = value.to_owned();
+    let why = Why::Form { value, must };
+    ConfigError { field, why }
 }

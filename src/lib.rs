@@ -94,6 +94,8 @@ pub mod guide;
 pub mod observability;
 pub mod proto;
 #[cfg(feature = "server")]
+mod rewind;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "net")]
 mod socket;

@@ -3,10 +3,11 @@
 # are not there yet.
 set -euo pipefail
 missing=()
-for pair in curl:curl wrk:wrk haproxy:haproxy psql:postgresql-client prometheus:prometheus \
-    valgrind:valgrind tinyproxy:tinyproxy microsocks:microsocks; do
+for pair in curl:curl wrk:wrk haproxy:haproxy nginx:nginx-core psql:postgresql-client \
+    prometheus:prometheus valgrind:valgrind tinyproxy:tinyproxy microsocks:microsocks; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
 ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing+=(postgresql)
 [ ${#missing[@]} -eq 0 ] && exit
 if [ "$(id -u)" -ne 0 ]; then

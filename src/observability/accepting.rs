@@ -76,6 +76,20 @@ impl Handshake {
         self.fails_with(error, cause::kind(error), names);
     }
 
+    /// Its peer is another than it has come from.
+    pub fn is_from(&mut self, addr: SocketAddr) {
+        self.addr = addr;
+    }
+
+    /// What a proxy says of its client was not to be had or believed.
+    pub fn refused(mut self, error: &io::Error) {
+        self.result = Some("proxy_header");
+        #[cfg(feature = "tracing")]
+        super::trace::header_refused(self.addr, error);
+        #[cfg(not(feature = "tracing"))]
+        let _ = error;
+    }
+
     /// Another needed its place.
     pub fn evicted(self) {
         self.fails_with(

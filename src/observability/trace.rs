@@ -275,6 +275,19 @@ pub(super) fn connection_refused(addr: std::net::SocketAddr, limit: &'static str
 }
 
 #[cfg(feature = "server")]
+pub(super) fn header_refused(addr: std::net::SocketAddr, error: &std::io::Error) {
+    let suppressed = allows(&WARNINGS, ("header", Role::Server, ""));
+    let (ip, port) = (addr.ip(), addr.port());
+    limited!(
+        warn,
+        suppressed,
+        &Span::current(),
+        { network.peer.address = %ip, network.peer.port = port, %error },
+        "the PROXY header was refused"
+    );
+}
+
+#[cfg(feature = "server")]
 pub(super) fn handshake_failed(
     addr: std::net::SocketAddr,
     error: &std::io::Error,

@@ -81,8 +81,7 @@ impl AcceptLoop {
         S: Stream<Item = io::Result<(T, SocketAddr)>>,
         T: 'static,
     {
-        let limits = self.settings.connection_limits.clone();
-        let incoming = Admitted::new(incoming, limits, self.settings.config.socket.clone());
+        let incoming = Admitted::new(incoming, self.settings.clone());
         let (to, mut signal) = (self.to.clone(), self.member.signal.clone());
         AcceptRetry::new(incoming, self.freed.clone(), async move {
             tokio::select! {

@@ -1,5 +1,7 @@
 use std::fmt;
 use std::future::Future;
+#[cfg(feature = "proxy-protocol")]
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,16 +17,22 @@ use super::accept_loop::{AcceptLoop, Accepted};
 use super::channel_limits::ChannelLimits;
 use super::connections::Connections;
 use super::drain::DrainHandle;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "proxy-protocol", feature = "tls"))]
 use super::handshake::{Handshakes, Outcome};
 use super::incoming::Incoming;
 use super::limits::ConnectionLimits;
+#[cfg(any(feature = "proxy-protocol", feature = "tls"))]
+use super::peer::Peer;
 use super::peer::PeerInfo;
+#[cfg(feature = "proxy-protocol")]
+use super::proxy_protocol::ProxyProtocol;
 use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
 use crate::driver::Channel;
+#[cfg(any(feature = "proxy-protocol", feature = "tls"))]
+use crate::rewind::Rewind;
 use crate::socket::find;
 #[cfg(feature = "tls")]
 use crate::tls::ALPN;
@@ -96,7 +104,7 @@ impl Acceptor {
     ///   until a connection has closed. After the stream's end no more connections come.
     /// - If a connection is rustls's `TlsStream` over a `TcpStream`, the peer's certificates are
     ///   in the `identity` of [`PeerInfo`].
-    /// - With [`with_tls`](Self::with_tls), handshakes are made over any transport that the
+    /// - With `with_tls`, handshakes are made over any transport that the
     ///   stream yields.
     pub fn from_incoming<S, T>(incoming: S) -> Self
     where
@@ -203,6 +211,41 @@ impl Acceptor {
         self.settings.tls.as_ref()
     }
 
+    /// Has load balancers tell who their clients are. Default: nobody is asked, and a header is
+    /// a violation. Once the acceptor has started, this changes nothing.
+    ///
+    /// ```no_run
+    /// # async fn run(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tcpchan::server::{Acceptor, PeerInfo, ProxyProtocol};
+    ///
+    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+    /// let proxy_protocol = ProxyProtocol::default().trusted_networks(["10.0.0.0/16"])?;
+    /// let acceptor = Acceptor::new(listener).with_proxy_protocol(proxy_protocol);
+    /// axum::serve(acceptor, app.into_make_service_with_connect_info::<PeerInfo>()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the acceptor is [`dialling`](Self::dialling): it knows whom it dials.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        assert!(
+            !self.dials,
+            "an Acceptor::dialling takes no PROXY protocol: it knows whom it dials"
+        );
+        self.settings.proxy_protocol = Some(proxy_protocol);
+        self
+    }
+
+    /// See [`with_proxy_protocol`](Self::with_proxy_protocol).
+    #[cfg(feature = "proxy-protocol")]
+    #[must_use]
+    pub fn proxy_protocol(&self) -> Option<&ProxyProtocol> {
+        self.settings.proxy_protocol.as_ref()
+    }
+
     /// What drains the acceptor's connections and waits for their end, also
     /// when the acceptor is owned by a server or gone.
     pub fn drain_handle(&self) -> DrainHandle {
@@ -261,23 +304,28 @@ impl Acceptor {
     }
 }
 
-/// Takes the connections that come, over TLS if that is set.
+/// Takes the connections that come, after what is to be done before their first frame.
 fn run<S, T>(accept_loop: AcceptLoop, incoming: S) -> Running
 where
     S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let incoming = accept_loop.retrying(incoming);
+    #[cfg(any(feature = "proxy-protocol", feature = "tls"))]
+    let settings = accept_loop.settings.clone();
     #[cfg(feature = "tls")]
-    if let Some(tls) = accept_loop.settings.tls.clone() {
-        let limits = tls.limits;
-        let config = &accept_loop.settings.config;
-        let prepared = tls.prepared(|alpn| *alpn = vec![ALPN.to_vec()], config);
-        let shake = move |io, peer| {
+    if let Some(tls) = settings.tls.clone() {
+        let prepared = tls.prepared(|alpn| *alpn = vec![ALPN.to_vec()], &settings.config);
+        let shake = move |io: Rewind<T>, peer: Peer| {
             let shake = shake(prepared.get(), io, peer);
             async { shake.await.map(Outcome::Ours) }
         };
-        return Box::pin(accept_loop.run(Handshakes::new(incoming, limits, shake)));
+        return Box::pin(accept_loop.run(Handshakes::new(incoming, settings, shake)));
+    }
+    #[cfg(feature = "proxy-protocol")]
+    if settings.proxy_protocol.is_some() {
+        let nothing = |io: Rewind<T>, peer: Peer| ready(Ok(Outcome::Ours((io, peer))));
+        return Box::pin(accept_loop.run(Handshakes::new(incoming, settings, nothing)));
     }
     Box::pin(accept_loop.run(incoming))
 }

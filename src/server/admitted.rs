@@ -11,11 +11,12 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::limits::{ConnectionLimits, Refusal};
+use super::limits::Refusal;
 use super::peer::Peer;
+use super::settings::Settings;
 use crate::driver::yields;
 use crate::observability;
-use crate::socket::{SocketProfile, find};
+use crate::socket::find;
 
 /// Connections of a listener that are held back at a time. Further ones are refused.
 const MOST_HELD: usize = 256;
@@ -31,8 +32,7 @@ const SERVED: u32 = 4;
 pub(super) struct Admitted<S, T> {
     /// None once it has ended.
     incoming: Option<Pin<Box<S>>>,
-    limits: ConnectionLimits,
-    profile: SocketProfile,
+    settings: Settings,
     /// Those that wait, by when they are served.
     held: BTreeMap<(Instant, u64), (T, Peer)>,
     count: u64,
@@ -51,12 +51,11 @@ where
     S: Stream<Item = io::Result<(T, SocketAddr)>>,
     T: 'static,
 {
-    /// The sockets get the options of the profile, as far as they can be found.
-    pub fn new(incoming: S, limits: ConnectionLimits, profile: SocketProfile) -> Self {
+    /// The sockets get the options of the configuration, as far as they can be found.
+    pub fn new(incoming: S, settings: Settings) -> Self {
         Admitted {
             incoming: Some(Box::pin(incoming)),
-            limits,
-            profile,
+            settings,
             held: BTreeMap::new(),
             count: 0,
             due: Box::pin(sleep(Duration::ZERO)),
@@ -83,7 +82,7 @@ where
     /// Ready once the rate in all allows another.
     fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let wait = self.limits.wait();
+            let wait = self.settings.connection_limits.wait();
             if wait.is_zero() {
                 return Poll::Ready(());
             }
@@ -94,13 +93,16 @@ where
 
     /// A connection has come: it is served now, held back, or refused.
     fn on_arrival(&mut self, io: T, addr: SocketAddr) -> Option<(T, Peer)> {
-        let admitted = self.limits.admit(addr.ip()).and_then(|(admission, wait)| {
-            let held = !wait.is_zero();
-            match held && self.held.len() >= MOST_HELD {
-                true => Err(Refusal::Penalty),
-                false => Ok((admission, wait)),
-            }
-        });
+        let admitted = self
+            .settings
+            .admit(addr.ip())
+            .and_then(|(admission, wait)| {
+                let held = !wait.is_zero();
+                match held && self.held.len() >= MOST_HELD {
+                    true => Err(Refusal::Penalty),
+                    false => Ok((admission, wait)),
+                }
+            });
         let (admission, wait) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -110,7 +112,7 @@ where
         };
         if let Some(tcp) = find(&io) {
             // A socket that is gone already says so again when it is read.
-            let _ = self.profile.apply(tcp);
+            let _ = self.settings.config.socket.apply(tcp);
         }
         let peer = Peer::admitted(addr, admission);
         if wait.is_zero() {

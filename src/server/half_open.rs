@@ -180,20 +180,37 @@ impl Permits {
 
     /// The permit of this id, unless it was taken.
     fn remove(&mut self, id: u64) -> Option<Held> {
-        // Ids rise from front to back.
-        let at = self.held.binary_search_by_key(&id, |held| held.id).ok()?;
+        let at = self.position(id)?;
         self.remove_at(at)
+    }
+
+    fn position(&self, id: u64) -> Option<usize> {
+        // Ids rise from front to back.
+        self.held.binary_search_by_key(&id, |held| held.id).ok()
     }
 
     fn remove_at(&mut self, at: usize) -> Option<Held> {
         let held = self.held.remove(at)?;
-        if let Some(count) = self.by_network.get_mut(&held.network) {
+        self.count_down(held.network);
+        Some(held)
+    }
+
+    /// The permit of this id is another network's, unless it was taken.
+    fn assign(&mut self, id: u64, network: IpAddr) {
+        if let Some(at) = self.position(id) {
+            let before = std::mem::replace(&mut self.held[at].network, network);
+            self.count_down(before);
+            *self.by_network.entry(network).or_default() += 1;
+        }
+    }
+
+    fn count_down(&mut self, network: IpAddr) {
+        if let Some(count) = self.by_network.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
-                self.by_network.remove(&held.network);
+                self.by_network.remove(&network);
             }
         }
-        Some(held)
     }
 
     fn on_full(&mut self, now: Instant) {
@@ -251,6 +268,11 @@ impl Permit {
     /// Waits until the permit is needed for another. Cancel safe.
     pub async fn evicted(&mut self) {
         let _ = (&mut self.evicted).await;
+    }
+
+    /// Who has it was found to be of another network than it had come from.
+    pub fn is_from(&self, addr: IpAddr) {
+        lock(&self.permits).assign(self.id, network(addr));
     }
 
     /// From now on it is not to be taken.

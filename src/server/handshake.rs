@@ -4,24 +4,22 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use tokio::io::AsyncRead;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::accept_retry::{AcceptRetry, Freed};
 use super::admitted::refuse;
 use super::half_open::{HalfOpenLimit, Permit};
 use super::peer::Peer;
-use crate::observability::Handshake;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub within: Duration,
-    pub at_once: usize,
-}
+use super::settings::Settings;
+use crate::observability::{Handshake, connection_held_back};
+use crate::rewind::Rewind;
 
 /// What a handshake has ended with.
 pub(super) enum Outcome<T> {
@@ -35,21 +33,26 @@ pub(super) enum Outcome<T> {
 pub(super) struct Handshakes<I, F, T> {
     /// None once no more are taken.
     incoming: Option<AcceptRetry<I>>,
-    shake: F,
-    within: Duration,
+    steps: Arc<Steps<F>>,
     half_open: HalfOpenLimit,
     tasks: JoinSet<Option<T>>,
     freed: Freed,
 }
 
+/// What is to be done with each connection.
+struct Steps<F> {
+    settings: Settings,
+    shake: F,
+}
+
 impl<I, F, T: 'static> Handshakes<I, F, T> {
-    pub fn new(incoming: AcceptRetry<I>, limits: Limits, shake: F) -> Self {
+    /// `shake` is done once it is known whom a connection is from.
+    pub fn new(incoming: AcceptRetry<I>, settings: Settings, shake: F) -> Self {
         Handshakes {
             freed: incoming.freed(),
             incoming: Some(incoming),
-            shake,
-            within: limits.within,
-            half_open: HalfOpenLimit::new(limits.at_once),
+            half_open: HalfOpenLimit::new(settings.limits().at_once),
+            steps: Arc::new(Steps { settings, shake }),
             tasks: JoinSet::new(),
         }
     }
@@ -60,8 +63,8 @@ impl<I, F, T: 'static> Unpin for Handshakes<I, F, T> {}
 impl<I, IO, F, S, T> Stream for Handshakes<I, F, T>
 where
     I: Stream<Item = io::Result<(IO, Peer)>>,
-    IO: 'static,
-    F: Fn(IO, Peer) -> S,
+    IO: AsyncRead + Unpin + Send + 'static,
+    F: Fn(Rewind<IO>, Peer) -> S + Send + Sync + 'static,
     S: Future<Output = io::Result<Outcome<T>>> + Send + 'static,
     T: Send + 'static,
 {
@@ -81,8 +84,8 @@ where
                             refuse(io, peer.addr, "max_handshakes");
                             continue;
                         };
-                        let shake = timeout(this.within, (this.shake)(io, peer.clone()));
-                        this.tasks.spawn(run(shake, peer, permit));
+                        let attempt = Attempt::new(&this.steps.settings, peer, permit);
+                        this.tasks.spawn(attempt.run(this.steps.clone(), io));
                     }
                     Some(Err(error)) => {
                         this.half_open.evict_silent();
@@ -103,54 +106,133 @@ where
     }
 }
 
-/// One handshake. Its time and its permit are over where it has told whose the
-/// connection is.
-async fn run<T>(
-    shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
+/// One connection. Its time and its permit are over where it has told whose the connection
+/// is.
+struct Attempt {
+    observed: Handshake,
     peer: Peer,
     permit: Permit,
-) -> Option<T> {
-    let handshake = run_to_its_end(shake, peer, permit);
-    #[cfg(feature = "tls")]
-    let handshake = super::shown::in_handshake(handshake);
-    handshake.await
+    deadline: Instant,
 }
 
-async fn run_to_its_end<T>(
-    shake: impl Future<Output = Result<io::Result<Outcome<T>>, tokio::time::error::Elapsed>>,
-    peer: Peer,
-    mut permit: Permit,
-) -> Option<T> {
-    let handshake = Handshake::begin(peer.addr);
-    let outcome = tokio::select! {
-        outcome = shake => outcome.unwrap_or_else(|late| Err(late.into())),
-        () = permit.evicted() => {
-            handshake.evicted();
-            return None;
+enum Failure {
+    /// Another needed the permit.
+    Evicted,
+    Error(io::Error),
+    /// What a proxy says of its client is missing, wrong or not believed.
+    Header(io::Error),
+}
+
+impl Attempt {
+    fn new(settings: &Settings, peer: Peer, permit: Permit) -> Self {
+        Attempt {
+            observed: Handshake::begin(peer.addr),
+            peer,
+            permit,
+            deadline: Instant::now() + settings.limits().within,
         }
-    };
-    match outcome {
-        Ok(Outcome::Ours(io)) => {
-            handshake.succeeds();
-            Some(io)
-        }
-        Ok(Outcome::Other(hand_on)) => {
-            handshake.succeeds();
-            permit.exempt();
-            hand_on.await;
-            None
-        }
-        Err(error) => {
-            #[cfg(feature = "tls")]
-            let names = super::shown::names();
-            #[cfg(not(feature = "tls"))]
-            let names = None;
-            if is_violation(&error) {
-                peer.violated();
+    }
+
+    async fn run<IO, F, S, T>(self, steps: Arc<Steps<F>>, io: IO) -> Option<T>
+    where
+        IO: AsyncRead + Unpin + 'static,
+        F: Fn(Rewind<IO>, Peer) -> S,
+        S: Future<Output = io::Result<Outcome<T>>>,
+    {
+        let run = self.run_to_its_end(steps, io);
+        #[cfg(feature = "tls")]
+        let run = super::shown::in_handshake(run);
+        run.await
+    }
+
+    async fn run_to_its_end<IO, F, S, T>(mut self, steps: Arc<Steps<F>>, io: IO) -> Option<T>
+    where
+        IO: AsyncRead + Unpin + 'static,
+        F: Fn(Rewind<IO>, Peer) -> S,
+        S: Future<Output = io::Result<Outcome<T>>>,
+    {
+        match self.shake(&steps, Rewind::new(io)).await {
+            Ok(Outcome::Ours(io)) => {
+                self.observed.succeeds();
+                return Some(io);
             }
-            handshake.fails(&error, names.as_deref());
-            None
+            Ok(Outcome::Other(hand_on)) => {
+                self.observed.succeeds();
+                self.permit.exempt();
+                hand_on.await;
+            }
+            Err(Failure::Evicted) => self.observed.evicted(),
+            Err(Failure::Header(error)) => {
+                self.peer.violated();
+                self.observed.refused(&error);
+            }
+            Err(Failure::Error(error)) => {
+                #[cfg(feature = "tls")]
+                let names = super::shown::names();
+                #[cfg(not(feature = "tls"))]
+                let names = None::<String>;
+                if is_violation(&error) {
+                    self.peer.violated();
+                }
+                self.observed.fails(&error, names.as_deref());
+            }
         }
+        None
+    }
+
+    async fn shake<IO, F, S, T>(
+        &mut self,
+        steps: &Steps<F>,
+        mut io: Rewind<IO>,
+    ) -> Result<Outcome<T>, Failure>
+    where
+        IO: AsyncRead + Unpin + 'static,
+        F: Fn(Rewind<IO>, Peer) -> S,
+        S: Future<Output = io::Result<Outcome<T>>>,
+    {
+        let (settings, from) = (&steps.settings, self.peer.addr.ip());
+        let client = self.bounded(settings.introduce(&mut io, from)).await;
+        let client = client.map_err(|failure| match failure {
+            Failure::Error(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Failure::Header(error)
+            }
+            failure => failure,
+        })?;
+        if let Some(client) = client {
+            let held_back = self.peer.stands_for(client, &settings.connection_limits);
+            self.observed.is_from(client);
+            self.permit.is_from(client.ip());
+            match held_back {
+                Ok(Duration::ZERO) => {}
+                Ok(wait) => {
+                    connection_held_back();
+                    let held = async {
+                        sleep(wait).await;
+                        Ok(())
+                    };
+                    self.bounded(held).await?;
+                }
+                Err(refusal) => {
+                    refuse(io, client, refusal.word());
+                    let error = io::Error::other("a limit refuses its client");
+                    return Err(Failure::Error(error));
+                }
+            }
+        }
+        self.bounded((steps.shake)(io, self.peer.clone())).await
+    }
+
+    /// What a step results in, unless the time is over or the permit is taken before.
+    async fn bounded<T>(
+        &mut self,
+        step: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Failure> {
+        let done = tokio::select! {
+            done = timeout_at(self.deadline, step) => done,
+            () = self.permit.evicted() => return Err(Failure::Evicted),
+        };
+        let done = done.unwrap_or_else(|late| Err(late.into()));
+        done.map_err(Failure::Error)
     }
 }
 

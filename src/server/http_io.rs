@@ -4,74 +4,66 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ServerConnection;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Token;
 use super::peer::Peer;
 use crate::observability::HttpConnection;
+use crate::rewind::Rewind;
 
 /// Bytes of a request that are looked at for the end of its head. They are held for each
 /// connection that has sent none yet.
 const HEAD: usize = 16 << 10;
 
+#[cfg(feature = "tls")]
+type Tls = TlsStream<Rewind<TcpStream>>;
+
 /// An HTTP connection of a [`SharedPort`](super::SharedPort), with or without TLS.
 #[derive(Debug)]
 pub struct HttpIo {
     stream: Stream,
-    /// What was read to see whose the connection is, until it is read again.
-    head: BytesMut,
     /// Until something was read: a server that is told to stop would close it.
     unread: Option<Token>,
     /// Counted, once it is known to be one of HTTP's: for metrics, and for the limits.
-    counted: Option<(HttpConnection, Peer)>,
+    counted: Option<Box<(HttpConnection, Peer)>>,
 }
 
 #[derive(Debug)]
 enum Stream {
-    Tcp(TcpStream),
+    Tcp(Rewind<TcpStream>),
     #[cfg(feature = "tls")]
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Rewind<Tls>>),
 }
 
 impl HttpIo {
     fn new(stream: Stream) -> Self {
         HttpIo {
             stream,
-            head: BytesMut::new(),
             unread: None,
             counted: None,
         }
     }
 
-    pub(super) fn tcp(tcp: TcpStream) -> Self {
+    pub(super) fn tcp(tcp: Rewind<TcpStream>) -> Self {
         HttpIo::new(Stream::Tcp(tcp))
     }
 
     #[cfg(feature = "tls")]
-    pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
-        HttpIo::new(Stream::Tls(Box::new(tls)))
+    pub(super) fn tls(tls: Tls) -> Self {
+        HttpIo::new(Stream::Tls(Box::new(Rewind::new(tls))))
     }
 
     /// Waits until the bytes tell whether the connection is tcpchan's.
     pub(super) async fn sort(&mut self) -> io::Result<bool> {
-        loop {
-            let left = HEAD - self.head.len();
-            let mut room = (&mut self.head).limit(left);
-            let read = match &mut self.stream {
-                Stream::Tcp(io) => io.read_buf(&mut room).await?,
-                #[cfg(feature = "tls")]
-                Stream::Tls(io) => io.read_buf(&mut room).await?,
-            };
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(sorted) = sort(&self.head) {
-                return Ok(sorted);
-            }
+        match &mut self.stream {
+            Stream::Tcp(io) => sort(io).await,
+            #[cfg(feature = "tls")]
+            Stream::Tls(io) => sort(io).await,
         }
     }
 
@@ -79,37 +71,47 @@ impl HttpIo {
     /// from it.
     pub(super) fn until_read(mut self, token: Option<Token>, peer: Peer) -> Self {
         self.unread = token;
-        self.counted = Some((HttpConnection::new(), peer));
+        self.counted = Some(Box::new((HttpConnection::new(), peer)));
         self
     }
 
     /// The socket.
     pub fn get_ref(&self) -> &TcpStream {
         match &self.stream {
-            Stream::Tcp(tcp) => tcp,
+            Stream::Tcp(tcp) => tcp.get_ref(),
             #[cfg(feature = "tls")]
-            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Tls(tls) => tls.get_ref().get_ref().0.get_ref(),
         }
     }
 
     /// TLS, such as for the name or the protocol that the client asked for.
     #[cfg(feature = "tls")]
-    pub fn get_tls(&self) -> Option<&TlsStream<TcpStream>> {
+    pub fn get_tls(&self) -> Option<&ServerConnection> {
         match &self.stream {
             Stream::Tcp(_) => None,
-            Stream::Tls(tls) => Some(tls),
+            Stream::Tls(tls) => Some(tls.get_ref().get_ref().1),
         }
     }
 }
 
+/// Reads ahead until the bytes tell.
+async fn sort<T: AsyncRead + Unpin>(io: &mut Rewind<T>) -> io::Result<bool> {
+    loop {
+        if let Some(sorted) = sorted(io.head()) {
+            return Ok(sorted);
+        }
+        io.fill(HEAD).await?;
+    }
+}
+
 /// Whether it is tcpchan or HTTP, once that is known and a request's head is whole.
-fn sort(bytes: &[u8]) -> Option<bool> {
-    match bytes[0] {
+fn sorted(bytes: &[u8]) -> Option<bool> {
+    match *bytes.first()? {
         0 | 1 => Some(true),
         b'!'..=b'~' | b'\r' | b'\n' => {
             let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
             let whole = bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
-            (whole || bytes.len() == HEAD).then_some(false)
+            (whole || bytes.len() >= HEAD).then_some(false)
         }
         _ => Some(false), // no method begins so: HTTP's server refuses it at once
     }
@@ -132,12 +134,6 @@ impl AsyncRead for HttpIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.head.is_empty() {
-            let count = self.head.len().min(buf.remaining());
-            buf.put_slice(&self.head.split_to(count));
-            self.unread = None;
-            return Poll::Ready(Ok(()));
-        }
         let read = ready!(delegate!(&mut self.stream, poll_read(cx, buf)));
         self.unread = None;
         Poll::Ready(read)

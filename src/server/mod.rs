@@ -15,11 +15,16 @@ mod connections;
 mod drain;
 mod half_open;
 mod handshake;
+mod handshake_limits;
 mod http_io;
 mod incoming;
 mod limits;
 mod peer;
 mod peer_io;
+#[cfg(feature = "proxy-protocol")]
+mod proxy_header;
+#[cfg(feature = "proxy-protocol")]
+mod proxy_protocol;
 mod reverse;
 mod settings;
 mod shared_port;
@@ -40,6 +45,8 @@ pub use self::http_io::HttpIo;
 pub use self::limits::ConnectionLimits;
 pub use self::peer::PeerInfo;
 pub use self::peer_io::PeerIo;
+#[cfg(feature = "proxy-protocol")]
+pub use self::proxy_protocol::ProxyProtocol;
 pub use self::shared_port::{SharedIo, SharedPort};
 #[cfg(feature = "tls")]
 pub use self::tls::Tls;

@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::limits::Admission;
-
+use super::limits::{Admission, ConnectionLimits, Refusal};
 #[cfg(feature = "tls")]
 use crate::tls::Identity;
 
@@ -31,8 +31,11 @@ use crate::tls::Identity;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
-    /// The peer's address.
+    /// The peer's address. Behind a proxy that speaks the PROXY protocol, the client's.
     pub addr: SocketAddr,
+    /// The address of the proxy that has told the client's, by
+    /// [`Acceptor::with_proxy_protocol`](super::Acceptor).
+    pub proxy: Option<SocketAddr>,
     /// The connection, counted from 1 by its [`Acceptor`](super::Acceptor).
     pub connection: u64,
     /// The channel's number on its connection.
@@ -47,6 +50,7 @@ pub struct PeerInfo {
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub addr: SocketAddr,
+    pub proxy: Option<SocketAddr>,
     /// It counts among the connections until this is dropped.
     admission: Option<Arc<Admission>>,
     #[cfg(feature = "tls")]
@@ -57,6 +61,7 @@ impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
         Peer {
             addr,
+            proxy: None,
             admission: None,
             #[cfg(feature = "tls")]
             identity: None,
@@ -70,6 +75,20 @@ impl Peer {
         let mut peer = Peer::from(addr);
         peer.admission = Some(Arc::new(admission));
         peer
+    }
+
+    /// It is a proxy that has told of its client. How long that is to be held back, unless
+    /// the limits refuse it.
+    pub fn stands_for(
+        &mut self,
+        client: SocketAddr,
+        limits: &ConnectionLimits,
+    ) -> Result<Duration, Refusal> {
+        self.proxy = Some(std::mem::replace(&mut self.addr, client));
+        match &self.admission {
+            Some(admission) => admission.is_from(client.ip(), limits),
+            None => Ok(Duration::ZERO),
+        }
     }
 
     /// It has broken a rule.
@@ -98,6 +117,7 @@ impl Peer {
     pub fn info(&self, connection: u64, channel: u32) -> PeerInfo {
         PeerInfo {
             addr: self.addr,
+            proxy: self.proxy,
             connection,
             channel,
             #[cfg(feature = "tls")]

@@ -22,23 +22,21 @@ use crate::proto::Role;
 impl Acceptor {
     /// An acceptor of the channels that the peer opens on a connection which this side dials. It
     /// keeps one connection. It dials again if that has ended, the peer drains it, or the peer is
-    /// suspect ([`Config::answer_within`]).
+    /// suspect ([`Config::answer_within`](crate::Config::answer_within)).
     ///
     /// If dials fail or panic, or connections end within a second and bring no channel, the wait
     /// before the next dial doubles, up to 5 s. A dial, and the peer's hello after it, may each
-    /// take as long as [`Config::handshake_timeout`]. Each failure is an event with its cause
-    /// ([`observability`](crate::observability)).
+    /// take as long as [`Config::handshake_timeout`](crate::Config::handshake_timeout). Each
+    /// failure is an event with its cause ([`observability`](crate::observability)).
     ///
     /// A ping finds out that the peer is silent: within 4 s if this side is answering, and
-    /// otherwise [`Config::ping_after`] and two seconds later. Make that short if calls are rare
-    /// and must not wait.
+    /// otherwise [`Config::ping_after`](crate::Config::ping_after) and two seconds later. Make
+    /// that short if calls are rare and must not wait.
     ///
-    /// `dial` yields the connection and its peer's address, such as a
-    /// `TcpStream` or TLS over one; [`with_tls`](Self::with_tls) is not for it. Its socket
-    /// gets the options of
-    /// [`Config::socket`]. The certificates that the peer has shown are in
-    /// [`PeerInfo::identity`](super::PeerInfo), if it is rustls's `TlsStream` over a
-    /// `TcpStream`.
+    /// `dial` yields the connection and its peer's address, such as a `TcpStream` or TLS over
+    /// one; `with_tls` is not for it. Its socket gets the options of
+    /// [`Config::socket`](crate::Config::socket). The certificates that the peer has shown are in
+    /// [`PeerInfo::identity`](super::PeerInfo), if it is rustls's `TlsStream` over a `TcpStream`.
     ///
     /// ```no_run
     /// # async fn run(app: axum::Router) -> std::io::Result<()> {

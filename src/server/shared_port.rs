@@ -24,11 +24,14 @@ use super::http_io::HttpIo;
 use super::incoming::Incoming;
 use super::limits::ConnectionLimits;
 use super::peer::{Peer, PeerInfo};
+#[cfg(feature = "proxy-protocol")]
+use super::proxy_protocol::ProxyProtocol;
 use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::{Tls, shake};
 use crate::config::Config;
 use crate::driver::Channel;
+use crate::rewind::Rewind;
 #[cfg(feature = "tls")]
 use crate::tls::ALPN;
 
@@ -158,6 +161,20 @@ impl SharedPort {
         self.acceptor.tls()
     }
 
+    /// As [`Acceptor::with_proxy_protocol`], for HTTP and tcpchan.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.acceptor = self.acceptor.with_proxy_protocol(proxy_protocol);
+        self
+    }
+
+    /// See [`with_proxy_protocol`](Self::with_proxy_protocol).
+    #[cfg(feature = "proxy-protocol")]
+    #[must_use]
+    pub fn proxy_protocol(&self) -> Option<&ProxyProtocol> {
+        self.acceptor.proxy_protocol()
+    }
+
     /// The next channel or HTTP connection. It never fails, and waits for ever
     /// if no more can come. Cancel safe.
     pub async fn accept(&mut self) -> (SharedIo, PeerInfo) {
@@ -212,14 +229,14 @@ async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sen
     settings.config.socket =
         socket.defer_congestion(|io| Some(io.downcast_ref::<HttpIo>()?.get_ref()));
     let incoming = Incoming::new(listener, &mut settings.config);
-    let (limits, sort) = (settings.limits(), sorting(settings));
+    let (settings, sort) = (settings.clone(), sorting(settings));
     let profile = settings.config.socket.clone();
     let (open, guard) = (
         accept_loop.member.open.clone(),
         accept_loop.member.guard.clone(),
     );
     let incoming = accept_loop.retrying(incoming);
-    let handshakes = Handshakes::new(incoming, limits, move |tcp, peer| {
+    let handshakes = Handshakes::new(incoming, settings, move |tcp, peer| {
         let (sorted, http, profile) = (sort(tcp, peer), http.clone(), profile.clone());
         let (open, guard) = (open.clone(), guard.clone());
         async move {
@@ -242,10 +259,11 @@ async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sen
     accept_loop.run(handshakes).await;
 }
 
+type Tcp = Rewind<TcpStream>;
 type Sorted = Pin<Box<dyn Future<Output = io::Result<(bool, HttpIo, Peer)>> + Send>>;
 
 /// What tells whether a connection is tcpchan's.
-fn sorting(settings: &Settings) -> impl Fn(TcpStream, Peer) -> Sorted + Send + 'static {
+fn sorting(settings: &Settings) -> impl Fn(Tcp, Peer) -> Sorted + Send + Sync + 'static {
     #[cfg(feature = "tls")]
     let prepared = settings.tls.clone().map(|tls| {
         let both = |alpn: &mut Vec<Vec<u8>>| {
@@ -275,7 +293,7 @@ fn sorting(settings: &Settings) -> impl Fn(TcpStream, Peer) -> Sorted + Send + '
 #[cfg(feature = "tls")]
 async fn sort_tls(
     config: Arc<ServerConfig>,
-    tcp: TcpStream,
+    tcp: Tcp,
     peer: Peer,
 ) -> io::Result<(bool, HttpIo, Peer)> {
     let (stream, peer) = shake(config, tcp, peer).await?;

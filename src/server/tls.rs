@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
 use tokio_rustls::server::TlsStream;
 
-use super::handshake::Limits;
+use super::handshake_limits::Limits;
 use super::peer::Peer;
 use crate::check::{ConfigError, HOUR, MOST, check, check_time};
 use crate::config::{Config, MAX_HANDSHAKES};

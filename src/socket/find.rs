@@ -4,10 +4,15 @@ use std::any::Any;
 
 use tokio::net::TcpStream;
 
+#[cfg(feature = "server")]
+use crate::rewind::Rewind;
+
 /// The TCP socket, if it is not hidden in another type than those of tokio, hyper-util
 /// and rustls.
 pub(crate) fn find(io: &dyn Any) -> Option<&TcpStream> {
     let tcp = io.downcast_ref();
+    #[cfg(feature = "server")]
+    let tcp = tcp.or_else(|| Some(io.downcast_ref::<Rewind<TcpStream>>()?.get_ref()));
     #[cfg(feature = "client")]
     let tcp = tcp.or_else(|| of_connector(io));
     #[cfg(feature = "tls")]
@@ -33,6 +38,10 @@ fn of_connector(io: &dyn Any) -> Option<&TcpStream> {
 fn under_tls(io: &dyn Any) -> Option<&TcpStream> {
     use tokio_rustls::{TlsStream, client, server};
 
+    #[cfg(feature = "server")]
+    if let Some(io) = io.downcast_ref::<server::TlsStream<Rewind<TcpStream>>>() {
+        return Some(io.get_ref().0.get_ref());
+    }
     if let Some(io) = io.downcast_ref::<server::TlsStream<TcpStream>>() {
         return Some(io.get_ref().0);
     }

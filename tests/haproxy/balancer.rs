@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use crate::guard::within;
 
 /// What the guide shows; its addresses stand for those of a test.
-const CONFIG: &str = include_str!("haproxy.cfg");
+pub const CONFIG: &str = include_str!("haproxy.cfg");
 
 pub struct Haproxy {
     _child: Child,

@@ -1,4 +1,4 @@
-//! Behind a real HAProxy. It has to be installed (`tests/programs.sh` does
+//! Behind a real HAProxy, and a real nginx. They have to be installed (`tests/programs.sh` does
 //! that on Debian): `cargo test --test haproxy -- --ignored`.
 #![cfg(all(feature = "axum", feature = "cli", unix))]
 
@@ -9,6 +9,8 @@ mod programs;
 
 mod app;
 mod balancer;
+mod client_address;
 mod header;
+mod nginx;
 mod pool;
 mod relay;

@@ -6,14 +6,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+#[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
+use tcpchan::server::ProxyProtocol;
 use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits, SharedIo, SharedPort, Tls};
 use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+#[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
+use tracing::Level;
 
 use crate::certs::Authority;
 use crate::guard::within;
+#[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
+use crate::log::Log;
 use crate::scrape::{recorder, sum, value};
 use crate::started::started;
 
@@ -171,4 +177,76 @@ async fn an_http_connection_of_a_shared_port_counts_until_it_is_dropped() {
     drop(http);
     assert_eq!(value(&metrics, "tcpchan_http_connections"), 0.0);
     ended_with(&metrics, None).await;
+}
+
+/// Whoever looks at the log sees that the setting lacks a network.
+#[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
+#[tokio::test]
+async fn a_proxy_header_of_an_untrusted_network_is_a_warning_that_says_what_to_change() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (log, _log) = Log::start(Level::WARN);
+    let (listener, addr) = listen().await;
+    let acceptor = Acceptor::new(listener).with_proxy_protocol(ProxyProtocol::default());
+    let _acceptor = started(acceptor);
+    let mut balancer = TcpStream::connect(addr).await.unwrap();
+    let header = b"PROXY TCP4 192.0.2.7 10.0.0.9 4711 443\r\n";
+    balancer.write_all(header).await.unwrap();
+    let read = within(balancer.read_u8()).await;
+    assert!(read.is_err(), "{read:?}");
+    ended_with(&metrics, Some("proxy_header")).await;
+    let line = log.line(&[
+        "the PROXY header was refused",
+        "network.peer.address=127.0.0.1",
+    ]);
+    assert!(line.contains("WARN"), "{line}");
+    assert!(line.contains("ProxyProtocol::trusted_networks"), "{line}");
+}
+
+/// As a health check does.
+#[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
+#[tokio::test]
+async fn a_connection_that_closes_before_its_proxy_header_is_no_warning() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (log, _log) = Log::start(Level::WARN);
+    let (listener, addr) = listen().await;
+    let proxy_protocol = ProxyProtocol::default().trusted_networks([addr.ip().to_string()]);
+    let acceptor = Acceptor::new(listener).with_proxy_protocol(proxy_protocol.unwrap());
+    let _acceptor = started(acceptor);
+    drop(TcpStream::connect(addr).await.unwrap());
+    ended_with(&metrics, Some("lost")).await;
+    assert_eq!(log.text(), "");
+}
+
+/// What happens in a handshake behind the header is told of the client.
+#[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
+#[tokio::test]
+async fn events_behind_a_proxy_name_the_client() {
+    let (log, _log) = Log::start(Level::DEBUG);
+    let (listener, addr) = listen().await;
+    let proxy_protocol = ProxyProtocol::default().trusted_networks([addr.ip().to_string()]);
+    let acceptor = Acceptor::new(listener).with_proxy_protocol(proxy_protocol.unwrap());
+    let _plain = started(acceptor);
+    let (listener, with_tls) = listen().await;
+    let proxy_protocol = ProxyProtocol::default().trusted_networks([addr.ip().to_string()]);
+    let acceptor = Acceptor::new(listener).with_proxy_protocol(proxy_protocol.unwrap());
+    let _tls = started(acceptor.with_tls(Tls::new(Authority::new().server())));
+    for (addr, event) in [
+        (addr, "the connection has ended"),
+        (with_tls, "the handshake failed"),
+    ] {
+        let mut balancer = TcpStream::connect(addr).await.unwrap();
+        let first = b"PROXY TCP4 192.0.2.7 10.0.0.9 4711 443\r\nno such protocol";
+        balancer.write_all(first).await.unwrap();
+        let _ = within(balancer.read_to_end(&mut Vec::new())).await; // however it ends
+        within(async {
+            while !log.text().contains(event) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let line = log.line(&[event]);
+        assert!(line.contains("192.0.2.7"), "{line}");
+    }
 }

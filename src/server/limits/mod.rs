@@ -7,7 +7,7 @@ mod recent;
 mod table;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -234,21 +234,37 @@ impl ConnectionLimits {
 
     /// A connection from this address has come. It is to be held back so long.
     pub(super) fn admit(&self, addr: IpAddr) -> Result<(Admission, Duration), Refusal> {
-        let network = self.network(addr);
+        self.admit_of(self.network(addr))
+    }
+
+    /// The connection of a proxy has come, whose client is not known yet.
+    #[cfg(feature = "proxy-protocol")]
+    pub(super) fn admit_proxy(&self) -> Result<(Admission, Duration), Refusal> {
+        self.admit_of(None)
+    }
+
+    fn admit_of(&self, network: Option<Network>) -> Result<(Admission, Duration), Refusal> {
         let bounds = Bounds {
             connections: self.max_connections,
             rate: self.rate,
-            network: network.map(|network| NetworkBounds {
-                network,
-                connections: self.max_per_network,
-                rate: self.rate_per_network,
-                penalties: self.penalties,
-            }),
+            network: network.map(|network| self.bounds(network)),
         };
         let now = Instant::now().into_std();
         let held_back = lock(&self.table).admit(&bounds, now)?;
-        let table = self.table.clone();
-        Ok((Admission { table, network }, held_back))
+        let admission = Admission {
+            table: self.table.clone(),
+            network: network.map_or_else(OnceLock::new, OnceLock::from),
+        };
+        Ok((admission, held_back))
+    }
+
+    fn bounds(&self, network: Network) -> NetworkBounds {
+        NetworkBounds {
+            network,
+            connections: self.max_per_network,
+            rate: self.rate_per_network,
+            penalties: self.penalties,
+        }
     }
 
     /// None if it is exempt.
@@ -262,21 +278,34 @@ impl ConnectionLimits {
 #[derive(Debug)]
 pub(super) struct Admission {
     table: Arc<Mutex<Table>>,
-    network: Option<Network>,
+    /// None if it is exempt, or a proxy's whose client is not known yet.
+    network: OnceLock<Network>,
 }
 
 impl Admission {
+    /// The client of a proxy's connection is known. It is to be held back so long.
+    pub fn is_from(&self, client: IpAddr, limits: &ConnectionLimits) -> Result<Duration, Refusal> {
+        let Some(network) = limits.network(client) else {
+            return Ok(Duration::ZERO);
+        };
+        let (bounds, now) = (limits.bounds(network), Instant::now().into_std());
+        let held_back = lock(&self.table).assign(&bounds, now)?;
+        let assigned = self.network.set(network);
+        debug_assert!(assigned.is_ok(), "a connection has one client");
+        Ok(held_back)
+    }
+
     /// The connection has broken a rule.
     pub fn violated(&self) {
-        if let Some(network) = self.network {
-            lock(&self.table).violated(network, Instant::now().into_std());
+        if let Some(network) = self.network.get() {
+            lock(&self.table).violated(*network, Instant::now().into_std());
         }
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        lock(&self.table).release(self.network);
+        lock(&self.table).release(self.network.get().copied());
     }
 }
 

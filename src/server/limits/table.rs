@@ -98,10 +98,22 @@ impl Table {
         }
         self.connections += 1;
         if let Some(bounds) = &bounds.network {
-            *self.by_network.entry(bounds.network).or_default() += 1;
+            self.count(bounds.network);
         }
         self.bucket.take(bounds.rate, now);
         Ok(held_back)
+    }
+
+    /// A connection that was admitted as nobody's is this network's, unless it is refused. It
+    /// is to be held back so long.
+    pub fn assign(&mut self, bounds: &NetworkBounds, now: Instant) -> Result<Duration, Refusal> {
+        let held_back = self.admit_of_network(bounds, now)?;
+        self.count(bounds.network);
+        Ok(held_back)
+    }
+
+    fn count(&mut self, network: Network) {
+        *self.by_network.entry(network).or_default() += 1;
     }
 
     fn admit_of_network(
