@@ -23,5 +23,8 @@ tcpchan relay --listen 127.0.0.1:0 --to "$serve" --stats=3600 2> "$folder/relay"
 relay=$!
 curl -sS --fail "http://$(address "$folder/relay")/page"
 tcpchan ping "$serve" -c 3 -i 0.1
+tcpchan --version
+tcpchan completions bash | bash -n
+tcpchan man relay | grep -q '^.TH TCPCHAN-RELAY'
 kill $relay
 wait $relay # fails unless its exit code is 0

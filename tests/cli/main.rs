@@ -22,6 +22,7 @@ mod half_closed;
 mod log;
 mod messages;
 mod outgoing;
+mod pages;
 mod ping;
 mod proxy_protocol;
 mod refused;

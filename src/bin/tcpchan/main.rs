@@ -12,6 +12,7 @@ mod failure;
 mod label;
 mod log;
 mod net;
+mod pages;
 mod ping;
 mod process;
 mod service;
@@ -103,6 +104,8 @@ fn run(command: Command, set: Vec<Set>, passed: Passed) -> Result<(), Failure> {
             Command::Run(args) => many(args, set, passed).await,
             Command::Ping(args) => ping::run(args).await,
             Command::Top(args) => top::run(args).await,
+            Command::Completions { shell } => pages::completions(shell, args::with_variables()),
+            Command::Man { command } => pages::man(command.as_deref(), args::with_variables()),
         }
     });
     // A name that the system still looks up holds nobody up.

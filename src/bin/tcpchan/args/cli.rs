@@ -1,6 +1,7 @@
 //! The commands, and what `--help` says of them.
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::logging::Logging;
 use super::ping::Ping;
@@ -8,6 +9,7 @@ use super::process::{Process, Run};
 use super::relay::Relay;
 use super::serve::Serve;
 use super::top::Top;
+use super::version::version;
 use crate::failure::EXIT_CODES;
 
 /// Carries any TCP service over one connection between two places.
@@ -17,7 +19,7 @@ use crate::failure::EXIT_CODES;
 /// costs no round trip. Half-closed connections, resets and back-pressure are
 /// carried as they are.
 #[derive(Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(version, long_version = version(), after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -54,6 +56,16 @@ pub enum Command {
     /// Watch a process that runs with --admin: its services, targets and connections
     #[command(after_help = EXIT_CODES)]
     Top(Top),
+    /// Print the completions of a shell
+    Completions {
+        /// For this shell
+        shell: Shell,
+    },
+    /// Print a page for `man`
+    Man {
+        /// Of this command, such as relay [default: of all]
+        command: Option<String>,
+    },
 }
 
 impl Command {
@@ -62,7 +74,10 @@ impl Command {
         match self {
             Command::Relay(_) | Command::Serve(_) => true,
             Command::Run(run) => !run.check,
-            Command::Ping(_) | Command::Top(_) => false,
+            Command::Ping(_)
+            | Command::Top(_)
+            | Command::Completions { .. }
+            | Command::Man { .. } => false,
         }
     }
 }

@@ -13,12 +13,13 @@ mod serve;
 mod tls;
 mod top;
 mod values;
+mod version;
 
 pub use self::admin::Admin;
 pub use self::cli::Command;
 pub use self::link::{Accepted, Dialled, outgoing};
 pub use self::logging::Logging;
-pub use self::parse::{explain, options_of, parse, process_options};
+pub use self::parse::{explain, options_of, parse, process_options, with_variables};
 pub use self::ping::Ping;
 pub use self::process::{Process, Run};
 pub use self::relay::Relay;

@@ -12,18 +12,22 @@ use super::process::Process;
 
 /// The options of these words, and of the environment where the words have none.
 pub fn parse(words: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
+    let matches = with_variables().try_get_matches_from(words)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// The command, with an environment variable for each option.
+pub fn with_variables() -> Command {
     let command = Cli::command();
     let names: Vec<_> = command
         .get_subcommands()
         .map(|one| one.get_name().to_owned())
         .collect();
-    let command = names
+    names
         .iter()
         .fold(with_environment(command), |command, name| {
             command.mut_subcommand(name, with_environment)
-        });
-    let matches = command.try_get_matches_from(words)?;
-    Ok((Cli::from_arg_matches(&matches)?, matches))
+        })
 }
 
 /// The options of a process that a file may have, by their names without dashes.
