@@ -9,6 +9,7 @@ mod guard;
 mod programs;
 
 mod curl;
+mod fallback;
 mod postgresql;
 mod proxies;
 mod web;
