@@ -4,7 +4,8 @@
 set -euo pipefail
 missing=()
 for pair in curl:curl wrk:wrk haproxy:haproxy nginx:nginx-core psql:postgresql-client \
-    prometheus:prometheus valgrind:valgrind tinyproxy:tinyproxy microsocks:microsocks; do
+    prometheus:prometheus valgrind:valgrind tinyproxy:tinyproxy microsocks:microsocks \
+    chromium:chromium chromedriver:chromium-driver; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)

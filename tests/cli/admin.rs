@@ -114,7 +114,7 @@ async fn a_connection_shows_its_peer_and_what_it_carries() {
     let (_client, _service) = chain.connect_and_talk().await;
     let document = connections(admin).await;
     let service = &document["services"][0];
-    assert_eq!(service["role"], "relay");
+    assert_eq!(service["mode"], "relay");
     assert_eq!(service["listen"][0], chain.relay.addr.to_string());
     assert_eq!(service["streams"]["open"], 1);
     assert_eq!(
@@ -173,11 +173,11 @@ async fn metrics_are_the_librarys_and_those_of_the_guide() {
         "{metrics}"
     );
     assert!(
-        metrics.contains("tcpchan_service_streams{service=\"\",role=\"relay\"} 1"),
+        metrics.contains("tcpchan_service_streams{service=\"\",mode=\"relay\"} 1"),
         "{metrics}"
     );
     let up = format!(
-        "tcpchan_target_up{{service=\"\",role=\"relay\",target=\"{}\"}} 1",
+        "tcpchan_target_up{{service=\"\",mode=\"relay\",target=\"{}\"}} 1",
         chain.serve.addr
     );
     assert!(metrics.contains(&up), "{metrics}");

@@ -9,6 +9,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use tcpchan::observability::describe_metrics;
 
 const DOCS: &str = include_str!("../../src/observability/OBSERVABILITY.md");
+const COMMAND: &str = include_str!("../../src/guide/command_admin.md");
 const ALERTS: &str = include_str!("../../observability/alerts.yml");
 pub const DASHBOARD: &str = include_str!("../../observability/dashboard.json");
 
@@ -94,10 +95,17 @@ fn the_pages_table_has_those_that_the_crate_describes() {
     assert_eq!(table.collect::<Kinds>(), described());
 }
 
+/// The rows of the metrics, and of those of the command, in their tables.
+fn rows() -> impl Iterator<Item = &'static str> {
+    let rows = DOCS.lines().chain(COMMAND.lines());
+    rows.filter(|row| row.starts_with("| `tcpchan_"))
+}
+
 #[test]
 fn the_dashboard_shows_all_of_them_and_no_others() {
-    let described: BTreeSet<String> = described().into_keys().collect();
-    assert_eq!(names_in(DASHBOARD), described);
+    let names = rows().filter_map(|row| row.split('`').nth(1));
+    let names: BTreeSet<String> = names.map(str::to_owned).collect();
+    assert_eq!(names_in(DASHBOARD), names);
 }
 
 #[test]
@@ -112,7 +120,7 @@ fn the_alerts_are_on_these() {
 #[test]
 fn the_alerts_and_the_dashboard_use_the_labels_of_the_page() {
     let mut labels = BTreeSet::from(["instance", "job", "le", "datasource"].map(str::to_owned));
-    for row in DOCS.lines().filter(|row| row.starts_with("| `tcpchan_")) {
+    for row in rows() {
         let cell = row.split('|').nth(3).expect("labels");
         labels.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
     }
@@ -134,9 +142,8 @@ fn the_alerts_and_the_dashboard_use_the_labels_of_the_page() {
 /// As `promtool check metrics` has them: <https://prometheus.io/docs/practices/naming/>.
 #[test]
 fn names_follow_prometheus_conventions() {
-    let rows = DOCS.lines().filter(|line| line.starts_with("| `tcpchan_"));
     let mut counters = 0;
-    for row in rows {
+    for row in rows() {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
         let plain = |c: char| c.is_ascii_lowercase() || c == '_';

@@ -23,7 +23,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tcpchan::client::Multiplex;
 use tcpchan::observability::{BUCKETS, describe_metrics};
-use tcpchan::server::{Acceptor, SharedPort};
+use tcpchan::server::{Acceptor, ConnectionLimits, SharedPort};
 use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,7 +33,7 @@ use tower::Service;
 
 use crate::guard::within;
 use crate::names::DASHBOARD;
-use crate::programs::{out, run};
+use crate::programs::{Daemon, out, run};
 use crate::scrape::sum;
 use crate::started::started;
 
@@ -95,7 +95,20 @@ async fn trouble() {
     let _acceptor = started(Acceptor::new(listener));
     let (listener, shared) = listen().await;
     let mut port = SharedPort::new(listener);
+    let (listener, full) = listen().await;
+    let limits = ConnectionLimits::default().max_connections(1).unwrap();
+    let _full = started(Acceptor::new(listener).with_connection_limits(limits));
+    let _first = TcpStream::connect(full).await.unwrap();
+    for _ in 0..6 {
+        let mut rude = TcpStream::connect(addr).await.unwrap();
+        rude.write_all(b"nonsense").await.unwrap();
+        let _ = rude.read_to_end(&mut Vec::new()).await; // the sixth is held back
+    }
     loop {
+        if let Ok(mut refused) = TcpStream::connect(full).await {
+            let _ = refused.read_to_end(&mut Vec::new()).await; // a reset, or an end
+        }
+
         let down: Uri = format!("http://{}", free_port().await).parse().unwrap();
         let mut connector = Multiplex::new(HttpConnector::new());
         connector.call(down).await.unwrap_err();
@@ -146,20 +159,40 @@ async fn falls_silent() {
     }
 }
 
+/// The command with an admin address, and a stream of a client over it.
+async fn command() -> (Daemon, Daemon, SocketAddr) {
+    let (service, to) = listen().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = service.accept().await.unwrap();
+            tcp.write_all(b"hello").await.unwrap();
+        }
+    });
+    let serve = Daemon::serve(to).await;
+    let args = format!("relay --to {} --admin 127.0.0.1:0", serve.addr);
+    let mut relay = Daemon::start(&args).await;
+    let admin = relay.admin().await;
+    let mut client = TcpStream::connect(relay.addr).await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    (relay, serve, admin)
+}
+
 struct Prometheus {
     addr: SocketAddr,
     _child: Child,
 }
 
 impl Prometheus {
-    async fn start(target: SocketAddr) -> Prometheus {
+    async fn start(targets: &[SocketAddr]) -> Prometheus {
+        let targets: Vec<String> = targets.iter().map(|addr| format!("'{addr}'")).collect();
+        let targets = targets.join(", ");
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("prometheus-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let config = format!(
             "global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}\n\
              rule_files: [{ALERTS}]\n\
-             scrape_configs: [{{job_name: tcpchan, static_configs: [{{targets: ['{target}']}}]}}]\n"
+             scrape_configs: [{{job_name: tcpchan, static_configs: [{{targets: [{targets}]}}]}}]\n"
         );
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
@@ -240,7 +273,8 @@ async fn the_dashboard_and_the_alerts_work_in_a_real_prometheus() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     describe_metrics();
     let target = exporter(metrics.clone()).await;
-    let prometheus = Prometheus::start(target).await;
+    let (_relay, _serve, admin) = command().await;
+    let prometheus = Prometheus::start(&[target, admin]).await;
     let tasks = [tokio::spawn(traffic()), tokio::spawn(trouble())];
 
     let expressions = expressions();
@@ -257,8 +291,10 @@ async fn the_dashboard_and_the_alerts_work_in_a_real_prometheus() {
         has_data.unwrap_or_else(|_| panic!("no data: {expression}"));
     }
 
-    let lint = format!("curl -s http://{target}/metrics | promtool check metrics");
-    out("sh", ["-c", &lint]).await;
+    for target in [target, admin] {
+        let lint = format!("curl -s http://{target}/metrics | promtool check metrics");
+        out("sh", ["-c", &lint]).await;
+    }
 
     for task in tasks {
         task.abort();
@@ -269,7 +305,8 @@ async fn the_dashboard_and_the_alerts_work_in_a_real_prometheus() {
         "tcpchan_channels_opened_total",
     ] {
         within(async {
-            while prometheus.sum(name).await != sum(&metrics, name) {
+            let own = format!("{name}{{instance='{target}'}}");
+            while prometheus.sum(&own).await != sum(&metrics, name) {
                 sleep(Duration::from_millis(200)).await;
             }
         })

@@ -8,8 +8,10 @@ mod guard;
 #[path = "../support/programs.rs"]
 mod programs;
 
+mod browser;
 mod curl;
 mod fallback;
+mod page;
 mod postgresql;
 mod proxies;
 mod web;

@@ -13,7 +13,7 @@ pub struct Document {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Service {
     pub name: String,
-    pub role: String,
+    pub mode: String,
     pub listen: Vec<String>,
     pub streams: Streams,
     pub bytes_to_clients: u64,

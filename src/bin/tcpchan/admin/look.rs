@@ -65,7 +65,7 @@ fn service(
     let connections = seen.into_iter().zip(samples);
     Service {
         name: view.label().name().to_owned(),
-        role: view.mode().to_owned(),
+        mode: view.mode().to_owned(),
         listen: running.listen.clone(),
         streams: view.counters().streams(),
         bytes_to_clients: to_clients,

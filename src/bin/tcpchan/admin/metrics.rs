@@ -95,7 +95,7 @@ fn of_services(services: &[Running]) -> BTreeMap<usize, Series> {
         let view = &service.view;
         let of_service = [
             ("service", view.label().name().to_owned()),
-            ("role", view.mode().to_owned()),
+            ("mode", view.mode().to_owned()),
         ];
         let mut add = |metric, more: &[(&'static str, &str)], value| {
             let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));

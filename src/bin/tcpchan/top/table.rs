@@ -69,8 +69,8 @@ impl<'a> View<'a> {
 
     fn service(&self, service: &Service) -> Vec<String> {
         let name = match service.name.is_empty() {
-            true => service.role.clone(),
-            false => format!("{} ({})", service.name, service.role),
+            true => service.mode.clone(),
+            false => format!("{} ({})", service.name, service.mode),
         };
         let streams = service.streams;
         let mut lines = vec![
@@ -133,7 +133,7 @@ impl<'a> View<'a> {
     /// Bytes a second since the look before.
     fn speed(&self, service: &Service, bytes: fn(&Service) -> u64) -> Option<f64> {
         let before = self.before?;
-        let is_same = |old: &&Service| (&old.name, &old.role) == (&service.name, &service.role);
+        let is_same = |old: &&Service| (&old.name, &old.mode) == (&service.name, &service.mode);
         let old = before.services.iter().find(is_same)?;
         let passed = self.now.uptime_seconds - before.uptime_seconds;
         let more = bytes(service).checked_sub(bytes(old))?;
