@@ -89,7 +89,7 @@ congestion = 1979-05-27
         "6: service.web.lisen: there is no such key; did you mean listen?",
         r#"7: service.web.to: "nowhere": "#,
         r#"8: service.web.max-channels: "3": 3 is not in 256..=1000000"#,
-        r#"12: service.db.mode: it must be "relay" or "serve""#,
+        r#"12: service.db.mode: it must be "relay", "serve", "hub" or "publish""#,
         "18: service.ssh.send-proxy-v2: it must be true or false",
         "19: service.ssh.connections: it must be one value, not a list",
         "20: service.ssh.congestion: it is of the wrong kind: datetime",
@@ -237,7 +237,8 @@ async fn the_table_of_keys_is_complete() {
     };
     let of_process: BTreeSet<_> =
         &options("run").await - &["config", "check"].map(str::to_owned).into();
-    assert_eq!(keys(3), of_process);
-    assert_eq!(keys(1), &options("relay").await - &of_process);
-    assert_eq!(keys(2), &options("serve").await - &of_process);
+    assert_eq!(keys(5), of_process);
+    for (column, mode) in (1..).zip(["relay", "serve", "hub", "publish"]) {
+        assert_eq!(keys(column), &options(mode).await - &of_process, "{mode}");
+    }
 }

@@ -19,6 +19,7 @@ mod files;
 mod fixture;
 mod flow;
 mod half_closed;
+mod hub;
 mod log;
 mod messages;
 mod outgoing;

@@ -15,6 +15,7 @@ mod net;
 mod pages;
 mod ping;
 mod process;
+mod reverse;
 mod service;
 mod stats;
 mod targets;
@@ -101,6 +102,8 @@ fn run(command: Command, set: Vec<Set>, passed: Passed) -> Result<(), Failure> {
         match command {
             Command::Relay(args) => one(Mode::Relay(args.service), args.process, passed).await,
             Command::Serve(args) => one(Mode::Serve(args.service), args.process, passed).await,
+            Command::Hub(args) => one(Mode::Hub(args.service), args.process, passed).await,
+            Command::Publish(args) => one(Mode::Publish(args.service), args.process, passed).await,
             Command::Run(args) => many(args, set, passed).await,
             Command::Ping(args) => ping::run(args).await,
             Command::Top(args) => top::run(args).await,

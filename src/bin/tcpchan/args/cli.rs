@@ -3,9 +3,11 @@
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::hub::Hub;
 use super::logging::Logging;
 use super::ping::Ping;
 use super::process::{Process, Run};
+use super::publish::Publish;
 use super::relay::Relay;
 use super::serve::Serve;
 use super::top::Top;
@@ -35,10 +37,18 @@ pub enum Command {
     /// Take channels, and connect each to a TCP service
     #[command(after_help = EXIT_CODES)]
     Serve(One<Serve>),
+    /// Take services that come here by themselves, and carry clients to them by name
+    ///
+    /// A service behind NAT, or without an open port, runs `publish`.
+    #[command(after_help = EXIT_CODES)]
+    Hub(One<Hub>),
+    /// Bring a service to a hub, whose clients reach it there by its name
+    #[command(after_help = EXIT_CODES)]
+    Publish(One<Publish>),
     /// Run the services of a configuration file
     ///
-    /// Each of its tables `[service.NAME]` has a `mode`, which is `relay` or `serve`, and the
-    /// options of that command. Keys outside the tables are the options here. Arguments come
+    /// Each of its tables `[service.NAME]` has a `mode`, which is `relay`, `serve`, `hub` or
+    /// `publish`, and the options of that command. Keys outside the tables are the options here. Arguments come
     /// before environment variables, and those before the file.
     #[command(after_help = EXIT_CODES)]
     Run(Run),
@@ -72,7 +82,7 @@ impl Command {
     /// Whether it runs until a signal, and logs what happens.
     pub fn is_daemon(&self) -> bool {
         match self {
-            Command::Relay(_) | Command::Serve(_) => true,
+            Command::Relay(_) | Command::Serve(_) | Command::Hub(_) | Command::Publish(_) => true,
             Command::Run(run) => !run.check,
             Command::Ping(_)
             | Command::Top(_)

@@ -25,7 +25,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    fn config(&self) -> Result<Config, Problem> {
+    pub fn config(&self) -> Result<Config, Problem> {
         let mut profile = SocketProfile::default();
         if let Some(name) = &self.congestion {
             profile = profile

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, FromArgMatches};
 
 use super::link::Dialled;
 use super::listen::Listen;
-use super::values::{target, time};
+use super::values::{relay_target, time};
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
     #[command(flatten)]
     pub listen: Listen,
-    /// Where `serve` listens: HOST:PORT, unix:/PATH or unix:@NAME; repeat it for several
+    /// Where `serve` listens: HOST:PORT, unix:/PATH, unix:@NAME, or published:NAME for
+    /// a service that comes to a hub of this process; repeat it for several
     ///
     /// A connection goes to the one that carries the fewest. One that can't be
     /// reached, or is late with its answers, gets none until it answers again,
     /// unless all are like that.
-    #[arg(long, value_name = "ADDRESS", value_parser = target, required = true)]
+    #[arg(long, value_name = "ADDRESS", value_parser = relay_target, required = true)]
     pub to: Vec<String>,
     /// Begin each channel with a PROXY header (version 2) of the client's
     /// address
@@ -41,4 +42,18 @@ pub struct Relay {
     pub client_fin_timeout: Duration,
     #[command(flatten)]
     pub dialled: Dialled,
+}
+
+impl Relay {
+    /// The relay of a hub to a service, with the defaults.
+    pub fn of_hub(name: &str, listen: &str) -> Relay {
+        let words = [
+            "relay".to_owned(),
+            format!("--listen={listen}"),
+            format!("--to=published:{name}"),
+        ];
+        let command = Relay::augment_args(clap::Command::new("relay"));
+        let matches = command.get_matches_from(words);
+        Relay::from_arg_matches(&matches).expect("the options are those of a relay")
+    }
 }

@@ -13,6 +13,17 @@ use super::values::{target, time};
 pub struct Serve {
     #[command(flatten)]
     pub listen: Listen,
+    #[command(flatten)]
+    pub upstream: Upstream,
+    #[command(flatten)]
+    pub tls: TlsServer,
+    #[command(flatten)]
+    pub accepted: Accepted,
+}
+
+/// What channels are carried to, and how.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
     /// The service: HOST:PORT, unix:/PATH or unix:@NAME; repeat it for several
     ///
     /// A channel goes to the one that has the fewest. One that can't be reached
@@ -20,8 +31,6 @@ pub struct Serve {
     /// that no service takes is refused.
     #[arg(long, value_name = "ADDRESS", value_parser = target, required = true)]
     pub to: Vec<String>,
-    #[command(flatten)]
-    pub tls: TlsServer,
     /// Expect a PROXY header (version 2) at the start of each channel, as
     /// `relay --send-proxy-v2` sends it; refuse channels without one
     ///
@@ -41,6 +50,4 @@ pub struct Serve {
     /// the service long. A service that still sends or receives is never cut off.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub server_fin_timeout: Duration,
-    #[command(flatten)]
-    pub accepted: Accepted,
 }

@@ -109,6 +109,29 @@ pub fn target(text: &str) -> Result<String, String> {
     }
 }
 
+/// What a relay goes to: the same, or a service that comes to a hub of this process.
+pub fn relay_target(text: &str) -> Result<String, String> {
+    match text.strip_prefix("published:") {
+        Some(name) => published_name(name).map(|_| text.to_owned()),
+        None => target(text),
+    }
+}
+
+/// The name of a service that comes to a hub.
+pub fn published_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("a name is up to 64 letters, digits, and - _ .".to_owned()),
+    }
+}
+
+/// The name of such a service, and where its clients come.
+pub fn published(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text.split_once('=').ok_or("it must be NAME=ADDRESS")?;
+    Ok((published_name(name)?, listen(address)?))
+}
+
 /// Where a service of this process listens.
 pub fn listen(text: &str) -> Result<String, String> {
     match text.strip_prefix("systemd:") {

@@ -117,9 +117,14 @@ impl Reader<'_> {
         let read = match mode {
             Some("relay") => Reader::relay,
             Some("serve") => Reader::serve,
+            Some("hub") => Reader::hub,
+            Some("publish") => Reader::publish,
             Some(_) | None => {
-                self.wrong
-                    .add(&table, "mode", "it must be \"relay\" or \"serve\"");
+                self.wrong.add(
+                    &table,
+                    "mode",
+                    "it must be \"relay\", \"serve\", \"hub\" or \"publish\"",
+                );
                 return None;
             }
         };
@@ -137,6 +142,14 @@ impl Reader<'_> {
 
     fn serve(&mut self, keys: &DeTable<'_>, table: &mut Table) -> Option<Mode> {
         self.options(keys, table).map(Mode::Serve)
+    }
+
+    fn hub(&mut self, keys: &DeTable<'_>, table: &mut Table) -> Option<Mode> {
+        self.options(keys, table).map(Mode::Hub)
+    }
+
+    fn publish(&mut self, keys: &DeTable<'_>, table: &mut Table) -> Option<Mode> {
+        self.options(keys, table).map(Mode::Publish)
     }
 
     fn options<T: Args + FromArgMatches>(

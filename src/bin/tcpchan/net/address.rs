@@ -10,6 +10,8 @@ pub enum Address {
     Tcp(String),
     /// `unix:/path`, or `unix:@name` for an abstract name of Linux.
     Unix(UnixName),
+    /// `published:NAME`: a service that comes to a hub of this process.
+    Published(String),
     /// `systemd:NAME`: sockets that were passed to this process.
     Passed(String),
 }
@@ -25,6 +27,9 @@ impl Address {
     pub fn of(text: &str) -> Self {
         if let Some(name) = text.strip_prefix("systemd:") {
             return Address::Passed(name.to_owned());
+        }
+        if let Some(name) = text.strip_prefix("published:") {
+            return Address::Published(name.to_owned());
         }
         match text.strip_prefix("unix:") {
             None => Address::Tcp(text.to_owned()),

@@ -24,6 +24,15 @@ pub struct Place {
 }
 
 impl Place {
+    /// Where a service goes to instead of listening.
+    pub fn dialled(service: &str, number: usize, address: &str) -> Self {
+        Place {
+            address: address.to_owned(),
+            mode: None,
+            owner: Some((service.to_owned(), number)),
+        }
+    }
+
     /// The place of the service's address with this number.
     pub fn new(service: &str, number: usize, address: &str, mode: Option<u32>) -> Self {
         let is_free = address

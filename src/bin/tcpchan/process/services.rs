@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use crate::failure::Failure;
 use crate::net::Listeners;
+use crate::reverse::Published;
 use crate::service::{Change, Directory, Ended, Ending, Service, Spec};
 
 pub struct Services {
@@ -18,6 +19,7 @@ pub struct Services {
     tasks: JoinSet<bool>,
     endings: Vec<Arc<Ending>>,
     directory: Directory,
+    published: Published,
 }
 
 impl Services {
@@ -28,6 +30,7 @@ impl Services {
             tasks: JoinSet::new(),
             endings: Vec::new(),
             directory: Directory::default(),
+            published: Published::default(),
         }
     }
 
@@ -37,7 +40,7 @@ impl Services {
         let mut problems = Vec::new();
         for spec in specs {
             let (old, origin) = (self.running.get(spec.label.name()), spec.origin.clone());
-            match Change::prepare(spec, old, &mut self.listeners).await {
+            match Change::prepare(spec, old, &mut self.listeners, &self.published).await {
                 Ok(change) => changes.push(change),
                 Err(problem) => problems.push(origin.tell(&problem)),
             }

@@ -26,6 +26,7 @@ impl Source {
                 (config.services, changed(process, &config.process))
             }
         };
+        let services: Vec<_> = services.into_iter().flat_map(Spec::with_relays).collect();
         match same_place(&services) {
             Some(line) => Err(Failure::wrong(vec![line])),
             None => Ok((services, changed)),

@@ -2,6 +2,8 @@
 
 mod change;
 mod ending;
+mod hub;
+mod publish;
 mod record;
 mod relay;
 mod serve;

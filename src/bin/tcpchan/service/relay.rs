@@ -24,6 +24,7 @@ use crate::counters::Counters;
 use crate::failure::Problem;
 use crate::label::Label;
 use crate::net::{Address, Client, Listener, Outgoing, Stream};
+use crate::reverse::Published;
 use crate::targets::{LINK_PATIENCE, Link, Target, TargetView, Targets};
 use crate::tls;
 
@@ -48,7 +49,12 @@ pub struct Plan {
 
 impl Plan {
     /// Makes a plan, which takes over what it can of an old one and changes nothing there yet.
-    pub fn new(label: &Label, args: &args::Relay, old: Option<&Plan>) -> Result<Self, Problem> {
+    pub fn new(
+        label: &Label,
+        args: &args::Relay,
+        old: Option<&Plan>,
+        published: &Published,
+    ) -> Result<Self, Problem> {
         let config = args.dialled.config()?;
         let mut pool = args.dialled.pool()?;
         if args.to.len() > 1 {
@@ -60,7 +66,7 @@ impl Plan {
         if client.is_some() && !args.to.iter().all(|to| Address::of(to).is_tcp()) {
             return Err(Problem::new(
                 "tls",
-                "a unix socket has no TLS: it never leaves this host",
+                "it is for HOST:PORT: a unix socket has no TLS, and a hub has its own",
             ));
         }
         let several = |plan: &Plan| plan.targets.iter().count() > 1;
@@ -80,6 +86,7 @@ impl Plan {
                 tls.clone(),
                 config.clone(),
                 pool.clone(),
+                published,
             );
             let link = link.map_err(|error| Problem::because("to", &error).of(to))?;
             Ok(Target::new(label.clone(), to, link))

@@ -28,6 +28,7 @@ use crate::label::Label;
 #[cfg(unix)]
 use crate::net::UnixIncoming;
 use crate::net::{Address, Listener, Stream};
+use crate::reverse::Dialler;
 use crate::targets::{Load, Target, TargetView, Targets, Unreached, Way};
 use crate::tls;
 
@@ -46,7 +47,10 @@ pub struct Serve {
 
 /// What it does with a channel; another after a reload.
 pub struct Plan {
+    mode: &'static str,
     targets: Targets<Upstream>,
+    /// How it comes to hubs, if it does.
+    dialler: Option<Arc<Dialler>>,
     accepts_proxy: bool,
     sends_proxy: bool,
     fin_timeout: Duration,
@@ -84,23 +88,56 @@ impl Way for Upstream {
 impl Plan {
     /// Makes a plan, which takes over what it can of an old one and changes nothing there yet.
     pub fn new(label: &Label, args: &args::Serve, old: Option<&Plan>) -> Result<Self, Problem> {
-        let config = args.accepted.config()?;
         let renewed = tls::server(&args.tls)?.map(Arc::new);
         let kept = old.and_then(|old| old.tls.clone());
         let tls = renewed.clone().map(|tls| kept.unwrap_or(Tls::new(tls)));
+        let config = args.accepted.config()?;
+        Ok(Plan {
+            mode: "serve",
+            tls,
+            renewed,
+            ..Plan::carrying(label, &args.upstream, config, old)
+        })
+    }
+
+    /// The same of a service that comes to hubs.
+    pub fn dialling(
+        label: &Label,
+        args: &args::Publish,
+        old: Option<&Plan>,
+    ) -> Result<Self, Problem> {
+        let config = args.way.accepted.config()?;
+        Ok(Plan {
+            mode: "publish",
+            dialler: Some(Arc::new(Dialler::new(&args.way)?)),
+            ..Plan::carrying(label, &args.upstream, config, old)
+        })
+    }
+
+    fn carrying(label: &Label, args: &args::Upstream, config: Config, old: Option<&Plan>) -> Self {
         let target = |to: &String| {
             let kept = old.and_then(|old| old.targets.get(to));
             kept.unwrap_or_else(|| Target::new(label.clone(), to, Upstream(Address::of(to))))
         };
-        Ok(Plan {
+        Plan {
+            mode: "",
             targets: Targets::new(args.to.iter().map(target)),
+            dialler: None,
             accepts_proxy: args.accept_proxy,
             sends_proxy: args.send_proxy_v2,
             fin_timeout: args.server_fin_timeout,
             config,
-            tls,
-            renewed,
-        })
+            tls: None,
+            renewed: None,
+        }
+    }
+
+    pub fn dialler(&self) -> Option<&Arc<Dialler>> {
+        self.dialler.as_ref()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What takes the channels. A unix socket has no TLS: it never leaves this host.
@@ -278,7 +315,7 @@ fn address(peer: SocketAddr) -> Option<SocketAddr> {
 
 impl View for Serve {
     fn mode(&self) -> &'static str {
-        "serve"
+        self.plan.get().mode
     }
 
     fn label(&self) -> &Label {

@@ -17,6 +17,8 @@ pub struct Spec {
 pub enum Mode {
     Relay(args::Relay),
     Serve(args::Serve),
+    Hub(args::Hub),
+    Publish(args::Publish),
 }
 
 impl Spec {
@@ -25,10 +27,38 @@ impl Spec {
         let listen = match &self.mode {
             Mode::Relay(relay) => &relay.listen,
             Mode::Serve(serve) => &serve.listen,
+            Mode::Hub(hub) => &hub.listen,
+            Mode::Publish(publish) => {
+                let hub = |(number, hub): (usize, &String)| {
+                    Place::dialled(self.label.name(), number, hub)
+                };
+                return publish.way.hub.iter().enumerate().map(hub).collect();
+            }
         };
         let (listen, mode) = (&listen.listen, listen.unix_mode);
         let name = self.label.name();
         let place = |(number, address): (usize, &String)| Place::new(name, number, address, mode);
         listen.iter().enumerate().map(place).collect()
+    }
+
+    /// The service, and with a hub the relays of its services.
+    pub fn with_relays(self) -> Vec<Spec> {
+        let relays = match &self.mode {
+            Mode::Hub(hub) => hub.service.iter().map(|one| self.relay(one)).collect(),
+            _ => Vec::new(),
+        };
+        std::iter::once(self).chain(relays).collect()
+    }
+
+    fn relay(&self, (name, listen): &(String, String)) -> Spec {
+        let label = match self.label.name() {
+            "" => name.clone(),
+            hub => format!("{hub}.{name}"),
+        };
+        Spec {
+            label: Label::new(&label),
+            mode: Mode::Relay(args::Relay::of_hub(name, listen)),
+            origin: self.origin.clone(),
+        }
     }
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use http::Uri;
 use tcpchan::client::{ConnectError, Multiplex, PoolConfig, TargetStats, TlsConnector};
 use tcpchan::proto::Stats;
-use tcpchan::{Channel, Config, ConnectionStats};
+use tcpchan::{Channel, Config, Connection, ConnectionStats};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use super::way::{Unreached, Way};
-use crate::net::Outgoing;
 #[cfg(unix)]
-use crate::net::{Address, UnixConnector};
+use crate::net::UnixConnector;
+use crate::net::{Address, Outgoing};
+use crate::reverse::Published;
 
 /// How long a server may take to answer where there are others: two of TCP's
 /// segments may be lost.
@@ -30,6 +31,8 @@ enum Pool {
     Tls(Multiplex<TlsConnector<Outgoing>>),
     #[cfg(unix)]
     Unix(Multiplex<UnixConnector>),
+    /// A name, and the services that have come.
+    Published(String, Published),
 }
 
 impl Link {
@@ -39,7 +42,14 @@ impl Link {
         tls: Option<TlsConnector<Outgoing>>,
         config: Config,
         pool: PoolConfig,
+        published: &Published,
     ) -> Result<Self, http::Error> {
+        if let Address::Published(name) = Address::of(to) {
+            return Ok(Link {
+                uri: Uri::from_static("http://published"),
+                pool: Pool::Published(name, published.clone()),
+            });
+        }
         #[cfg(unix)]
         if let Address::Unix(name) = Address::of(to) {
             let pool_of = Multiplex::new(UnixConnector(name)).with_config(config);
@@ -66,13 +76,15 @@ impl Link {
         Ok(Link { uri, pool })
     }
 
-    async fn open(&self) -> Result<Channel, ConnectError> {
-        match &self.pool {
+    async fn open(&self) -> Result<Channel, Unreached> {
+        let opened = match &self.pool {
             Pool::Plain(pool) => pool.clone().call(self.uri.clone()).await,
             Pool::Tls(pool) => pool.clone().call(self.uri.clone()).await,
             #[cfg(unix)]
             Pool::Unix(pool) => pool.clone().call(self.uri.clone()).await,
-        }
+            Pool::Published(name, all) => return all.open(name).await,
+        };
+        opened.map_err(|error| self.why_not(&error))
     }
 
     fn why_not(&self, error: &ConnectError) -> Unreached {
@@ -96,22 +108,35 @@ impl Link {
             Pool::Plain(pool) => pool.connections(&self.uri),
             Pool::Tls(pool) => pool.connections(&self.uri),
             Pool::Unix(pool) => pool.connections(&self.uri),
+            Pool::Published(..) => Vec::new(), // they are the hub's
         }
     }
 
     /// Whether a connection has been heard and is well.
     pub fn is_good(&self) -> bool {
         let good = |one: &Stats| one.bytes_received > 0 && !one.suspect && !one.draining;
-        self.stats()
-            .is_some_and(|stats| stats.connections.iter().any(good))
+        self.each().iter().any(good)
     }
 
     /// Whether it has a channel that is not over.
     pub fn carries(&self) -> bool {
-        self.stats().is_some_and(|stats| {
-            let connections = stats.connections.iter().chain(&stats.draining);
-            connections.into_iter().any(|one| one.channels > 0)
-        })
+        let draining = self.stats().map(|stats| stats.draining).unwrap_or_default();
+        let connections = self.each();
+        let mut all = connections.iter().chain(&draining);
+        all.any(|one| one.channels > 0)
+    }
+
+    fn each(&self) -> Vec<Stats> {
+        match &self.pool {
+            Pool::Published(name, all) => {
+                let connections = all.connections(name);
+                connections.iter().map(Connection::stats).collect()
+            }
+            _ => self
+                .stats()
+                .map(|stats| stats.connections)
+                .unwrap_or_default(),
+        }
     }
 
     /// Waits for the first that is heard from the peer of a new channel.
@@ -128,7 +153,7 @@ impl Way for Link {
     type Io = Channel;
 
     async fn reach(&self, careful: bool) -> Result<Channel, Unreached> {
-        let mut channel = self.open().await.map_err(|error| self.why_not(&error))?;
+        let mut channel = self.open().await?;
         if careful && !self.is_good() {
             let silent = format!("it said nothing for {PATIENCE:?}");
             let greeted = timeout(PATIENCE, self.greeted(&mut channel)).await;
@@ -143,6 +168,7 @@ impl Way for Link {
             Pool::Plain(pool) => pool.prewarm(&self.uri, 1).await,
             Pool::Tls(pool) => pool.prewarm(&self.uri, 1).await,
             Pool::Unix(pool) => pool.prewarm(&self.uri, 1).await,
+            Pool::Published(name, all) => return all.probe(name),
         };
         connected.map_err(|error| self.why_not(&error))
     }
@@ -153,6 +179,7 @@ impl Way for Link {
             Pool::Tls(pool) => pool.stats(),
             #[cfg(unix)]
             Pool::Unix(pool) => pool.stats(),
+            Pool::Published(..) => return None,
         };
         all.into_iter().next()
     }

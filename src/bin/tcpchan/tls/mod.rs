@@ -6,4 +6,5 @@ mod provider;
 mod server;
 
 pub use self::client::Client;
+pub use self::provider::HUB_ALPN;
 pub use self::server::server;

@@ -1,0 +1,76 @@
+//! A service that comes to hubs.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+
+use tcpchan::server::Acceptor;
+use tracing::{info, warn};
+
+use super::serve::Serve;
+use super::view::View;
+use crate::label::Label;
+use crate::reverse::Dialler;
+
+/// Keeps a connection to a hub, with the service's plan of the time of each dial.
+pub fn acceptor(serve: &Arc<Serve>, hub: &str) -> Option<Acceptor> {
+    let (plan, told) = (
+        serve.plan(),
+        Arc::new(Told::new(serve.label().clone(), hub)),
+    );
+    let dialler = {
+        let serve = Arc::downgrade(serve);
+        move || dialler(&serve)
+    };
+    let acceptor = match plan.dialler()?.speaks_tls() {
+        false => Acceptor::dialling(move || {
+            let (dialler, told) = (dialler(), told.clone());
+            async move { told.tell(dialler?.plain(&told.hub).await) }
+        }),
+        true => Acceptor::dialling(move || {
+            let (dialler, told) = (dialler(), told.clone());
+            async move { told.tell(dialler?.tls(&told.hub).await) }
+        }),
+    };
+    Some(acceptor.with_config(plan.config().clone()))
+}
+
+fn dialler(serve: &Weak<Serve>) -> io::Result<Arc<Dialler>> {
+    let dialler = serve
+        .upgrade()
+        .and_then(|serve| serve.plan().dialler().cloned());
+    dialler.ok_or_else(|| io::Error::other("the service is gone"))
+}
+
+/// What the log was told of a hub.
+struct Told {
+    service: Label,
+    hub: String,
+    down: AtomicBool,
+}
+
+impl Told {
+    fn new(service: Label, hub: &str) -> Self {
+        Told {
+            service,
+            hub: hub.to_owned(),
+            down: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells of the first failure, and of each connection.
+    fn tell<T>(&self, dialled: io::Result<T>) -> io::Result<T> {
+        let (service, hub) = (self.service.field(), &self.hub);
+        match &dialled {
+            Ok(_) => {
+                self.down.store(false, Relaxed);
+                info!(service, hub, "the hub has taken the service");
+            }
+            Err(error) if !self.down.swap(true, Relaxed) => {
+                warn!(service, hub, %error, "the hub is down");
+            }
+            Err(_) => {}
+        }
+        dialled
+    }
+}

@@ -1,0 +1,287 @@
+//! Services that come to a hub, and are reached there by their names.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::files::Files;
+use crate::fixture::{echo, exchange, named_echo, talk};
+use crate::guard::within;
+use crate::programs::{Daemon, tcpchan};
+use crate::tls::{FOR_CLIENTS, SERVER};
+
+const KEYS: &str = "# the services\nweb 0123456789abcdef # ours\ndb  fedcba9876543210\n";
+
+/// A hub, and where the clients of its service `web` come.
+struct Hub {
+    daemon: Daemon,
+    port: SocketAddr,
+    web: SocketAddr,
+}
+
+impl Hub {
+    async fn new(files: &Files, args: &str) -> Hub {
+        Hub::at(files, args, "127.0.0.1:0", "127.0.0.1:0").await
+    }
+
+    async fn at(files: &Files, args: &str, port: &str, web: &str) -> Hub {
+        let args = files.args(&format!("hub --listen {port} --service web={web} {args}"));
+        let mut daemon = Daemon::spawn(&mut tcpchan(&args));
+        let port = daemon.listens("").await;
+        let web = daemon.listens("web").await;
+        Hub { daemon, port, web }
+    }
+
+    /// A service that has come here.
+    async fn publish(&mut self, files: &Files, to: SocketAddr, args: &str) -> Daemon {
+        let service = publish(files, self.port, to, args);
+        self.daemon.says("a service has come").await;
+        service
+    }
+}
+
+fn publish(files: &Files, hub: SocketAddr, to: SocketAddr, args: &str) -> Daemon {
+    let args = files.args(&format!("publish --hub {hub} --to {to} {args}"));
+    Daemon::spawn(&mut tcpchan(&args))
+}
+
+fn with_keys(name: &str) -> Files {
+    let files = Files::new(name);
+    files.write("keys", KEYS);
+    files
+}
+
+const BY_KEY: &str = "--name web --key-file @keys";
+
+#[tokio::test]
+async fn a_service_with_the_names_key_is_reached_through_the_hub() {
+    let files = with_keys("hub-key");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    let error = exchange(hub.web, b"!").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    hub.daemon.says("no service with this name has come").await;
+    let mut service = hub.publish(&files, echo().await, BY_KEY).await;
+    service.says("the hub has taken the service").await;
+    for _ in 0..3 {
+        assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
+    }
+}
+
+#[tokio::test]
+async fn over_tls_a_key_is_as_good() {
+    let files = with_keys("hub-tls-key");
+    let mut hub = Hub::new(&files, &format!("--key-file @keys {SERVER}")).await;
+    let args = format!("{BY_KEY} --tls --tls-ca @ca.pem");
+    let _service = hub.publish(&files, echo().await, &args).await;
+    assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_service_with_a_certificate_of_its_name_needs_no_key() {
+    let files = Files::new("hub-certificate");
+    files.certify("web");
+    let mut hub = Hub::new(&files, FOR_CLIENTS).await;
+    let with = |name: &str| {
+        format!("--name web --tls --tls-ca @ca.pem --tls-cert @{name}.pem --tls-key @{name}.key")
+    };
+    let mut other = publish(&files, hub.port, echo().await, &with("client"));
+    other.says("are not known here").await;
+    hub.daemon
+        .says("the certificate has no such DNS name")
+        .await;
+    let _service = hub.publish(&files, echo().await, &with("web")).await;
+    assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_an_unknown_name_are_refused_and_told_on_both_sides() {
+    let files = with_keys("hub-refused");
+    files.write("others", "web 0123456789abcdeF\nmail 0123456789abcdef\n");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    for args in [
+        "--name web --key-file @others",
+        "--name mail --key-file @others",
+        "--name web",
+    ] {
+        let mut service = publish(&files, hub.port, echo().await, args);
+        service.says("the hub refuses: its name and key").await;
+        let line = hub.daemon.line("refused a service").await;
+        assert!(
+            line.contains("WARN") && line.contains("the key is wrong"),
+            "{line}"
+        );
+    }
+    exchange(hub.web, b"!").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn clients_are_spread_over_the_services_of_a_name_and_leave_one_that_is_gone() {
+    let files = with_keys("hub-spread");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    let a = hub.publish(&files, named_echo("a").await, BY_KEY).await;
+    let _b = hub.publish(&files, named_echo("b").await, BY_KEY).await;
+    let spread = async || {
+        let mut counts = BTreeMap::<char, usize>::new();
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            let mut client = TcpStream::connect(hub.web).await.unwrap();
+            let name = within(client.read_u8()).await.unwrap();
+            *counts.entry(name.into()).or_default() += 1;
+            held.push(client);
+        }
+        counts
+    };
+    assert_eq!(spread().await, [('a', 5), ('b', 5)].into());
+    a.kill().await;
+    hub.daemon.says("a service has gone").await;
+    assert_eq!(spread().await, [('b', 10)].into());
+}
+
+#[tokio::test]
+async fn a_service_comes_again_to_a_hub_that_has_restarted() {
+    let files = with_keys("hub-restart");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    let mut service = hub.publish(&files, echo().await, BY_KEY).await;
+    let (port, web) = (hub.port.to_string(), hub.web.to_string());
+    hub.daemon.kill().await;
+    service.says("the hub is down").await;
+    let mut hub = Hub::at(&files, "--key-file @keys", &port, &web).await;
+    hub.daemon.says("a service has come").await;
+    service.says("the hub has taken the service").await;
+    assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn on_either_side_a_stop_lets_streams_finish() {
+    for stops_hub in [true, false] {
+        let files = with_keys(&format!("hub-stop-{stops_hub}"));
+        let mut hub = Hub::new(&files, "--key-file @keys").await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let service = hub.publish(&files, to, BY_KEY).await;
+        let mut client = TcpStream::connect(hub.web).await.unwrap();
+        let (mut far, _) = within(listener.accept()).await.unwrap();
+        talk(&mut client, &mut far).await;
+        let mut stopped = if stops_hub { hub.daemon } else { service };
+        stopped.signal("TERM").await;
+        stopped.says("stopping").await;
+        talk(&mut client, &mut far).await;
+        far.write_all(b"last").await.unwrap();
+        drop(far);
+        let mut got = Vec::new();
+        within(client.read_to_end(&mut got)).await.unwrap();
+        assert_eq!(got, b"last");
+        drop(client);
+        assert_eq!(stopped.ended().await.0, Some(0), "hub: {stops_hub}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_a_service_that_is_killed_is_reset() {
+    let files = with_keys("hub-killed");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let service = hub.publish(&files, to, BY_KEY).await;
+    let mut client = TcpStream::connect(hub.web).await.unwrap();
+    let (mut far, _) = within(listener.accept()).await.unwrap();
+    talk(&mut client, &mut far).await;
+    service.kill().await;
+    let error = within(client.read(&mut [0])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn strangers_at_the_hubs_port_keep_nobody_out() {
+    let files = with_keys("hub-strangers");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    let mut strangers = Vec::new();
+    for bytes in [
+        vec![],
+        vec![b'x'; 100_000],
+        b"web\n".to_vec(),
+        b"\xff\xff\n".to_vec(),
+    ] {
+        let mut stranger = TcpStream::connect(hub.port).await.unwrap();
+        let _ = stranger.write_all(&bytes).await; // it may be reset already
+        strangers.push(stranger);
+    }
+    for _ in 0..3 {
+        hub.daemon.says("refused a service").await;
+    }
+    let _service = hub.publish(&files, echo().await, BY_KEY).await;
+    assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_hub_that_would_let_anybody_in_does_not_start() {
+    let args = "hub --listen 127.0.0.1:0 --service web=127.0.0.1:0";
+    let output = within(tcpchan(args).output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("anybody could take a name"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_key_file_that_is_wrong_is_told_with_its_line() {
+    let files = Files::new("hub-keys");
+    for (keys, says) in [
+        ("web", "keys:1: it must be NAME KEY"),
+        ("\nweb short", "keys:2: a key must have at least 16 bytes"),
+        (
+            "web 0123456789abcdef\nweb 0123456789abcdef",
+            "keys:2: the name is there twice",
+        ),
+    ] {
+        files.write("keys", keys);
+        let args = files.args("hub --listen 127.0.0.1:0 --key-file @keys");
+        let output = within(tcpchan(&args).output()).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(says), "{said}");
+    }
+    files.write("keys", KEYS);
+    let args = files.args("publish --hub a:1 --to a:1 --name mail --key-file @keys");
+    let output = within(tcpchan(&args).output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("it has no key of the name mail"), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_may_have_a_hub_with_relays_and_a_reload_changes_them() {
+    let files = with_keys("hub-file");
+    let hub = "[service.hub]\nmode = \"hub\"\nlisten = \"127.0.0.1:0\"\nkey-file = \"keys\"\n";
+    let relay = |name: &str| {
+        format!(
+            "[service.to-{name}]\nmode = \"relay\"\nlisten = \"127.0.0.1:0\"\n\
+             to = \"published:{name}\"\n"
+        )
+    };
+    let config = files.write("tcpchan.toml", &format!("{hub}{}", relay("web")));
+    let mut daemon = Daemon::run(&config);
+    let port = daemon.listens("hub").await;
+    let web = daemon.listens("to-web").await;
+    let service = |name: &str, to: SocketAddr| {
+        format!(
+            "[service.{name}]\nmode = \"publish\"\nhub = \"{port}\"\nname = \"{name}\"\n\
+             key-file = \"keys\"\nto = \"{to}\"\n"
+        )
+    };
+    let (a, b) = (named_echo("a").await, named_echo("b").await);
+    let here = files.write("services.toml", &(service("web", a) + &service("db", b)));
+    let _services = Daemon::run(&here);
+    for _ in 0..2 {
+        daemon.says("a service has come").await;
+    }
+    assert_eq!(exchange(web, b"!").await.unwrap(), b"a!");
+    files.write(
+        "tcpchan.toml",
+        &format!("{hub}{}{}", relay("web"), relay("db")),
+    );
+    daemon.signal("HUP").await;
+    let db = daemon.listens("to-db").await;
+    assert_eq!(exchange(db, b"!").await.unwrap(), b"b!");
+    assert_eq!(exchange(web, b"!").await.unwrap(), b"a!");
+}
