@@ -67,6 +67,12 @@ impl AllowedNames {
         AllowedNames { verifier, names }
     }
 
+    /// The names of [`new`](Self::new). `None` if each may come, as with [`any`](Self::any).
+    #[must_use]
+    pub fn get_names(&self) -> Option<&[String]> {
+        self.names.as_deref()
+    }
+
     fn allows(&self, certificate: &EndEntityCert<'_>) -> bool {
         let Some(allowed) = &self.names else {
             return true;

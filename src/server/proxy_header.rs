@@ -140,3 +140,84 @@ fn invalid(why: impl std::fmt::Display) -> io::Error {
     let text = format!("bad PROXY header: {why}");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Bytes that come so many at a time, and no more after them.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.1.min(self.0.len()).min(buf.remaining());
+            let (piece, rest) = self.0.split_at(count);
+            buf.put_slice(piece);
+            self.0 = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What a stream tells, and what is left of it.
+    fn told(bytes: &[u8], piece: usize) -> (Result<Option<SocketAddr>, String>, Vec<u8>) {
+        let mut io = Rewind::new(Pieces(bytes, piece));
+        let read = async {
+            match Version::of(&mut io).await? {
+                Some(version) => version.take(&mut io).await,
+                None => Ok(None),
+            }
+        };
+        let Poll::Ready(told) = pin!(read).poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits, though no more comes")
+        };
+        let left = [io.head(), io.get_ref().0].concat();
+        (told.map_err(|error| error.to_string()), left)
+    }
+
+    fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+        let lines = [
+            "",
+            "PROXY ",
+            "PROXY UNKNOWN",
+            "PROXY TCP4 1.1.1.1 2.2.2.2 3 4\r\n",
+        ];
+        let line =
+            proptest::sample::select(lines.to_vec()).prop_map(|line| line.as_bytes().to_vec());
+        let block = (0u8..0x24, 0u8..0x40, 0u16..70).prop_map(|(command, family, len)| {
+            let len = len.to_be_bytes();
+            [v2::PROTOCOL_PREFIX, &[command, family], &len].concat()
+        });
+        prop_oneof![line, block]
+    }
+
+    proptest! {
+        /// However it is cut into pieces, and whatever it says: an answer, and what is behind
+        /// the header stays.
+        #[test]
+        fn any_bytes_are_told_the_same_in_any_pieces(
+            first in beginnings(),
+            rest in vec(prop_oneof![any::<u8>(), Just(b' '), Just(b'\r'), Just(b'\n')], 0..300),
+            piece in 1usize..40,
+        ) {
+            let bytes = [first, rest].concat();
+            let whole = told(&bytes, usize::MAX);
+            prop_assert!(bytes.ends_with(&whole.1));
+            if whole.0.is_ok() {
+                prop_assert_eq!(told(&bytes, piece), whole);
+            } else {
+                prop_assert_eq!(told(&bytes, piece).0, whole.0);
+            }
+        }
+    }
+}

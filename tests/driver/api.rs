@@ -91,6 +91,8 @@ fn values_compare() {
     is_value::<ConnectionStats>();
     is_value::<Identity>();
     is_value::<PeerInfo>();
+    #[cfg(feature = "proxy-protocol")]
+    is_value::<tcpchan::server::ProxyProtocol>();
 }
 
 #[test]

@@ -320,6 +320,28 @@ async fn an_http_client_of_a_shared_port_is_known_by_the_header_too() {
     assert_eq!(peer.addr.to_string(), "192.0.2.9:4711");
 }
 
+/// Some begin as a header does.
+#[tokio::test]
+async fn http_that_comes_without_a_header_is_served_whole() {
+    for proxy_protocol in [trusting().required(false), ProxyProtocol::default()] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut port = SharedPort::new(listener).with_proxy_protocol(proxy_protocol);
+        for method in ["GET", "POST", "PROPFIND", "PROXY"] {
+            let request = format!("{method}\t/ HTTP/1.1\r\n\r\n");
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            client.set_nodelay(true).unwrap();
+            client.write_all(&request.as_bytes()[..4]).await.unwrap();
+            client.write_all(&request.as_bytes()[4..]).await.unwrap();
+            let (mut io, peer) = within(port.accept()).await;
+            assert_eq!(Some(peer.addr), client.local_addr().ok());
+            let mut read = vec![0; request.len()];
+            within(io.read_exact(&mut read)).await.unwrap();
+            assert_eq!(read, request.as_bytes());
+        }
+    }
+}
+
 async fn is_closed(io: &mut DuplexStream) -> bool {
     let read = tokio::time::timeout(SECOND / 100, io.read_u8()).await;
     read.is_ok_and(|read| read.is_err())
