@@ -8,7 +8,8 @@ use std::process::ExitCode;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  ended by SIGTERM or SIGINT with nothing cut off; ping: every round was answered
-  1  could not start (the line on stderr says why); ping: a round was not answered
+  1  could not start (the line on stderr says why); ping: a round was not answered;
+     top: nothing answered
   2  wrong arguments, or a wrong configuration
   3  ended by SIGTERM or SIGINT, and what was still carried was cut off";
 
