@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::check::{ConfigError, DAY, MOST, check, check_time};
+use crate::memory_budget::MemoryBudget;
 use crate::proto;
 use crate::wire::Protocol;
 
@@ -30,6 +31,7 @@ use crate::wire::Protocol;
 pub struct Config {
     pub(crate) core: proto::Config,
     pacing: bool,
+    memory_budget: MemoryBudget,
     max_handshakes: u32,
     max_connection_age: Option<(Duration, Duration)>,
     #[cfg(feature = "net")]
@@ -52,6 +54,7 @@ impl From<proto::Config> for Config {
         Config {
             core,
             pacing: true,
+            memory_budget: MemoryBudget::of_process(),
             max_handshakes: MAX_HANDSHAKES,
             max_connection_age: None,
             #[cfg(feature = "net")]
@@ -72,6 +75,23 @@ impl Config {
     pub fn pacing(mut self, on: bool) -> Self {
         self.pacing = on;
         self
+    }
+
+    /// The memory that the connection shares with others. Default
+    /// [`MemoryBudget::of_process`]: 512 MiB for all connections of the process together.
+    ///
+    /// [`memory`](Self::memory) bounds one connection, and this all of them. Without room for
+    /// its 32 KiB, a new connection of an acceptor waits. Any other ends with
+    /// [`ConnectionError::OutOfMemory`](crate::proto::ConnectionError::OutOfMemory).
+    pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
+        self.memory_budget = budget;
+        self
+    }
+
+    /// See [`memory_budget`](Self::memory_budget).
+    #[must_use]
+    pub fn get_memory_budget(&self) -> &MemoryBudget {
+        &self.memory_budget
     }
 
     /// See [`pacing`](Self::pacing).

@@ -91,6 +91,8 @@ mod config;
 mod driver;
 pub mod guide;
 #[cfg(feature = "tokio")]
+mod memory_budget;
+#[cfg(feature = "tokio")]
 pub mod observability;
 pub mod proto;
 #[cfg(feature = "server")]
@@ -110,6 +112,8 @@ pub use self::config::Config;
 pub use self::driver::ConnectionStats;
 #[cfg(feature = "tokio")]
 pub use self::driver::{Channel, Connection, ReadHalf, Throughput, ThroughputLimited, WriteHalf};
+#[cfg(feature = "tokio")]
+pub use self::memory_budget::MemoryBudget;
 #[cfg(feature = "net")]
 pub use self::socket::SocketProfile;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]

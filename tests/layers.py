@@ -10,18 +10,19 @@ from pathlib import Path
 
 # What each folder or file of src may import. The longest name that fits a file counts.
 CORE = ["wire", "check"]
-BELOW_DRIVER = CORE + ["proto", "observability", "socket", "config", "tls"]
-BELOW_ENDS = BELOW_DRIVER + ["driver", "backoff"]
+BELOW_DRIVER = CORE + ["proto", "observability", "socket", "config", "tls", "memory_budget"]
+BELOW_ENDS = BELOW_DRIVER + ["driver", "backoff", "memory_budget"]
 RULES = {
     "check": [],
     "backoff": [],
     "tls": [],
     "rewind": [],
+    "memory_budget": ["check"],
     "wire": [],
     "proto": CORE,
     "observability": CORE + ["proto", "tls"],
     "socket": ["check", "observability", "rewind"],
-    "config": CORE + ["proto", "socket"],
+    "config": CORE + ["proto", "socket", "memory_budget"],
     "driver": BELOW_DRIVER,
     "client": BELOW_ENDS,
     "server": BELOW_ENDS + ["rewind"],

@@ -170,6 +170,7 @@ impl Channel {
         coop.made_progress();
         let used = inner.on_used();
         let resumes = paused && inner.core.wants_input();
+        inner.fit_memory();
         let tell = resumes || inner.core.is_credit_pending(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
         drop(inner);
@@ -190,6 +191,8 @@ impl Channel {
         }
         let coop = ready!(poll_proceed(cx));
         let mut inner = self.handle.0.lock();
+        let (bytes, state) = (slices.iter().map(|slice| slice.len()).sum(), &mut *inner);
+        state.memory.need_to_send(&mut state.core, bytes);
         let mut total = 0;
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
             match inner.core.write(self.key, slice) {
@@ -289,6 +292,7 @@ impl Drop for Channel {
                 inner.core.reset(self.key, REFUSED);
             }
             inner.core.release(self.key);
+            inner.fit_memory();
             inner.unregister(self.key)
         });
         drop(kept);

@@ -139,7 +139,8 @@ impl LingeringClose {
             Stage::Start | Stage::Over => return Poll::Ready(()),
             Stage::Waiting => return Poll::Pending,
             Stage::Writing => {
-                transport.fill(&mut shared.lock().core, Instant::now().into());
+                let now = Instant::now().into();
+                transport.fill(&mut shared.lock().core, usize::MAX, now);
                 if transport.is_idle() {
                     self.stage = Stage::ShuttingDown;
                     return Poll::Ready(());

@@ -20,6 +20,7 @@ use super::task::Task;
 use super::throughput::Throughput;
 use super::transport::Transport;
 use crate::config::Config;
+use crate::memory_budget::Lease;
 use crate::observability::{Observer, Origin};
 use crate::proto::{self, OpenError, Role};
 
@@ -103,7 +104,22 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let (connection, task) = Connection::with_task(role, io, config, origin);
+        let lease = config.get_memory_budget().try_lease();
+        Connection::spawn_with(role, io, config, origin, lease)
+    }
+
+    /// The same, where the memory was leased before.
+    pub(crate) fn spawn_with<T>(
+        role: Role,
+        io: T,
+        config: Config,
+        origin: Origin,
+        lease: Option<Lease>,
+    ) -> Connection
+    where
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (connection, task) = Connection::with_task(role, io, config, origin, lease);
         tokio::spawn(task);
         connection
     }
@@ -114,6 +130,7 @@ impl Connection {
         io: T,
         config: Config,
         origin: Origin,
+        lease: Option<Lease>,
     ) -> (Connection, Task)
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
@@ -130,8 +147,11 @@ impl Connection {
         let transport = Transport::new(io, observer.tap(config.core().get_protocol()), pacer);
         #[cfg(feature = "net")]
         let transport = transport.for_socket(&config.socket, now());
-        let core = proto::Connection::new(role, config.core, now());
-        let shared = Arc::new(Shared::new(core, transport, observer));
+        let mut core = proto::Connection::new(role, config.core, now());
+        if lease.is_none() {
+            core.out_of_memory();
+        }
+        let shared = Arc::new(Shared::new(core, transport, observer, lease));
         let task = Task::new(shared.clone(), patience);
         let handle = Arc::new(Handle(shared));
         (Connection { handle }, task)
@@ -162,6 +182,7 @@ impl Connection {
     /// next, or by itself.
     pub(crate) fn try_open(&self) -> Result<Channel, OpenError> {
         let key = self.handle.0.change(|inner| {
+            inner.memory.need_to_open(&mut inner.core);
             let opened = inner.core.open();
             #[cfg(feature = "hyper")]
             if let Ok(key) = opened {

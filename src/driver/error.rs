@@ -44,6 +44,7 @@ fn kind(error: &ConnectionError) -> ErrorKind {
         ConnectionError::Closed => ErrorKind::NotConnected,
         ConnectionError::Violation { .. } | ConnectionError::Version(_) => ErrorKind::InvalidData,
         ConnectionError::HandshakeTimeout | ConnectionError::Dead => ErrorKind::TimedOut,
+        ConnectionError::OutOfMemory => ErrorKind::OutOfMemory,
         ConnectionError::Lost(how) | ConnectionError::NoHello(how) => match how.get_ref().kind() {
             // Callers take these for a call to repeat, and the first for a clean end.
             ErrorKind::UnexpectedEof | ErrorKind::Interrupted | ErrorKind::WouldBlock => {

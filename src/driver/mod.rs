@@ -15,6 +15,7 @@ mod handle;
 mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]
 mod loom;
+mod memory;
 mod send;
 mod shared;
 #[cfg(feature = "net")]

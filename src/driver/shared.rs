@@ -18,10 +18,12 @@ use std::time::Instant;
 use super::clock::now;
 #[cfg(feature = "hyper")]
 use super::deferred_error::DeferredErrors;
+use super::memory::Memory;
 use super::sync::{Mutex, MutexGuard, Notify};
 use super::throughput::Monitor;
 use super::transport::{Input, Transport};
 use super::unused::{Token, Unused};
+use crate::memory_budget::Lease;
 use crate::observability::{Noted, Observer};
 use crate::proto::{self, Event, Key};
 
@@ -47,6 +49,7 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub core: proto::Connection,
     pub throughput: Monitor,
+    pub(super) memory: Memory,
     /// All handles are gone: end once the channels are over.
     pub closing: bool,
     task: Option<Waker>,
@@ -82,11 +85,17 @@ pub(super) struct Wake {
 }
 
 impl Shared {
-    pub fn new(core: proto::Connection, transport: Transport, observer: Observer) -> Self {
+    pub fn new(
+        core: proto::Connection,
+        transport: Transport,
+        observer: Observer,
+        lease: Option<Lease>,
+    ) -> Self {
         Shared {
             inner: Mutex::new(Inner {
                 core,
                 throughput: Monitor::new(now()),
+                memory: Memory::new(lease),
                 closing: false,
                 task: None,
                 woken: None,
@@ -144,6 +153,8 @@ impl Shared {
             Ok(Input::Block(block)) => inner.core.handle_block(&block, now),
             Err(error) => inner.core.handle_error(error),
         }
+        let state = &mut *inner;
+        state.memory.refuse(&mut state.core);
         let limited = inner.on_received(len, now);
         wake.note_changed(limited);
         inner.dispatch(wake);
@@ -336,6 +347,16 @@ impl Inner {
     #[must_use]
     pub fn on_used(&mut self) -> Option<Token> {
         self.unused.on_used(&self.core)
+    }
+
+    /// The transport's output has so much memory; whether there is enough for it.
+    pub fn hold_output(&mut self, bytes: usize) -> bool {
+        self.memory.hold_output(&mut self.core, bytes)
+    }
+
+    /// Has as much of the memory budget as is needed now.
+    pub fn fit_memory(&mut self) {
+        self.memory.fit(&mut self.core);
     }
 
     /// Notes the task; what it returns is to be dropped without the lock. After

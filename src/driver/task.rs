@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::close::LingeringClose;
+use super::memory::LOOK_AGAIN;
 use super::send::decision::{Decision, Known, Reason, decide};
 use super::shared::{Inner, Shared, Wake};
 use super::transport::Transport;
@@ -57,6 +58,8 @@ pub(super) struct Task {
     broken: Option<Broken>,
     wake: Wake,
     work: WorkBudget,
+    /// Bytes of memory of the output that the transport has not taken.
+    output: usize,
     /// Yields since the last write.
     yields: u8,
     /// Until when bytes wait, and what for.
@@ -76,6 +79,7 @@ impl Task {
             broken: None,
             wake: Wake::default(),
             work: WorkBudget::new(),
+            output: 0,
             yields: 0,
             wait: None,
             sample: None,
@@ -85,17 +89,16 @@ impl Task {
 
     /// One pass of reading, writing and looking at the time; whether another
     /// should follow at once.
-    fn pass(&mut self, cx: &mut Context<'_>, wants_input: bool) -> bool {
-        let now = Instant::now();
+    fn pass(&mut self, cx: &mut Context<'_>, may_read: usize, now: Instant) -> bool {
         if let Some((until, Reason::Coalescing)) = self.wait
             && until <= now.into_std()
         {
             // What keeps coming in does not hold up what has waited enough.
             self.write(cx, now);
         }
-        let read = match wants_input {
-            true => self.read(cx, now),
-            false => AfterRead::default(),
+        let read = match may_read {
+            0 => AfterRead::default(),
+            most => self.read(cx, most, now),
         };
         let sent = match self.decide_to_write(read.at_rest) {
             Decision::Yield => {
@@ -138,10 +141,10 @@ impl Task {
     }
 
     /// Reads, and wakes whom that is for.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> AfterRead {
+    fn read(&mut self, cx: &mut Context<'_>, most: usize, now: Instant) -> AfterRead {
         let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
         let mut transport = shared.transport();
-        let read = transport.poll_read(cx, budget.read_size(), |read| {
+        let read = transport.poll_read(cx, most, |read| {
             let (bytes, woken) = (read.as_ref().map_or(0, |read| read.len()), wake.count());
             let work = shared.input(read, now.into(), wake);
             budget.on_read(bytes, work, wake.count() - woken);
@@ -211,6 +214,10 @@ impl Task {
         };
         let paced = matches!(self.wait, Some((_, Reason::Pacing)));
         transport.note_waiting(paced, now.into());
+        self.output = transport.output_memory();
+        if self.output > 0 && !self.shared.lock().hold_output(self.output) {
+            self.output = transport.fit_output();
+        }
         drop(transport);
         self.shared.wake(&mut self.wake);
         sent
@@ -221,14 +228,20 @@ impl Task {
     fn poll_time(&mut self, cx: &mut Context<'_>, now: Instant, sent: bool) -> bool {
         let report = self.shared.report(now.into());
         let mut inner = self.shared.lock();
+        let short = inner.core.is_short_of_memory();
+        inner.hold_output(self.output);
         if ends(&mut inner, &mut self.broken, now, sent) {
             return true;
         }
+        if short && !inner.core.is_short_of_memory() {
+            return true; // others have given some back
+        }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
+        let memory = inner.core.is_short_of_memory().then(|| now + LOOK_AGAIN);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
         let wait = self.wait.map(|(until, _)| until.into());
-        let deadlines = [deadline, broken, report, wait];
+        let deadlines = [deadline, broken, report, wait, memory];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             inner.arm(now.into_std() + REST);
             return false;
@@ -263,6 +276,7 @@ impl Task {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let more = inner.dispatch_ends(&mut self.wake);
+        inner.fit_memory();
         drop(inner);
         self.shared.wake(&mut self.wake);
         let over = self.close.poll(cx, &self.shared, self.sleep.as_mut());
@@ -302,7 +316,8 @@ fn encode(
         wake.note_changed(found);
     }
     inner.throughput.pace = transport.pace(&mut inner.core, now);
-    transport.fill(&mut inner.core, now);
+    let most = inner.memory.may_encode(&inner.core);
+    transport.fill(&mut inner.core, most, now);
     transport.coalescer.measure(inner.core.min_rtt());
     inner.dispatch(wake);
     let more = inner.core.wants_transmit();
@@ -316,16 +331,22 @@ impl Future for Task {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         for _ in 0..PASSES {
+            let now = Instant::now();
             let mut inner = this.shared.lock();
             let old = inner.register_task(cx.waker());
-            let (ended, wants_input) = (inner.core.error().is_some(), inner.core.wants_input());
+            let ended = inner.core.error().is_some();
+            let (state, size) = (&mut *inner, this.work.read_size());
+            let may_read = match ended {
+                true => 0,
+                false => state.memory.may_read(&mut state.core, size, now.into()),
+            };
             drop(inner);
             this.waits &= old.is_none(); // the timer knows who waits
             drop(old);
             if ended {
                 return this.poll_end(cx);
             }
-            if !this.pass(cx, wants_input) || this.work.is_spent(cx) {
+            if !this.pass(cx, may_read, now) || this.work.is_spent(cx) {
                 return Poll::Pending;
             }
         }

@@ -197,9 +197,9 @@ impl Transport {
         }
     }
 
-    /// Encodes what the core has pending, up to a quantum.
-    pub fn fill(&mut self, core: &mut proto::Connection, now: Instant) {
-        let room = self.room(core.sending(), now);
+    /// Encodes what the core has pending, up to a quantum and `most` bytes.
+    pub fn fill(&mut self, core: &mut proto::Connection, most: usize, now: Instant) {
+        let room = self.room(core.sending(), now).min(most);
         // Of what waits for its time a ping, its answer and the like need not.
         let takes = self.written == 0 && (room > 0 || self.output.is_empty());
         if takes && core.wants_transmit() {
@@ -242,6 +242,20 @@ impl Transport {
         if self.output.capacity() == 0 {
             self.output = OUTPUT.take();
         }
+    }
+
+    /// Bytes of memory of what was encoded and not written.
+    pub fn output_memory(&self) -> usize {
+        self.output.capacity()
+    }
+
+    /// Gives back its memory beyond what is left to be written; how much that is.
+    pub fn fit_output(&mut self) -> usize {
+        let gone = self.written.saturating_sub(1); // one byte tells that the write has begun
+        self.output.drain(..gone);
+        self.output.shrink_to_fit();
+        self.written -= gone;
+        self.output.capacity()
     }
 
     /// Reads up to `most` bytes, in several reads if fewer come, since only a read

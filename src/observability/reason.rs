@@ -26,6 +26,7 @@ pub(super) fn reason(error: Option<&ConnectionError>) -> &'static str {
         Some(ConnectionError::NoHello(_)) => "no_hello",
         Some(ConnectionError::HandshakeTimeout) => "handshake_timeout",
         Some(ConnectionError::Dead) => "dead",
+        Some(ConnectionError::OutOfMemory) => "out_of_memory",
         Some(ConnectionError::Abandoned) => "abandoned",
     }
 }

@@ -10,6 +10,7 @@ use super::event::Event;
 use super::half::Cause;
 use super::half::Half;
 use super::key::Key;
+use super::memory::Memory;
 use super::queues::Queue;
 
 /// What a read found.
@@ -47,6 +48,10 @@ impl Connection {
             return Err(OpenError::Draining);
         }
         if self.counts.room() == 0 {
+            return Err(OpenError::Blocked);
+        }
+        if !self.has_memory_to_open() {
+            self.memory.is_short = true;
             return Err(OpenError::Blocked);
         }
         let id = self.next_id();
@@ -235,6 +240,7 @@ impl Connection {
             true => recv.credit.borrowed() > 0,
             false => self.recv_budget.is_due(&recv.credit, 0, waits),
         };
+        self.memory.count_less(channel);
         if due {
             self.pay(key);
         }
@@ -247,7 +253,7 @@ impl Connection {
             return;
         };
         let waits = channel.queues.has(Queue::Window) && self.recv_budget.left() > 0;
-        let (buffer, credit) = (&mut channel.recv.buffer, &mut channel.recv.credit);
+        let (buffer, credit) = (&channel.recv.buffer, &mut channel.recv.credit);
         // Of a frame whose header has come, the rest will need memory too.
         let coming = self.input.coming(key);
         // A few bytes in large blocks hold no credit. To copy more would be dear.
@@ -255,23 +261,26 @@ impl Connection {
         let few = buffer.len() <= self.config.settings.initial_window as usize;
         let due = !waits && self.recv_budget.is_due(credit, unread, false);
         if few && (channel.recv.ended || due) {
-            buffer.fit();
+            channel.recv.buffer.fit();
+            self.memory.count_less(channel);
         }
+        let (buffer, credit) = (&channel.recv.buffer, &mut channel.recv.credit);
+        let memory = buffer.memory();
         if channel.recv.ended {
-            return self.recv_budget.settle(credit, buffer.memory());
+            return self.recv_budget.settle(credit, memory);
         }
         if channel.recv.half != Half::Open {
             return; // the peer is asked to stop
         }
-        let memory = buffer.memory() + coming;
-        if self.recv_budget.pay(credit, memory, waits) && !self.shutdown.has_ended() {
+        if self.recv_budget.pay(credit, memory + coming, waits) && !self.shutdown.has_ended() {
             channel.recv.window_pending = true;
             self.pending.push_control(channel);
         }
     }
 
     /// Takes bytes to send; how many were taken, 0 if the channel's send
-    /// buffer is full: [`Event::Writable`] tells when to try again.
+    /// buffer is full. Where fewer were taken than given, [`Event::Writable`] tells when to
+    /// try again.
     ///
     /// # Errors
     ///
@@ -287,6 +296,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write(&mut self, key: Key, bytes: &[u8]) -> Result<usize, ChannelError> {
+        let left = self.memory_left_to_send();
         let channel = self.channels.held(key).ok_or(ChannelError::Unknown)?;
         self.counts.on_try(channel);
         let send = &mut channel.send;
@@ -297,8 +307,12 @@ impl Connection {
         }
         let most = self.config.send_buffer;
         let room = most.saturating_sub(send.buffer.len());
-        let n = room.min(bytes.len());
+        let n = Memory::room(&send.buffer, room.min(bytes.len()), left);
+        let most = Memory::most(&send.buffer, most, left);
         send.buffer.extend(&bytes[..n], most, &mut self.free_list);
+        send.is_short = n < bytes.len();
+        let memory = send.buffer.memory();
+        self.memory.count_more(channel, memory);
         self.queue_data(key);
         Ok(n)
     }

@@ -133,6 +133,11 @@ impl FreeList {
         }
     }
 
+    /// Bytes of memory that it holds.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// Gives the memory back.
     pub fn clear(&mut self) {
         *self = FreeList::default();

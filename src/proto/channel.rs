@@ -64,6 +64,8 @@ pub(super) struct Send {
     pub end: End,
     /// The peer's STOP came.
     pub stopped: bool,
+    /// The last write was given less room than it asked for.
+    pub is_short: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub(super) struct Channel {
     pub recv: Recv,
     pub queues: QueueSet,
     pub share: Share,
+    /// Bytes of memory that its buffers were counted with.
+    pub counted: usize,
     /// One side gave it up, and that was counted.
     given_up: bool,
 }
@@ -108,6 +112,7 @@ impl Channel {
                 credit: SendCredit::new(send_limit),
                 end: End::None,
                 stopped: false,
+                is_short: false,
             },
             recv: Recv {
                 half: Half::Open,
@@ -119,6 +124,7 @@ impl Channel {
             },
             queues: QueueSet::default(),
             share: Share::default(),
+            counted: 0,
             given_up: false,
         }
     }

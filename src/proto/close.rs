@@ -177,8 +177,11 @@ impl Connection {
                 channel.send.half = Half::Failed(cause);
             }
             channel.send.buffer.clear();
+            self.memory.count_less(channel);
         }
         self.channels.remove_released();
+        self.memory
+            .recount(self.channels.iter_mut().map(|channel| &*channel));
         self.pending = Pending::default();
         self.scheduler = Scheduler::default();
         self.events.push(Event::Closed);
@@ -191,7 +194,7 @@ impl Connection {
     }
 
     /// Ends the connection with a GOAWAY of this code and text.
-    fn go_away(&mut self, code: ErrorCode, text: &str, error: ConnectionError) {
+    pub(super) fn go_away(&mut self, code: ErrorCode, text: &str, error: ConnectionError) {
         if self.shutdown.has_ended() {
             return;
         }

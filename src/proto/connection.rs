@@ -11,6 +11,7 @@ use super::handshake::{Handshake, Role};
 use super::input::Input;
 use super::keepalive::Keepalive;
 use super::key::Key;
+use super::memory::Memory;
 use super::pending::Pending;
 use super::queues::{Queue, sweep};
 use super::rate_limit::RateLimits;
@@ -34,6 +35,7 @@ pub struct Connection {
     pub(super) channels: Store,
     pub(super) counts: Counts,
     pub(super) free_list: FreeList,
+    pub(super) memory: Memory,
     pub(super) send_budget: SendBudget,
     pub(super) recv_budget: RecvBudget,
     pub(super) scheduler: Scheduler,
@@ -58,6 +60,7 @@ impl Connection {
             channels: Store::default(),
             counts: Counts::new(role, &config),
             free_list: FreeList::default(),
+            memory: Memory::default(),
             send_budget: SendBudget::new(assumed.initial_window.into(), assumed.receive_budget),
             recv_budget: RecvBudget::new(mine.initial_window.into(), mine.receive_budget),
             scheduler: Scheduler::default(),
@@ -86,10 +89,13 @@ impl Connection {
         self.channels.len()
     }
 
-    /// Whether the transport should be read. Not while a version 0 peer, which
-    /// knows no flow control, has sent more than the application reads.
+    /// Whether the transport should be read. Not while there is
+    /// [no memory](Self::limit_memory) for what may come, or a version 0 peer, which knows
+    /// no flow control, has sent more than the application reads.
     pub fn wants_input(&self) -> bool {
-        !self.is_v0() || self.stats.buffered < self.config.settings.receive_budget.max(1)
+        let reads =
+            !self.is_v0() || self.stats.buffered < self.config.settings.receive_budget.max(1);
+        reads && !self.is_out_of_memory()
     }
 
     /// Whether the peer has said its hello.
@@ -151,7 +157,11 @@ impl Connection {
             channels: self.channels.len(),
             awaiting_end: self.counts.awaiting_end,
             waiting: self.channels.incoming.len(),
-            available: self.counts.room(),
+            available: match self.memory.is_short {
+                true => 0,
+                false => self.counts.room(),
+            },
+            memory: self.memory(),
             no_op_frames: self.limits.no_ops.taken,
             budget_left: self.recv_budget.left(),
             ..self.stats
@@ -213,6 +223,7 @@ impl Connection {
         let Some(channel) = self.channels.remove(key) else {
             return;
         };
+        self.memory.forget(&channel);
         self.sweep(&channel);
         let crossing_windows = self.send_budget.crossing_windows(&channel.send.credit);
         self.limits.on_closed(crossing_windows);

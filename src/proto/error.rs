@@ -72,6 +72,9 @@ pub enum ConnectionError {
     HandshakeTimeout,
     /// Nothing was received for too long.
     Dead,
+    /// The memory budget of this side had no room for what the peer sends, or for another
+    /// connection. The setting is `tcpchan::Config::memory_budget`.
+    OutOfMemory,
     /// Whatever ran the connection has dropped it, as a runtime does that shuts
     /// down.
     Abandoned,
@@ -124,6 +127,10 @@ impl fmt::Display for ConnectionError {
                      does it speak this protocol, with the same magic?",
             ),
             ConnectionError::Dead => f.write_str("nothing was received for too long"),
+            ConnectionError::OutOfMemory => f.write_str(
+                "the memory budget of this side has no room for the connection: raise \
+                 Config::memory_budget, or have applications read what they are sent",
+            ),
             ConnectionError::Abandoned => f.write_str(
                 "the connection's task was dropped: its runtime has shut down, or it panicked",
             ),

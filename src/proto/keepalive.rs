@@ -33,6 +33,8 @@ pub(super) struct Keepalive {
     handshake: Option<Instant>,
     /// Since when the transport is write-blocked.
     blocked: Option<Instant>,
+    /// Since when the transport is not read for want of memory.
+    no_memory: Option<Instant>,
     /// Something was sent since the last ping left.
     asks: bool,
     ping: Ping,
@@ -93,6 +95,7 @@ pub(super) enum Due {
     HandshakeTimeout,
     Dead,
     Stalled,
+    OutOfMemory,
 }
 
 impl MinRtt {
@@ -113,6 +116,7 @@ impl Keepalive {
             heard: now,
             handshake: Some(now + config.handshake_timeout),
             blocked: None,
+            no_memory: None,
             asks: false,
             ping: Ping::Pending(now), // the first round-trip sample
             answered: now,
@@ -168,6 +172,15 @@ impl Keepalive {
 
     pub fn on_progress(&mut self) {
         self.blocked = None;
+    }
+
+    pub fn on_no_memory(&mut self, now: Instant) {
+        self.no_memory.get_or_insert(now);
+    }
+
+    /// Whether the transport was not read until now.
+    pub fn on_memory(&mut self) -> bool {
+        self.no_memory.take().is_some()
     }
 
     /// Asks for a ping, unless one is under way.
@@ -227,7 +240,10 @@ impl Keepalive {
         if let Some(until) = self.handshake {
             return (until, Due::HandshakeTimeout);
         }
-        let (at, due) = self.next_of_peer(config);
+        let (at, due) = match self.no_memory {
+            Some(since) => (since + config.dead_after, Due::OutOfMemory),
+            None => self.next_of_peer(config),
+        };
         match self.blocked.map(|since| since + config.write_stall) {
             Some(end) if end < at => (end, Due::Stalled),
             _ => (at, due),

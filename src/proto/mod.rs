@@ -17,6 +17,8 @@ mod handshake;
 mod input;
 mod keepalive;
 mod key;
+mod memory;
+mod memory_limit;
 mod pending;
 mod queues;
 mod rate_limit;

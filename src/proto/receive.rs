@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::error::{ConnectionError, ErrorCode, REFUSED, violation};
 use super::event::Event;
 use super::key::Key;
+use super::memory::Memory;
 use super::recv_budget::RecvBudget;
 use super::shutdown::Drain;
 use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
@@ -284,7 +285,7 @@ impl Connection {
     }
 
     fn on_payload(&mut self, bytes: &[u8], block: Option<&Bytes>) {
-        let v0 = self.is_v0();
+        let (v0, left) = (self.is_v0(), self.memory_left());
         if let Some(key) = self.input.receiving
             && let Some(channel) = self.channels.get_mut(key)
             && channel.reads()
@@ -292,11 +293,17 @@ impl Connection {
             // Who was told of bytes reads until there are none, so is told once.
             let quiet = channel.recv.buffer.is_empty();
             let (buffer, free_list) = (&mut channel.recv.buffer, &mut self.free_list);
-            match (block, self.recv_budget.memory(&channel.recv.credit)) {
-                _ if v0 => buffer.extend(bytes, usize::MAX, free_list),
-                (Some(block), most) => buffer.keep(bytes, block, most, free_list),
-                (None, most) => buffer.extend(bytes, most, free_list),
+            let most = match v0 {
+                true => usize::MAX,
+                false => self.recv_budget.memory(&channel.recv.credit),
+            };
+            let most = Memory::most(buffer, most, left);
+            match block {
+                Some(block) if !v0 => buffer.keep(bytes, block, most, free_list),
+                _ => buffer.extend(bytes, most, free_list),
             }
+            let memory = buffer.memory();
+            self.memory.count_more(channel, memory);
             self.stats.buffered += bytes.len() as u64;
             if quiet {
                 self.notify_readable(key);
@@ -316,6 +323,7 @@ impl Connection {
         let key = channel.key;
         let unanswered = channel.is_unanswered();
         end(channel, &mut self.recv_budget)?;
+        self.memory.count_less(channel);
         self.stats.unanswered += u64::from(unanswered);
         self.count_given_up(key)?;
         self.ended(key);
@@ -337,6 +345,7 @@ impl Connection {
                 false => Ok(()),
             };
         }
+        self.memory.count_less(channel);
         if !held {
             self.make_room(|counts| counts.on_unsent_gone(unsent));
         }

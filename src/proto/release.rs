@@ -72,6 +72,7 @@ impl Connection {
             && channel.send.half.is_alive()
         {
             how(channel);
+            self.memory.count_less(channel);
             self.stats.on_give_up(channel, code);
             self.reset_v0(key);
             self.queue_control(key);
@@ -102,6 +103,7 @@ impl Connection {
         if let Some(channel) = self.channels.held(key) {
             self.stats.buffered -= channel.recv.buffer.len() as u64;
             channel.stop(code, &mut self.recv_budget);
+            self.memory.count_less(channel);
             if channel.recv.stop == Stop::Pending {
                 self.stats.on_give_up(channel, code);
             }
@@ -163,11 +165,13 @@ impl Connection {
             self.stats.on_give_up(channel, code);
         }
         if self.shutdown.has_ended() {
+            self.memory.forget(channel);
             self.channels.remove(key);
             return;
         }
         let unfinished = channel.send.half == Half::Open;
         channel.release(code, &mut self.recv_budget);
+        self.memory.release(channel);
         if unfinished || channel.recv.stop == Stop::Pending {
             self.stats.on_give_up(channel, code);
         }

@@ -68,6 +68,9 @@ pub struct Stats {
     pub no_op_frames: u64,
     /// Received bytes that wait to be read.
     pub buffered: u64,
+    /// Bytes of memory that the connection holds:
+    /// [`Connection::memory`](super::Connection::memory).
+    pub memory: u64,
     /// Bytes of [`Config::receive_budget`](super::Config::receive_budget) that the
     /// peer has not borrowed.
     pub budget_left: u64,
@@ -102,6 +105,7 @@ impl Stats {
             bytes_sent: 0,
             no_op_frames: 0,
             buffered: 0,
+            memory: 0,
             budget_left: 0,
         }
     }

@@ -74,6 +74,16 @@ impl Store {
         self.channels.len()
     }
 
+    /// Channels for which there is memory.
+    pub fn capacity(&self) -> usize {
+        self.channels.capacity()
+    }
+
+    /// Whether the next channel makes it grow.
+    pub fn is_full(&self) -> bool {
+        self.channels.len() == self.channels.capacity()
+    }
+
     pub fn insert(&mut self, mut channel: Channel) -> Key {
         self.serial = self.serial.wrapping_add(1);
         let entry = self.channels.vacant_entry();
@@ -88,19 +98,24 @@ impl Store {
         self.get(key)?;
         let channel = self.channels.try_remove(key.index())?;
         self.free_number(channel.id, key);
-        self.fit();
+        self.fit_empty();
         Some(channel)
     }
 
     /// Gives back the memory of many channels once there are none.
-    fn fit(&mut self) {
+    fn fit_empty(&mut self) {
         if self.channels.is_empty() && self.channels.capacity() > KEEP_CAPACITY {
-            self.channels = Slab::new();
-            self.slots = HashMap::default();
+            self.fit();
         }
     }
 
-    /// Removes the channels that were released.
+    /// Gives back memory, as far as the places of channels allow.
+    pub fn fit(&mut self) {
+        self.channels.shrink_to_fit();
+        self.slots.shrink_to_fit();
+    }
+
+    /// Removes the channels that were released, because the connection has ended.
     pub fn remove_released(&mut self) {
         let slots = &mut self.slots;
         self.channels.retain(|_, channel| {

@@ -71,6 +71,7 @@ impl Connection {
             Due::Suspect => self.events.push(Event::Suspect),
             Due::HandshakeTimeout => self.fail(ConnectionError::HandshakeTimeout),
             Due::Dead => self.fail(ConnectionError::Dead),
+            Due::OutOfMemory => self.out_of_memory(),
             Due::Stalled => self.violated(ErrorCode::LIMIT, "the peer reads nothing"),
         }
     }

@@ -296,7 +296,6 @@ impl Connection {
         };
         channel.queues.remove(Queue::Data);
         let unsent = channel.send.buffer.len();
-        let full = unsent >= self.config.send_buffer;
         self.scheduler.take_turn(&mut channel.share);
         // The last of a large write, which is to be no longer than that.
         let fills_up = self.scheduler.with_bytes() == 0 && out.len() >= 2 * MAX_FRAME;
@@ -309,7 +308,9 @@ impl Connection {
         channel.drop_blocked(budget);
         let sent = next_frame(channel, budget, version, room, &mut self.free_list, out);
         self.scheduler.spend(&mut channel.share, sent);
+        self.memory.count_less(channel);
         let left = channel.send.buffer.len();
+        let frees = sent > 0 && std::mem::take(&mut channel.send.is_short);
         if left == 0 {
             if channel.ends() && known {
                 end(channel, budget, version, out);
@@ -324,7 +325,7 @@ impl Connection {
         if released {
             self.make_room(|counts| counts.on_unsent_gone(unsent - left));
         }
-        if full && sent > 0 {
+        if frees {
             self.notify_writable(key);
         }
         self.free_number_v0(key);

@@ -107,6 +107,7 @@ impl Connection {
             channel.fail_send(Cause::Stopped(NO_CODE));
         }
         channel.send.end = End::Sent;
+        self.memory.count_less(channel);
         if !channel.is_held() {
             let left = unsent - channel.send.buffer.len();
             self.make_room(|counts| counts.on_unsent_gone(left));

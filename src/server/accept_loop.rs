@@ -21,6 +21,7 @@ use super::half_open::{HalfOpenLimit, Permit};
 use super::peer::{Peer, PeerInfo};
 use super::settings::Settings;
 use crate::driver::{Channel, Connection};
+use crate::memory_budget::Lease;
 use crate::observability::{self, Origin};
 use crate::proto::{ConnectionError, Role};
 
@@ -100,6 +101,7 @@ impl AcceptLoop {
     {
         let mut incoming = pin!(incoming);
         loop {
+            let lease = self.lease().await;
             let next = poll_fn(|cx| {
                 ready!(self.half_open.poll_permit(cx));
                 incoming.as_mut().poll_next(cx)
@@ -113,7 +115,7 @@ impl AcceptLoop {
                         continue;
                     };
                     self.serve(peer, Some(permit), |origin| {
-                        Connection::spawn(Role::Server, io, config, origin)
+                        Connection::spawn_with(Role::Server, io, config, origin, lease)
                     });
                 }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
@@ -123,6 +125,18 @@ impl AcceptLoop {
                 }
                 None => return,
             }
+        }
+    }
+
+    /// Memory for another connection, for which those that come wait in the system's
+    /// backlog. None once no more are waited for.
+    async fn lease(&mut self) -> Option<Lease> {
+        let mut signal = self.member.signal.clone();
+        tokio::select! {
+            biased;
+            lease = self.settings.config.get_memory_budget().lease() => Some(lease),
+            () = self.to.closed() => None,
+            _ = signal.requested() => None,
         }
     }
 

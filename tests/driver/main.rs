@@ -26,6 +26,7 @@ mod drops;
 mod ends;
 mod fair_share;
 mod honest_load;
+mod memory_budget;
 mod noted;
 mod odd_transports;
 mod pacing;

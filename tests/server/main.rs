@@ -21,6 +21,7 @@ mod connection_limits;
 mod connections;
 mod graceful;
 mod half_open;
+mod memory;
 mod proxy_protocol;
 mod restarts;
 mod reverse;

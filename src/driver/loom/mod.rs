@@ -94,8 +94,9 @@ fn connect_with(
         .and_then(|config| config.send_buffer(send_buffer))
         .expect("in range");
     let config = config.receive_budget(budget);
+    let lease = config.get_memory_budget().try_lease();
     let (connection, mut task) =
-        Connection::with_task(role, wire.clone(), config, Origin::default());
+        Connection::with_task(role, wire.clone(), config, Origin::default(), lease);
     rest(&mut task);
     assert!(
         connection.rtt().is_some(),

@@ -1,0 +1,121 @@
+//! How a connection follows the memory budget: it leases what its core needs, and gives back
+//! what it needs no more.
+
+use std::time::{Duration, Instant};
+
+use super::transport::READ;
+use crate::memory_budget::Lease;
+use crate::proto;
+
+/// Bytes that a connection has beyond what it holds, so that small writes and reads lease
+/// nothing.
+const SLACK: u64 = 12 << 10;
+
+/// Bytes that may always be encoded at once.
+const LEAST_OUTPUT: u64 = 4 << 10;
+
+/// How long until a connection that has no memory to read looks again whether others have
+/// given some back.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a connection has of the budget.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// None if there was nothing left for it: then it has ended.
+    lease: Option<Lease>,
+    /// Bytes of memory of the output that the transport has not taken.
+    output: usize,
+}
+
+impl Memory {
+    pub fn new(lease: Option<Lease>) -> Self {
+        Memory { lease, output: 0 }
+    }
+
+    /// Has as much of the budget as the connection needs to rest, or gives back the rest.
+    pub fn fit(&mut self, core: &mut proto::Connection) {
+        self.resize(core, SLACK);
+    }
+
+    /// A channel is about to take up to so many bytes to send.
+    #[inline]
+    pub fn need_to_send(&mut self, core: &mut proto::Connection, bytes: usize) {
+        let most = core.send_buffer().min(bytes);
+        // A buffer that grows may double.
+        if core.memory_left_to_send() < 2 * most as u64 {
+            self.resize(core, 2 * most as u64 + SLACK);
+        }
+    }
+
+    /// The application is about to open a channel.
+    pub fn need_to_open(&mut self, core: &mut proto::Connection) {
+        if core.memory_left_to_send() < core.memory_to_open() {
+            self.resize(core, core.memory_to_open() + SLACK);
+        }
+    }
+
+    /// How many bytes may be read of the transport, of so many.
+    pub fn may_read(&mut self, core: &mut proto::Connection, bytes: usize, now: Instant) -> usize {
+        let times = match bytes < READ {
+            true => 2,  // a buffer that grows may double
+            false => 8, // a block counts for each channel that keeps a part of it
+        };
+        let needed = times * bytes as u64;
+        if core.memory_left() < needed {
+            self.resize(core, needed + SLACK);
+        }
+        match core.is_out_of_memory() {
+            true => core.handle_no_memory(now),
+            false => core.handle_memory(now),
+        }
+        let left = core.memory_left();
+        match core.wants_input() {
+            false => 0,
+            true if left >= needed => bytes,
+            true => bytes.min(left as usize / 2),
+        }
+    }
+
+    /// After input: channels that the peer opened are refused if there is no memory for them.
+    /// Those that were refused take some until the peer knows, so with too many of them the
+    /// connection ends.
+    pub fn refuse(&mut self, core: &mut proto::Connection) {
+        if core.memory_left_to_send() > 0 {
+            return; // nearly always
+        }
+        self.resize(core, SLACK);
+        let bytes = self.lease.as_ref().map_or(u64::MAX, Lease::bytes);
+        core.refuse_beyond(bytes);
+        if core.memory_of_channels() > bytes {
+            core.out_of_memory();
+        }
+    }
+
+    /// The transport's output has so much memory; whether there is enough for it.
+    pub fn hold_output(&mut self, core: &mut proto::Connection, bytes: usize) -> bool {
+        self.output = bytes;
+        match core.is_short_of_memory() {
+            true => self.resize(core, SLACK + core.memory_to_open()),
+            false => self.resize(core, SLACK),
+        }
+        bytes == 0 || core.memory_left_to_send() > 0
+    }
+
+    /// Bytes that may be encoded for the transport, which may not take them.
+    pub fn may_encode(&self, core: &proto::Connection) -> usize {
+        core.memory_left_to_send().max(LEAST_OUTPUT) as usize
+    }
+
+    fn resize(&mut self, core: &mut proto::Connection, more: u64) {
+        let Some(lease) = &mut self.lease else {
+            return;
+        };
+        let output = self.output as u64;
+        let needed = core.memory() + output + more;
+        lease.resize(needed);
+        if lease.bytes() < needed {
+            core.free_memory();
+        }
+        core.limit_memory(lease.bytes().saturating_sub(output));
+    }
+}
