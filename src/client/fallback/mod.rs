@@ -189,6 +189,12 @@ impl<C: Connector + Clone> Fallback<C> {
 }
 
 impl<C> Fallback<C> {
+    /// The multiplex, for what is set of it and for its connections. To call it is an error
+    /// where a server speaks HTTP.
+    pub fn multiplex(&self) -> &Multiplex<C> {
+        &self.multiplex
+    }
+
     /// As [`Multiplex::stats`]. [`TargetStats::speaks_http`] tells which targets are called by
     /// HTTP.
     pub fn stats(&self) -> Vec<TargetStats> {

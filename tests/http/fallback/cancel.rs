@@ -89,6 +89,28 @@ fn a_connection_goes_to_no_caller_on_another_runtime() {
     });
 }
 
+#[test]
+fn a_runtime_of_its_own_has_the_dials_of_callers_and_fails_them_when_it_is_gone() {
+    let authority = Authority::new();
+    let (servers, own, callers) = (runtime(), runtime(), runtime());
+    let multiplex = over_tls(&authority).multiplex().clone();
+    let multiplex = multiplex.with_runtime(own.handle().clone());
+    let mut fallback = Fallback::tls(multiplex);
+    let mut port = servers.block_on(Port::tls(&authority));
+    servers.block_on(async { port.serve(Kind::Http) });
+    for _ in 0..2 {
+        let io = callers
+            .block_on(within(fallback.call(port.uri(""))))
+            .unwrap();
+        assert!(matches!(io, FallbackIo::Http(_)));
+    }
+    assert_eq!(port.seen.http(), 2, "none was dialled in vain");
+    own.shutdown_background();
+    let error = callers.block_on(within(fallback.call(port.uri(""))));
+    let error = format!("{:?}", error.unwrap_err());
+    assert!(error.contains("was shut down"), "{error}");
+}
+
 fn runtime() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().unwrap()
