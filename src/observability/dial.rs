@@ -83,17 +83,11 @@ impl Dial {
     fn failed(&mut self, error: &(dyn Error + 'static)) {
         let kind = cause::kind(error);
         self.end(Some(kind));
-        if self.is_shadow {
-            return;
-        }
         #[cfg(feature = "tracing")]
-        super::trace::dial_failed(
-            &self.span,
-            self.target.who(),
-            error,
-            kind,
-            self.since.elapsed(),
-        );
+        if !self.is_shadow {
+            let took = self.since.elapsed();
+            super::trace::dial_failed(&self.span, self.target.who(), error, kind, took);
+        }
     }
 
     fn end(&mut self, error: Option<&'static str>) {
