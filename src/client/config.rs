@@ -65,6 +65,8 @@ impl PoolConfig {
     /// dialled for callers that waited, four stay so long; the others drain when they
     /// have no channels.
     ///
+    /// With a [`Discovery`](super::Discovery), each address has one at least.
+    ///
     /// Two kinds come on top of the most. A suspect connection gets a replacement: as many more
     /// as the most allows, or 8 if that is more. Dials for callers that wait may be as many as
     /// the most allows, or two.

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub struct ConnectError {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Dial,
+    /// All of so many addresses failed.
+    Addresses(usize),
+    Resolve,
     Timeout(Duration),
     Full(usize),
     /// The caller is to call by HTTP.
@@ -49,6 +53,44 @@ impl ConnectError {
         ConnectError {
             kind: Kind::Dial,
             cause: Some(Arc::new(cause.into())),
+        }
+    }
+
+    /// The name could not be resolved.
+    pub(super) fn resolve(cause: impl Into<BoxError>) -> Self {
+        ConnectError {
+            kind: Kind::Resolve,
+            ..ConnectError::dial(cause)
+        }
+    }
+
+    /// The resolver took too long.
+    pub(super) fn unresolved_within(time: Duration) -> Self {
+        ConnectError {
+            kind: Kind::Timeout(time),
+            ..ConnectError::dial(format!("the resolver gave no answer within {time:?}"))
+        }
+    }
+
+    /// Of a dial to this address, if it is known.
+    pub(super) fn of(self, addr: Option<SocketAddr>) -> Self {
+        match (addr, self.cause) {
+            (Some(addr), Some(cause)) => ConnectError {
+                kind: self.kind,
+                ..ConnectError::dial(AtAddress { addr, cause })
+            },
+            (_, cause) => ConnectError { cause, ..self },
+        }
+    }
+
+    /// The last failure of so many addresses, which all fail.
+    pub(super) fn of_all(self, addresses: usize) -> Self {
+        match self.kind {
+            Kind::Dial => ConnectError {
+                kind: Kind::Addresses(addresses),
+                ..self
+            },
+            _ => self,
         }
     }
 
@@ -109,11 +151,19 @@ impl ConnectError {
     /// What kind of failure it is, for metrics.
     pub(super) fn word(&self) -> &'static str {
         match self.kind {
-            Kind::Dial => crate::observability::kind(self),
+            Kind::Dial | Kind::Addresses(_) => crate::observability::kind(self),
+            Kind::Resolve => "dns",
             Kind::Timeout(_) => "timeout",
             Kind::Full(_) => "full",
             Kind::Http => "fallback",
             Kind::Changed => "hello",
+        }
+    }
+
+    fn fmt_advice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.advice() {
+            Some(advice) => write!(f, ": {advice}"),
+            None => Ok(()),
         }
     }
 
@@ -132,6 +182,26 @@ impl ConnectError {
     }
 }
 
+/// What went wrong with one address of several.
+#[derive(Debug)]
+struct AtAddress {
+    addr: SocketAddr,
+    cause: Arc<BoxError>,
+}
+
+impl fmt::Display for AtAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the dial to {} failed", self.addr)
+    }
+}
+
+impl Error for AtAddress {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause: &(dyn Error + 'static) = &**self.cause;
+        Some(cause)
+    }
+}
+
 /// Whether hyper-util's connector was asked for https. Its error has no other sign.
 fn takes_no_https(error: &(dyn Error + 'static)) -> bool {
     let mut errors = std::iter::successors(Some(error), |&error| error.source());
@@ -143,10 +213,17 @@ impl fmt::Display for ConnectError {
         match self.kind {
             Kind::Dial => {
                 f.write_str("no channel to the target: the dial failed")?;
-                match self.advice() {
-                    Some(advice) => write!(f, ": {advice}"),
-                    None => Ok(()),
-                }
+                self.fmt_advice(f)
+            }
+            Kind::Addresses(count) => {
+                write!(
+                    f,
+                    "no channel to the target: all of its {count} addresses fail"
+                )?;
+                self.fmt_advice(f)
+            }
+            Kind::Resolve => {
+                f.write_str("no channel to the target: its name could not be resolved")
             }
             Kind::Timeout(after) => write!(f, "no channel to the target within {after:?}"),
             Kind::Full(waiting) => {

@@ -13,8 +13,8 @@ use crate::observability::TargetLabels;
 
 /// Wraps a connector in a [`Multiplex`] with these settings.
 ///
-/// The extras of an inner connector depend on its type, so they are asked for afterwards:
-/// [`Multiplex::with_extras`].
+/// What depends on the type of the inner connector is set afterwards:
+/// [`Multiplex::with_extras`] and [`Multiplex::with_discovery`].
 ///
 /// ```
 /// use hyper_util::client::legacy::connect::HttpConnector;

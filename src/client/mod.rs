@@ -9,7 +9,8 @@
 //! - gives each new channel to the connection with the least work and the shortest round
 //!   trip, and avoids those whose channels fail;
 //! - dials a replacement for a connection that is suspect, drains, has ended, or has
-//!   reached its age.
+//!   reached its age;
+//! - with a [`Discovery`], balances over all addresses of a name.
 //!
 //! [`Fallback`] goes around a `Multiplex`, and calls servers without tcpchan by HTTP.
 //!
@@ -25,9 +26,11 @@
 //! was done.
 
 mod config;
+mod connect_to;
 mod connecting;
 mod connection;
 mod connector;
+mod discovery;
 mod error;
 mod fallback;
 #[cfg(feature = "requests")]
@@ -51,9 +54,11 @@ mod tls;
 mod user_info;
 
 pub use self::config::PoolConfig;
+pub use self::connect_to::ConnectTo;
 pub use self::connecting::Connecting;
 pub use self::connection::Opening;
 pub use self::connector::Connector;
+pub use self::discovery::Discovery;
 pub use self::error::ConnectError;
 pub use self::fallback::config::{FallbackConfig, Protocols};
 pub use self::fallback::io::{FallbackIo, HttpIo};

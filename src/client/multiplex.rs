@@ -12,10 +12,12 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::config::PoolConfig;
+use super::connect_to::ConnectTo;
 use super::connecting::Connecting;
 use super::connector::Connector;
+use super::discovery::Discovery;
 use super::error::{BoxError, ConnectError};
-use super::pool::{Dialler, Target, Targets};
+use super::pool::{DialTo, Dialler, Target, Targets};
 use super::settings::Settings;
 use super::stats::TargetStats;
 use super::user_info::without_user_info;
@@ -69,6 +71,8 @@ use crate::observability::{self, Label};
 #[must_use]
 pub struct Multiplex<C> {
     inner: C,
+    /// If a discovery resolves names.
+    dial_to: Option<DialTo<C>>,
     targets: Arc<Targets>,
 }
 
@@ -96,8 +100,11 @@ impl<C> Multiplex<C> {
     }
 
     pub(super) fn with_settings(inner: C, settings: Settings) -> Self {
-        let targets = Targets::new(settings);
-        Multiplex { inner, targets }
+        Multiplex {
+            inner,
+            dial_to: None,
+            targets: Targets::new(settings),
+        }
     }
 
     /// The same connector with this configuration of its connections.
@@ -118,6 +125,34 @@ impl<C> Multiplex<C> {
     /// The settings of its pool.
     pub fn pool(&self) -> &PoolConfig {
         &self.settings().pool
+    }
+
+    /// The same connector with a discovery of its targets' addresses: each address that a
+    /// name resolves to gets connections of its own. Channels are balanced over all of them,
+    /// and changes are followed.
+    ///
+    /// Without it the inner connector resolves a name at each dial, and takes the first
+    /// address that connects. All channels may then go to one server.
+    ///
+    /// The URI, the `host` header and the name in TLS stay as they are. A target whose host is
+    /// an address is dialled as without it.
+    pub fn with_discovery(self, discovery: Discovery) -> Self
+    where
+        C: ConnectTo + Clone + Send + 'static,
+        C::Response: Read + Write + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send,
+    {
+        Multiplex {
+            dial_to: Some(Dialler::dial_to),
+            ..self.with(|settings| settings.discovery = Some(discovery))
+        }
+    }
+
+    /// The discovery of its targets' addresses, if it has one.
+    #[must_use]
+    pub fn discovery(&self) -> Option<&Discovery> {
+        self.settings().discovery.as_ref()
     }
 
     /// The same connector with connections that are dialled and run on this runtime.
@@ -180,10 +215,22 @@ impl<C> Multiplex<C> {
         &self.inner
     }
 
+    /// The same with this connector in place of its own.
+    pub(super) fn over(self, inner: C, settings: Settings) -> Self {
+        Multiplex {
+            inner,
+            targets: Targets::new(settings),
+            ..self
+        }
+    }
+
     pub(super) fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
-        Multiplex::with_settings(self.inner, settings)
+        Multiplex {
+            targets: Targets::new(settings),
+            ..self
+        }
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -286,6 +333,7 @@ where
         let labels = self.labels_of(uri);
         Dialler {
             connector: self.inner.clone(),
+            dial_to: self.dial_to,
             uri: without_user_info(uri).into_owned(),
             config: settings.config.clone(),
             within: settings.pool.open_timeout,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::config::PoolConfig;
+use super::discovery::Discovery;
 use super::fallback::config::FallbackConfig;
 use super::fallback::negotiated::Questions;
 use crate::config::Config;
@@ -17,6 +18,8 @@ pub(super) struct Settings {
     /// Of each connection.
     pub config: Config,
     pub pool: PoolConfig,
+    /// How names are resolved, if the connector does not do it.
+    pub discovery: Option<Discovery>,
     /// Where connections run, instead of where they are dialled.
     pub runtime: Option<Handle>,
     /// What the inner connector says of a connection, if that is passed on.

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use http::uri::{Authority, Scheme};
 
 use crate::proto::Stats;
@@ -21,6 +23,8 @@ pub struct TargetStats {
     pub scheme: Option<Scheme>,
     /// The target's host and port.
     pub authority: Option<Authority>,
+    /// The addresses that are used, if a [`Discovery`](super::Discovery) resolves the name.
+    pub addresses: Vec<SocketAddr>,
     /// The connections that may get channels.
     pub connections: Vec<Stats>,
     /// The connections that get no more channels, because either side drains

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +19,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
+use super::connect_to::ConnectTo;
 use super::error::BoxError;
 use super::fallback::config::Protocols;
 use crate::tls::{ALPN, Prepared, Slot, TlsHandle};
@@ -120,6 +122,22 @@ impl<C> TlsConnector<C> {
         self
     }
 
+    fn connect<F, T>(
+        &self,
+        name: io::Result<ServerName<'static>>,
+        connecting: F,
+    ) -> TlsConnecting<F, T> {
+        let state = match name {
+            Ok(name) => State::Connects {
+                tls: tokio_rustls::TlsConnector::from(self.tls.get()),
+                name: Some(name),
+                connecting,
+            },
+            Err(error) => State::Fails { error: Some(error) },
+        };
+        TlsConnecting { state }
+    }
+
     fn name_for(&self, uri: &Uri) -> io::Result<ServerName<'static>> {
         if let Some(name) = &self.name {
             return Ok(name.clone());
@@ -155,15 +173,23 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let state = match self.name_for(&uri) {
-            Ok(name) => State::Connects {
-                tls: tokio_rustls::TlsConnector::from(self.tls.get()),
-                name: Some(name),
-                connecting: self.inner.call(uri),
-            },
-            Err(error) => State::Fails { error: Some(error) },
-        };
-        TlsConnecting { state }
+        let name = self.name_for(&uri);
+        let connecting = self.inner.call(uri);
+        self.connect(name, connecting)
+    }
+}
+
+impl<C> ConnectTo for TlsConnector<C>
+where
+    C: ConnectTo,
+    C::Response: Read + Write + Send + Unpin + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    fn connect_to(&mut self, uri: Uri, addr: SocketAddr) -> Self::Future {
+        let name = self.name_for(&uri);
+        let connecting = self.inner.connect_to(uri, addr);
+        self.connect(name, connecting)
     }
 }
 

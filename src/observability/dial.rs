@@ -102,6 +102,13 @@ impl Dial {
     }
 }
 
+/// The name of a target could not be resolved.
+#[cfg(feature = "client")]
+pub(crate) fn unresolved(target: &Target, error: &(dyn Error + 'static)) {
+    #[cfg(feature = "tracing")]
+    super::trace::unresolved(&super::trace::target(target), target.who(), error);
+}
+
 impl Drop for Dial {
     /// Nobody needs it any more, or it panicked.
     fn drop(&mut self) {

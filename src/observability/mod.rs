@@ -51,6 +51,8 @@ pub(crate) use self::cause::kind;
 #[cfg(feature = "metrics")]
 pub use self::describe::{BUCKETS, describe_metrics};
 pub(crate) use self::dial::Dial;
+#[cfg(feature = "client")]
+pub(crate) use self::dial::unresolved;
 pub(crate) use self::emit::Label;
 #[cfg(feature = "client")]
 pub(crate) use self::opening::Opening;

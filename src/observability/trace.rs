@@ -236,6 +236,19 @@ pub(super) fn meets_http(span: &Span, who: Who, took: Duration) {
     );
 }
 
+/// Counts with the failed dials of its target.
+#[cfg(feature = "client")]
+pub(super) fn unresolved(span: &Span, who: Who, error: &(dyn Error + 'static)) {
+    let suppressed = allows(&DIALS, who).filter(|_| allows(&ALL_DIALS, ()).is_some());
+    limited!(
+        warn,
+        suppressed,
+        span,
+        { error },
+        "the name could not be resolved"
+    );
+}
+
 #[cfg(feature = "server")]
 pub(super) fn accept_failed(error: &std::io::Error) {
     let suppressed = allows(&WARNINGS, ("accept", Role::Server, ""));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use tcpchan::client::{Multiplex, PoolConfig, TlsConnector};
+use tcpchan::client::{Discovery, Multiplex, PoolConfig, TlsConnector};
 use tcpchan::proto::{ChannelError, ConnectionError, ErrorCode, OpenError};
 use tcpchan::server::{Acceptor, Tls};
 use tcpchan::{Config, Protocol};
 use tokio::net::TcpListener;
+use tower::service_fn;
 
 use crate::certs::Authority;
 use crate::guard::within;
@@ -60,7 +63,7 @@ fn texts(error: impl Error + 'static) -> String {
 }
 
 /// What a client of this connector is told.
-async fn told<C>(connector: C, scheme: &str, addr: SocketAddr) -> String
+async fn told<C>(connector: C, scheme: &str, addr: impl Display) -> String
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
@@ -146,7 +149,22 @@ async fn of_mismatches() -> Vec<(&'static str, String)> {
     let picky = Tls::new(authority.server_for_known_clients());
     let lenient = tls(Tls::new(authority.server())).await;
 
+    let (gone, other) = (down, SocketAddr::from(([127, 0, 0, 2], down.port())));
+    let resolver = move |name: Name| async move {
+        match name.as_str() {
+            "down" => Ok(vec![gone, other].into_iter()),
+            _ => Err(std::io::Error::other("no such name")),
+        }
+    };
+    let discovery = Discovery::default().resolver(service_fn(resolver));
+    let resolves = || multiplex().with_discovery(discovery.clone());
+
     let found = vec![
+        ("addresses fail", told(resolves(), "http", "down").await),
+        (
+            "its name could not be resolved",
+            told(resolves(), "http", "nowhere").await,
+        ),
         ("the dial failed", told(multiplex(), "http", down).await),
         (
             "no channel to the target within",

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tcpchan::client::{
-    LocalSocket, Multiplex, MultiplexLayer, PoolConfig, Requests, RetryLayer, RetryPolicy,
-    TlsConnector,
+    Discovery, LocalSocket, Multiplex, MultiplexLayer, PoolConfig, Requests, RetryLayer,
+    RetryPolicy, TlsConnector,
 };
 use tcpchan::{Config, SocketProfile};
 use tokio::runtime::Handle;
@@ -87,6 +87,27 @@ fn each_setting_of_a_pool() {
     assert_eq!(pool.get_max_age(), Some(7 * SECOND));
     assert_eq!(pool.get_max_opened(), 8);
     assert_eq!(pool.get_drain_timeout(), Some(9 * SECOND));
+}
+
+#[test]
+fn each_setting_of_a_discovery() {
+    let discovery = Discovery::default()
+        .interval(2 * SECOND)
+        .and_then(|discovery| discovery.max_addresses(3))
+        .unwrap();
+    assert_eq!(discovery.get_interval(), 2 * SECOND);
+    assert_eq!(discovery.get_max_addresses(), 3);
+    let multiplex = Multiplex::new(HttpConnector::new());
+    assert!(multiplex.discovery().is_none());
+    let multiplex = multiplex.with_discovery(discovery).with_pool(pool());
+    assert_eq!(multiplex.discovery().unwrap().get_max_addresses(), 3);
+    for wrong in [
+        Discovery::default().interval(SECOND / 2),
+        Discovery::default().max_addresses(0),
+        Discovery::default().max_addresses(257),
+    ] {
+        assert!(wrong.is_err());
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod black_hole;
 mod cancel;
 mod configuration;
 mod connector_code;
+mod discovery;
 mod down;
 mod idle;
 mod inner_connector;

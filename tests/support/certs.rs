@@ -91,7 +91,12 @@ impl Authority {
 
     /// A server at 127.0.0.1 that asks for no client certificates.
     pub fn server(&self) -> ServerConfig {
-        let (certificate, key) = self.certify("127.0.0.1");
+        self.server_at("127.0.0.1")
+    }
+
+    /// A server with this name.
+    pub fn server_at(&self, name: &str) -> ServerConfig {
+        let (certificate, key) = self.certify(name);
         ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()
             .unwrap()

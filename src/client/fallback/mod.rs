@@ -67,6 +67,9 @@ use crate::observability::Opening;
 /// each request to a server of HTTP would make a connection. A client that has a connection of
 /// HTTP in its pool uses it for as long as it is there, and asks this connector for no channel.
 ///
+/// Channels are balanced by a [`Discovery`](super::Discovery) of the multiplex. Connections of
+/// HTTP go to the address that the connector finds, as without tcpchan.
+///
 /// It is not for `Requests`, which has no pool of connections.
 #[derive(Clone)]
 #[must_use]
@@ -176,15 +179,17 @@ impl<C: Connector + Clone> Fallback<C> {
         &self.config
     }
 
-    fn set_up(mut self) -> Self {
+    fn set_up(self) -> Self {
         let protocols = self.config.get_protocols();
         let asks = protocols != Protocols::Tcpchan;
         let fallback = asks.then(|| (self.questions.clone(), self.config.clone()));
         let connector = (self.offer)(self.multiplex.connector().clone(), protocols);
         let mut settings = self.multiplex.settings().clone();
         settings.fallback = fallback;
-        self.multiplex = Multiplex::with_settings(connector, settings);
-        self
+        Fallback {
+            multiplex: self.multiplex.over(connector, settings),
+            ..self
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the state machine of a target asks of its shell.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::link::Link;
@@ -9,8 +10,11 @@ use crate::client::error::ConnectError;
 /// What the shell is to do.
 #[derive(Debug)]
 pub(super) enum Action<L: Link> {
-    /// Dial, not before this time, and tell the state machine of its end.
-    Dial(u64, Instant),
+    /// Dial, not before this time, and tell the state machine of its end. The address is
+    /// one that the name resolved to, if the connector does not find it.
+    Dial(u64, Option<SocketAddr>, Instant),
+    /// Resolve the target's name, and tell the state machine of the answer.
+    Resolve,
     /// Give a caller that waits its channel, or the reason why there is none.
     Give(WaiterId, Result<L::Channel, ConnectError>),
     /// Tell one that waits for connections that they are up, or why not.

@@ -98,7 +98,7 @@ where
         until: Instant,
     ) -> Result<Direct<C::Response>, ConnectError> {
         let (dial, within) = (Dial::begin(self.target.clone()), self.within);
-        let io = timeout_at(until, self.connect()).await;
+        let io = timeout_at(until, self.connect(|connector, uri| connector.call(uri))).await;
         let (io, dial) = told(dial, within, io)?;
         match self.negotiated(&io) {
             Negotiated::Tcpchan => self.start(io, dial).map(Direct::Connection),

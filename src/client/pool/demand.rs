@@ -341,8 +341,10 @@ mod tests {
         };
         let mut snapshots = vec![roomy];
         for _ in 0..1500 {
+            let addresses = crate::client::pool::addresses::Addresses::new(None);
             let at =
-                crate::client::pool::select::best(&snapshots, pool.target_concurrency).unwrap();
+                crate::client::pool::select::best(&snapshots, &addresses, pool.target_concurrency)
+                    .unwrap();
             snapshots[at].channels += 1;
             let wanted = wanted(&snapshots, CALLER, &pool);
             snapshots.resize(wanted.max(snapshots.len()), roomy);

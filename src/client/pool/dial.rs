@@ -1,6 +1,7 @@
 //! A connector without its type.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
+use crate::client::connect_to::ConnectTo;
 use crate::client::error::{BoxError, ConnectError};
 use crate::client::fallback::config::FallbackConfig;
 use crate::client::fallback::negotiated::Questions;
@@ -25,12 +27,18 @@ pub(in crate::client) type Dialling =
 
 /// A connector and what it is asked for, without their types.
 pub(in crate::client) trait Dial: Send {
-    fn dial(&self) -> Dialling;
+    /// Dials this address, or what the connector finds.
+    fn dial(&self, addr: Option<SocketAddr>) -> Dialling;
 }
+
+/// Dials an address by a connector that takes one.
+pub(in crate::client) type DialTo<C> = fn(&Dialler<C>, SocketAddr) -> Dialling;
 
 #[derive(Clone)]
 pub(in crate::client) struct Dialler<C> {
     pub connector: C,
+    /// If names are resolved.
+    pub dial_to: Option<DialTo<C>>,
     pub uri: Uri,
     pub config: Config,
     /// How long a dial may take, up to its connection.
@@ -49,12 +57,42 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send,
 {
-    fn dial(&self) -> Dialling {
+    fn dial(&self, addr: Option<SocketAddr>) -> Dialling {
+        match (addr, self.dial_to) {
+            (Some(addr), Some(dial_to)) => dial_to(self, addr),
+            _ => self.dial_by(|connector, uri| connector.call(uri), None),
+        }
+    }
+}
+
+impl<C> Dialler<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Read + Write + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+{
+    /// Dials an address by a connector that takes one.
+    pub fn dial_to(&self, addr: SocketAddr) -> Dialling
+    where
+        C: ConnectTo,
+    {
+        let call = move |connector: &mut C, uri| connector.connect_to(uri, addr);
+        self.dial_by(call, Some(addr))
+    }
+
+    fn dial_by(
+        &self,
+        call: impl FnOnce(&mut C, Uri) -> C::Future + Send + 'static,
+        addr: Option<SocketAddr>,
+    ) -> Dialling {
         let (mut dialler, within) = (self.clone(), self.within);
         Box::pin(async move {
             let dial = observability::Dial::begin(dialler.target.clone());
-            let (until, io) = (Instant::now() + within, dialler.connect());
-            let (io, dial) = told(dial, within, timeout(within, io).await)?;
+            let (until, io) = (Instant::now() + within, dialler.connect(call));
+            let io = timeout(within, io).await;
+            let of = |error: ConnectError| error.of(addr);
+            let (io, dial) = told(dial, within, io.map(|io| io.map_err(of)))?;
             match dialler.fallback.is_some() {
                 true => dialler.ask(io, dial, until).await,
                 false => dialler.start(io, dial),
@@ -88,12 +126,15 @@ where
     C::Response: Read + Write + Send + 'static,
     C::Error: Into<BoxError>,
 {
-    pub(super) async fn connect(&mut self) -> Result<C::Response, ConnectError> {
+    pub(super) async fn connect(
+        &mut self,
+        call: impl FnOnce(&mut C, Uri) -> C::Future,
+    ) -> Result<C::Response, ConnectError> {
         let connector = &mut self.connector;
         poll_fn(|cx| connector.poll_ready(cx))
             .await
             .map_err(ConnectError::dial)?;
-        let io = connector.call(self.uri.clone()).await;
+        let io = call(connector, self.uri.clone()).await;
         io.map_err(ConnectError::dial)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::backoff::Backoff;
+use super::addresses::{AddressId, Addresses};
 use crate::client::ConnectError;
 
 /// A dial that takes longer goes over a long link, or has lost a packet. On a fast link
@@ -19,6 +19,8 @@ struct Dial {
     at: Instant,
     /// When it did. Its task may wait for its turn behind all that waits for it.
     began: Option<Instant>,
+    /// Where to, while the target has the address.
+    address: Option<AddressId>,
 }
 
 impl Dial {
@@ -35,7 +37,6 @@ impl Dial {
 #[derive(Debug, Default)]
 pub(super) struct Dials {
     pending: BTreeMap<u64, Dial>,
-    backoff: Backoff,
     /// Until when those who wait leave the first connection of several.
     settles_at: Option<Instant>,
     last_error: Option<ConnectError>,
@@ -46,12 +47,24 @@ pub(super) struct Dials {
 }
 
 impl Dials {
-    /// Notes a dial; when it is to begin.
-    pub fn add(&mut self, id: u64, now: Instant) -> Instant {
-        let at = self.backoff.start(now);
+    /// Notes a dial that is to begin at this time.
+    pub fn add(&mut self, id: u64, address: AddressId, at: Instant) {
         self.started += 1;
-        self.pending.insert(id, Dial { at, began: None });
-        at
+        let (began, address) = (None, Some(address));
+        let dial = Dial { at, began, address };
+        self.pending.insert(id, dial);
+    }
+
+    /// The addresses that are dialled.
+    pub fn addresses(&self) -> impl Iterator<Item = AddressId> {
+        self.pending.values().filter_map(|dial| dial.address)
+    }
+
+    /// The target has this address no more.
+    pub fn forget(&mut self, address: AddressId) {
+        for dial in self.pending.values_mut() {
+            dial.address.take_if(|dialled| *dialled == address);
+        }
     }
 
     pub fn begin(&mut self, id: u64, now: Instant) {
@@ -60,10 +73,11 @@ impl Dials {
         }
     }
 
-    /// A dial is over, however it ended; when it had started. `None` if the pool did not
-    /// wait for it any more.
-    pub fn end(&mut self, id: u64) -> Option<Instant> {
-        self.pending.remove(&id).map(|dial| dial.begins())
+    /// A dial is over, however it ended; when it had started, and where to. `None` if the
+    /// pool did not wait for it any more.
+    pub fn end(&mut self, id: u64) -> Option<(Instant, Option<AddressId>)> {
+        let dial = self.pending.remove(&id)?;
+        Some((dial.begins(), dial.address))
     }
 
     /// A dial that began at `began` has succeeded: those that began with it are about to
@@ -85,37 +99,19 @@ impl Dials {
     }
 
     /// A dial failed, or a connection ended before it was good.
-    pub fn fail(&mut self, error: ConnectError, now: Instant) {
+    pub fn fail(&mut self, error: ConnectError) {
         self.failed += 1;
         self.last_error = Some(error);
-        self.put_off(now);
     }
 
-    /// A dial was in vain.
-    pub fn put_off(&mut self, now: Instant) {
-        // Dials that began together fail as one.
-        if self.pending.is_empty() || self.backoff.is_clear() {
-            self.backoff.failed(now);
-        }
+    /// Whether an address is dialled.
+    pub fn is_to(&self, address: AddressId) -> bool {
+        self.addresses().any(|dialled| dialled == address)
     }
 
-    /// A connection was good and ended soon.
-    pub fn pause(&mut self, now: Instant) {
-        self.backoff.pause(now);
-    }
-
-    /// A connection is good.
-    pub fn clear(&mut self) {
-        self.backoff.clear();
-    }
-
-    pub fn is_failing(&self) -> bool {
-        !self.backoff.is_clear()
-    }
-
-    /// What went wrong last, if nothing went well since.
+    /// What went wrong last.
     pub fn error(&self) -> Option<ConnectError> {
-        self.last_error.clone().filter(|_| self.is_failing())
+        self.last_error.clone()
     }
 
     pub fn count(&self) -> usize {
@@ -127,12 +123,20 @@ impl Dials {
         self.pending.values().filter(|dial| dial.at <= now).count()
     }
 
-    /// Dials from which a connection may be expected: not those that are late.
-    pub fn promising(&self, suspect_after: Duration, now: Instant) -> usize {
-        self.pending
-            .values()
-            .filter(|dial| now < dial.at + suspect_after)
-            .count()
+    /// Dials from which a connection may be expected: not those to an address that fails
+    /// while others don't, and if `late_after` is given, not those that are late.
+    pub fn promising(
+        &self,
+        addresses: &Addresses,
+        late_after: Option<Duration>,
+        now: Instant,
+    ) -> usize {
+        let all_fail = addresses.all_fail();
+        let promising = self.pending.values().filter(|dial| {
+            let late = late_after.is_some_and(|late_after| now >= dial.at + late_after);
+            !late && (all_fail || !addresses.fails(dial.address))
+        });
+        promising.count()
     }
 
     pub fn is_slow(&self, now: Instant) -> bool {

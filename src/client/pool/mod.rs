@@ -1,13 +1,15 @@
 //! The connections of each target.
 //!
 //! [`state`] is the pool of one target: a state machine that is given the time, asks
-//! its connections how they are, and returns [actions](action). Each part owns what it
-//! decides on:
+//! its connections how they are, [adjusts](adjust) them, and returns [actions](action). Each
+//! part owns what it decides on:
 //!
 //! - [`pooled`] and [`outlier`]: what is known of a connection;
 //! - [`select`]: which connection gets a channel;
 //! - [`demand`] and [`loss`]: how many connections there should be;
-//! - [`dials`]: when the next dial may begin;
+//! - [`dials`]: the dials under way;
+//! - [`addresses`]: where the next dial goes, and when it may begin;
+//! - [`resolution`]: when the target's name is resolved;
 //! - [`waiters`]: who is served next;
 //! - [`drains`]: connections that get no more channels;
 //! - [`verdict`]: whether callers are to call by HTTP.
@@ -16,6 +18,8 @@
 //! [`targets`] has all targets and the task that wakes them.
 
 mod action;
+mod addresses;
+mod adjust;
 mod answers;
 mod ask;
 mod demand;
@@ -27,6 +31,8 @@ mod link;
 mod loss;
 mod outlier;
 mod pooled;
+mod resolution;
+mod resolving;
 mod select;
 #[cfg(test)]
 mod simulation;
@@ -37,6 +43,6 @@ mod verdict;
 mod waiters;
 
 pub(super) use self::ask::Direct;
-pub(super) use self::dial::Dialler;
+pub(super) use self::dial::{DialTo, Dialler};
 pub(super) use self::target::{Found, Target, Waiting};
 pub(super) use self::targets::Targets;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::addresses::AddressId;
 use super::link::{Health, Link, Seen};
 use super::outlier::Outlier;
 use super::select::{Snapshot, Standing};
@@ -18,6 +19,8 @@ const RESUMES: Duration = Duration::from_millis(5);
 
 pub(super) struct Pooled<L> {
     pub link: L,
+    /// Where it goes, while the target has the address.
+    pub address: Option<AddressId>,
     since: Instant,
     /// To be replaced: it gets channels only while no other can.
     retiring: bool,
@@ -33,11 +36,12 @@ pub(super) struct Pooled<L> {
 }
 
 impl<L: Link> Pooled<L> {
-    pub fn new(link: L, settings: &Settings, now: Instant) -> Self {
+    pub fn new(link: L, address: Option<AddressId>, settings: &Settings, now: Instant) -> Self {
         let pool = &settings.pool;
         let age = pool.max_age.map(|age| age.mul_f64(some_chance()));
         Pooled {
             link,
+            address,
             since: now,
             retiring: false,
             good: false,
@@ -53,6 +57,7 @@ impl<L: Link> Pooled<L> {
     pub fn snapshot(&mut self, seen: &Seen, suspect_after: Duration, now: Instant) -> Snapshot {
         self.retiring |= self.expires.is_some_and(|at| at <= now);
         self.retiring |= seen.opened >= self.most_opened;
+        self.retiring |= self.address.is_none();
         self.good |= seen.greeted && (!self.is_young(now) || seen.answered > 0);
         self.asked = self.asked.filter(|asked| *asked > seen.heard);
         match seen.overdue >= suspect_after {
@@ -61,6 +66,7 @@ impl<L: Link> Pooled<L> {
         }
         self.outlier.look(seen, now);
         Snapshot {
+            address: self.address,
             standing: self.standing(seen, suspect_after, now),
             greeted: seen.greeted,
             retiring: self.retiring,

@@ -1,13 +1,19 @@
 //! Selection: which connection gets the next channel.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::addresses::{AddressId, Addresses, Connected};
 use crate::driver::ThroughputLimited;
 
 /// Below it, and below five eighths, differences between round-trip times are chance, or
 /// the queue of a transfer: one of half a round trip is common.
 const FLOOR: Duration = Duration::from_millis(1);
+
+/// The same for addresses. The servers of a name are most often near each other, and then
+/// their work counts for more than their links.
+const ADDRESS_FLOOR: Duration = Duration::from_millis(10);
 
 /// Channels that a new connection gets before others: what it carries at first
 /// is little, the kernel's first ten segments.
@@ -29,6 +35,8 @@ pub(super) enum Standing {
 /// One connection at one moment: the snapshot that the pool decides on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot {
+    /// Where it goes, while the target has the address.
+    pub address: Option<AddressId>,
     pub standing: Standing,
     /// The peer has answered the hello.
     pub greeted: bool,
@@ -70,6 +78,16 @@ impl Snapshot {
         self.standing != Standing::Suspect
     }
 
+    /// What it is for its address.
+    pub fn connected(&self) -> Option<Connected> {
+        Some(Connected {
+            id: self.address?,
+            channels: self.channels,
+            is_fresh: self.is_fresh(),
+            serves: self.greeted && self.is_usable(),
+        })
+    }
+
     /// Whether it can take a channel now.
     pub fn is_available(&self) -> bool {
         self.standing == Standing::Healthy && self.available > 0
@@ -97,29 +115,38 @@ impl Snapshot {
         }
     }
 
-    /// The work that the connection has, in time. A peer that is silent counts
+    /// The work of so many channels on the connection, in time. A peer that is silent counts
     /// as that slow already before it is late.
-    fn load(&self, quickest: Duration) -> u128 {
+    fn load(&self, channels: usize, quickest: Duration, floor: Duration) -> u128 {
         let alike = quickest + quickest / 2 + quickest / 8;
         let rtt = self.rtt.filter(|rtt| *rtt > alike).unwrap_or(quickest);
-        let rtt = rtt.max(self.unanswered_for).max(FLOOR);
-        (self.channels as u128 + 1) * rtt.as_nanos()
+        let rtt = rtt.max(self.unanswered_for).max(floor);
+        (channels as u128 + 1) * rtt.as_nanos()
     }
 }
 
-/// The best connection for a channel: the least loaded and quickest. Of those alike it is
-/// the one that has carried most, since its congestion window is open. Those come last that
-/// have enough to do, then those that are saturated, are to be replaced, are ejected or may
-/// never answer. All are looked at: with so few that is as cheap as two by chance, and better.
-pub(super) fn best(snapshots: &[Snapshot], concurrency: usize) -> Option<usize> {
+/// The best connection for a channel: of the least loaded and quickest address the least
+/// loaded and quickest connection. Addresses that are alike take turns. Of connections alike
+/// it is the one that has carried most, since its congestion window is open. Those come last
+/// that have enough to do, then those that are saturated, are to be replaced, are ejected or
+/// may never answer. All are looked at: with so few that is as cheap as two by chance, and
+/// better.
+pub(super) fn best(
+    snapshots: &[Snapshot],
+    addresses: &Addresses,
+    concurrency: usize,
+) -> Option<usize> {
     let quickest = snapshots.iter().filter_map(|snapshot| snapshot.rtt).min();
     let quickest = quickest.unwrap_or_default();
     let rank = |snapshot: &Snapshot| {
         let full = snapshot.fullness(concurrency);
         let last = (!snapshot.greeted, snapshot.ejected, snapshot.retiring);
-        let load = snapshot.load(quickest);
+        let of_address = addresses.load(snapshot.address);
+        let of_address = of_address
+            .map(|(channels, turn)| (snapshot.load(channels, quickest, ADDRESS_FLOOR), turn));
+        let load = snapshot.load(snapshot.channels, quickest, FLOOR);
         let warm = Reverse((snapshot.bytes, snapshot.heard));
-        (last, snapshot.saturated, full, load, warm)
+        (last, snapshot.saturated, full, of_address, load, warm)
     };
     let available = (0..snapshots.len()).filter(|at| snapshots[*at].is_available());
     available.min_by_key(|at| rank(&snapshots[*at]))
@@ -155,11 +182,48 @@ fn fresh(snapshots: &[Snapshot], value: impl Fn(&Snapshot) -> (u64, u64)) -> Vec
     order
 }
 
+/// An old connection in whose place there is another: one to the same address, or any if
+/// that address is replaceable. There are `enough` if as many are up as there should be.
+pub(super) fn replaced(
+    snapshots: &[Snapshot],
+    addresses: &Addresses,
+    enough: bool,
+) -> Option<usize> {
+    snapshots.iter().position(|old| {
+        if !old.retiring {
+            return false;
+        }
+        if old.address.is_none() && !old.greeted {
+            return true; // nothing would come of it
+        }
+        let any = addresses.is_replaceable(old.address);
+        let replaces = |new: &Snapshot| any || new.address == old.address;
+        let up = |new: &Snapshot| new.is_fresh() && new.greeted && replaces(new);
+        let may = enough || old.address.is_none();
+        may && snapshots.iter().any(up)
+    })
+}
+
+/// Those behind so many of this order, and behind the first of each address that is wanted.
+pub(super) fn beyond(
+    keep: usize,
+    order: Vec<usize>,
+    snapshots: &[Snapshot],
+    addresses: &Addresses,
+) -> Vec<usize> {
+    let mut wanted: BTreeSet<AddressId> = addresses.to_keep().collect();
+    let mut is_first = |at: &usize| snapshots[*at].address.is_some_and(|id| wanted.remove(&id));
+    let (firsts, others): (Vec<_>, Vec<_>) = order.into_iter().partition(&mut is_first);
+    let keep = keep.saturating_sub(firsts.len());
+    others.into_iter().skip(keep).collect()
+}
+
 #[cfg(test)]
 impl Snapshot {
     /// A connection that is well and has nothing to do.
     pub fn idle() -> Snapshot {
         Snapshot {
+            address: Some(0),
             standing: Standing::Healthy,
             greeted: true,
             retiring: false,
@@ -193,7 +257,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn best(snapshots: &[Snapshot]) -> Option<usize> {
-        super::best(snapshots, 256)
+        super::best(snapshots, &Addresses::new(None), 256)
     }
 
     fn with(channels: usize) -> Snapshot {
@@ -208,6 +272,7 @@ mod tests {
         };
         assert_eq!(best(&[with(3), slow, with(1)]), Some(2));
         assert_eq!(best(&[with(3), slow]), Some(0));
+        assert_eq!(best(&[with(9), slow]), Some(1));
     }
 
     #[test]

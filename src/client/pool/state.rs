@@ -3,27 +3,27 @@
 //! Each verb takes the time, asks every connection how it is, decides on that snapshot
 //! and leaves [`Action`]s for the shell, and the time of the next look.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::action::Action;
-use super::demand::{Asked, Demand};
+use super::addresses::{AddressId, Addresses};
+use super::demand::Demand;
 use super::dials::Dials;
 use super::drains::Drains;
 use super::link::{Health, Link};
 use super::loss::Loss;
 use super::pooled::Pooled;
-use super::select::{Snapshot, Standing, best, warmest, worth_keeping};
+use super::resolution::Resolution;
+use super::select::{Snapshot, Standing, best};
 use super::verdict::Verdict;
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
+use crate::client::discovery::Discovery;
 use crate::client::fallback::met::Evidence;
 use crate::client::settings::Settings;
 use crate::proto::OpenError;
-
-/// How many connections there may be on top of the most that take channels,
-/// however few those are: the ones that are late, and so are replaced.
-const REPLACED: usize = 8;
 
 /// What becomes of a caller.
 #[derive(Debug)]
@@ -37,34 +37,40 @@ pub(super) enum Opened<C> {
 }
 
 pub(super) struct State<L: Link> {
-    settings: Arc<Settings>,
-    pooled: Vec<Pooled<L>>,
-    draining: Drains<L>,
-    pub dials: Dials,
-    pub waiters: Waiters,
-    pub verdict: Verdict,
-    demand: Demand,
-    loss: Loss,
+    pub(super) settings: Arc<Settings>,
+    pub(super) pooled: Vec<Pooled<L>>,
+    pub(super) draining: Drains<L>,
+    pub(super) addresses: Addresses,
+    /// If the target's name is resolved.
+    pub(super) resolution: Option<Resolution>,
+    pub(super) dials: Dials,
+    pub(super) waiters: Waiters,
+    pub(super) verdict: Verdict,
+    pub(super) demand: Demand,
+    pub(super) loss: Loss,
     /// When a caller last asked for a channel, or had one.
-    used: Instant,
+    pub(super) used: Instant,
     /// A connection has channels.
-    carries: bool,
-    next_dial: u64,
+    pub(super) carries: bool,
+    pub(super) next_dial: u64,
     /// A dial that failed, of which those who wait are to be told.
-    unreported: Option<ConnectError>,
-    actions: Vec<Action<L>>,
+    pub(super) unreported: Option<ConnectError>,
+    pub(super) actions: Vec<Action<L>>,
     /// Memory for snapshots.
-    spare: Vec<Snapshot>,
+    pub(super) spare: Vec<Snapshot>,
 }
 
 impl<L: Link> State<L> {
-    pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
+    /// If the target has a name, `discovery` says how it is resolved.
+    pub fn new(settings: Arc<Settings>, discovery: Option<&Discovery>, now: Instant) -> Self {
         let fallback = settings.fallback.as_ref();
         State {
             verdict: Verdict::new(fallback.map(|(_, config)| config.clone())),
             settings,
             pooled: Vec::new(),
             draining: Drains::new(),
+            addresses: Addresses::new(discovery.map(Discovery::get_max_addresses)),
+            resolution: discovery.map(|found| Resolution::new(found.get_interval(), now)),
             dials: Dials::default(),
             waiters: Waiters::default(),
             demand: Demand::new(now),
@@ -128,7 +134,7 @@ impl<L: Link> State<L> {
 
     /// A dial has ended. A connection that nobody waits for any more is closed.
     pub fn dialled(&mut self, id: u64, result: Result<L, ConnectError>, now: Instant) {
-        let Some(began) = self.dials.end(id) else {
+        let Some((began, address)) = self.dials.end(id) else {
             self.actions.extend(result.ok().map(Action::Release));
             return;
         };
@@ -137,14 +143,15 @@ impl<L: Link> State<L> {
                 let siblings = self.dials.siblings(began, now);
                 self.waiters.share_with(siblings);
                 self.met_tcpchan();
-                self.pooled.push(Pooled::new(link, &self.settings, now));
+                let one = Pooled::new(link, address, &self.settings, now);
+                self.pooled.push(one);
             }
-            Err(error) if error.met().is_some() => self.met_http(error, now),
+            Err(error) if error.met().is_some() => self.met_http(address, error, now),
             Err(error) => {
                 if !error.is_timeout() {
                     self.unreported = Some(error.clone());
                 }
-                self.dials.fail(error, now);
+                self.fail(address, error, now);
             }
         }
         self.look(now);
@@ -152,9 +159,9 @@ impl<L: Link> State<L> {
 
     /// A dial met a server that speaks HTTP. As after a failure, the next dial waits, and
     /// nobody has one made ahead.
-    fn met_http(&mut self, error: ConnectError, now: Instant) {
+    fn met_http(&mut self, address: Option<AddressId>, error: ConnectError, now: Instant) {
         if let Some(met) = error.met() {
-            self.dials.put_off(now);
+            self.put_off(address, now);
             self.verdict.met_http(met.evidence, now);
             self.unreported = Some(error);
         }
@@ -163,7 +170,7 @@ impl<L: Link> State<L> {
     /// A server speaks tcpchan. Dials that were put off for others need not wait.
     pub fn met_tcpchan(&mut self) {
         if self.verdict.forget() {
-            self.dials.clear();
+            self.addresses.clear_all();
         }
     }
 
@@ -182,12 +189,72 @@ impl<L: Link> State<L> {
         self.met_tcpchan();
         let snapshots = self.serve(now);
         let fresh = snapshots.iter().filter(|snapshot| snapshot.is_fresh());
-        let is_wanted = fresh.count() < self.settings.pool.most;
-        match is_wanted && self.room(snapshots.len()) > 0 {
-            true => self.pooled.push(Pooled::new(link, &self.settings, now)),
+        // Where names are resolved, its address is not known, so others take its place.
+        let all = match self.resolution {
+            Some(_) => snapshots.len(),
+            None => fresh.count(),
+        };
+        let is_wanted = all < self.settings.pool.most;
+        match is_wanted && self.room(&snapshots) > 0 {
+            true => {
+                let address = self.addresses.only();
+                let one = Pooled::new(link, address, &self.settings, now);
+                self.pooled.push(one);
+            }
             false => self.actions.push(Action::Release(link)),
         }
         self.look(now);
+    }
+
+    /// A dial failed, or a connection ended before it was good.
+    fn fail(&mut self, address: Option<AddressId>, error: ConnectError, now: Instant) {
+        self.dials.fail(error);
+        self.put_off(address, now);
+        self.hasten(now);
+    }
+
+    /// A dial was in vain.
+    fn put_off(&mut self, address: Option<AddressId>, now: Instant) {
+        // Dials that began together fail as one.
+        let alone = |address| !self.dials.is_to(address) || !self.addresses.fails(Some(address));
+        if let Some(address) = address.filter(|address| alone(*address)) {
+            self.addresses.fail(address, now);
+        }
+    }
+
+    /// The addresses may have changed.
+    fn hasten(&mut self, now: Instant) {
+        if let Some(resolution) = &mut self.resolution {
+            resolution.hasten(now);
+        }
+    }
+
+    /// What the name resolves to. If that can't be known, the last answer stays.
+    pub fn resolved(&mut self, result: Result<Vec<SocketAddr>, ConnectError>, now: Instant) {
+        let Some(resolution) = &mut self.resolution else {
+            return;
+        };
+        resolution.end(result.as_ref().err().cloned(), now);
+        match result {
+            Ok(found) => {
+                for gone in self.addresses.set(found) {
+                    self.dials.forget(gone);
+                    let there = self.pooled.iter_mut();
+                    there.for_each(|one| _ = one.address.take_if(|address| *address == gone));
+                }
+            }
+            // As after a dial, who came late is not told of a time that is over.
+            Err(error) if self.addresses.len() == 0 && !error.is_timeout() => {
+                self.unreported = Some(error);
+            }
+            Err(_) => {}
+        }
+        self.look(now);
+    }
+
+    /// The resolver was asked on a runtime that has ended.
+    pub fn resolution_lost(&mut self) {
+        self.resolution.iter_mut().for_each(Resolution::lost);
     }
 
     /// A dial has ended with its runtime, which says nothing about the target. Whoever
@@ -209,9 +276,13 @@ impl<L: Link> State<L> {
             let told = told.map(|id| Action::Give(id, Err(error.clone())));
             self.actions.extend(told);
         }
-        if self.dials.count() > 0 {
+        if self.dials.count() > 0 || self.addresses.has_another() {
             return;
         }
+        let error = match self.addresses.len() {
+            0 | 1 => error,
+            addresses => error.of_all(addresses),
+        };
         let told = self.waiters.take_prewarms(usize::MAX).into_iter();
         let told = told.map(|id| Action::Prewarmed(id, Err(error.clone())));
         self.actions.extend(told);
@@ -249,12 +320,14 @@ impl<L: Link> State<L> {
 
     /// A channel of the best connection that has one, and which that is.
     fn take(&mut self, snapshots: &mut [Snapshot], now: Instant) -> Option<(usize, L::Channel)> {
-        while let Some(at) = best(snapshots, self.settings.pool.target_concurrency) {
+        let concurrency = self.settings.pool.target_concurrency;
+        while let Some(at) = best(snapshots, &self.addresses, concurrency) {
             let snapshot = &mut snapshots[at];
             match self.pooled[at].open(now) {
                 Some(channel) => {
                     self.carries = true;
                     snapshot.opened();
+                    self.addresses.opened(snapshot.address);
                     return Some((at, channel));
                 }
                 None => snapshot.available = 0, // it has just ended or filled up
@@ -269,12 +342,14 @@ impl<L: Link> State<L> {
         self.draining.look(dead, now, &mut self.actions);
         let mut snapshots = std::mem::take(&mut self.spare);
         snapshots.clear();
-        let mut good = false;
+        let mut good = Vec::new();
         while let Some(one) = self.pooled.get_mut(snapshots.len()) {
             let was_good = one.is_good();
             let seen = one.link.look(now);
             let snapshot = one.snapshot(&seen, suspect_after, now);
-            good |= one.is_good() && !was_good;
+            if one.is_good() && !was_good {
+                good.extend(one.address);
+            }
             let at = snapshots.len();
             match seen.health {
                 Health::Abandoned => {
@@ -297,116 +372,25 @@ impl<L: Link> State<L> {
                 _ => snapshots.push(snapshot),
             }
         }
-        if good {
-            self.dials.clear();
-        }
+        good.into_iter().for_each(|id| self.addresses.clear(id));
         if snapshots.iter().any(|snapshot| snapshot.greeted) {
             self.verdict.spoke(now);
         }
         // A request may be lost on a connection whose peer has never answered. So after a
         // failure the peer answers first, and callers get its failure as that of a dial.
-        if self.settings.pool.await_hello || self.dials.is_failing() {
-            let healthy = snapshots
-                .iter_mut()
-                .filter(|snapshot| snapshot.is_available());
-            let unanswered = healthy.filter(|snapshot| !snapshot.greeted);
-            unanswered.for_each(|snapshot| snapshot.standing = Standing::AwaitsHello);
-        }
+        let always = self.settings.pool.await_hello;
+        let unanswered = snapshots
+            .iter_mut()
+            .filter(|snapshot| snapshot.is_available() && !snapshot.greeted);
+        let waits = unanswered.filter(|one| always || self.addresses.fails(one.address));
+        waits.for_each(|snapshot| snapshot.standing = Standing::AwaitsHello);
         self.carries = snapshots.iter().any(|snapshot| snapshot.channels > 0);
         if self.carries {
             self.used = now;
         }
+        let connected = snapshots.iter().filter_map(Snapshot::connected);
+        self.addresses.count(connected, self.dials.addresses());
         snapshots
-    }
-
-    /// Dials what is missing, and retires what is not needed.
-    fn adjust(&mut self, mut snapshots: Vec<Snapshot>, caller: bool, now: Instant) {
-        let waiting = self.waiters.callers();
-        let failing = self.dials.is_failing();
-        let slow = !failing && !self.verdict.asks_first() && self.dials.is_slow(now);
-        let asked = Asked {
-            caller: caller || waiting > 0,
-            behind_slow_dial: if slow { waiting } else { 0 },
-            prewarm: self.waiters.prewarmed(),
-            loss: self.loss.look(&snapshots, self.settings.pool.most, now),
-            failing,
-        };
-        let wanted = self.demand.wanted(&snapshots, asked, &self.settings.pool);
-        if !self.is_idle(now) {
-            self.dial(wanted, &snapshots, now);
-        }
-        self.retire_old(&mut snapshots, now);
-        self.retire_surplus(&snapshots, now);
-        self.spare = snapshots;
-    }
-
-    fn dial(&mut self, wanted: usize, snapshots: &[Snapshot], now: Instant) {
-        let most = self.settings.pool.most;
-        let fresh = snapshots
-            .iter()
-            .filter(|snapshot| snapshot.is_fresh())
-            .count();
-        let promising = match self.waiters.is_empty() {
-            true => self.dials.count(),
-            false => self.dials.promising(self.settings.suspect_after(), now),
-        };
-        let to_dial = wanted.saturating_sub(fresh + promising);
-        let room = self.room(snapshots.len());
-        let room = room.min(most.max(2).saturating_sub(self.dials.count()));
-        for _ in 0..to_dial.min(room) {
-            self.next_dial += 1;
-            let at = self.dials.add(self.next_dial, now);
-            self.actions.push(Action::Dial(self.next_dial, at));
-        }
-    }
-
-    /// How many more connections there may be, beside so many and the dials.
-    fn room(&self, pooled: usize) -> usize {
-        let most = self.settings.pool.most;
-        (most + most.max(REPLACED)).saturating_sub(pooled + self.dials.count())
-    }
-
-    /// Retires the connections that others have replaced.
-    fn retire_old(&mut self, snapshots: &mut Vec<Snapshot>, now: Instant) {
-        let up = snapshots
-            .iter()
-            .filter(|snapshot| snapshot.is_fresh() && snapshot.greeted);
-        if up.count() < self.settings.pool.least {
-            return;
-        }
-        while let Some(at) = snapshots.iter().position(|snapshot| snapshot.retiring) {
-            snapshots.remove(at);
-            self.retire(at, now);
-        }
-    }
-
-    /// Retires what nobody needs: of a target that is idle all.
-    fn retire_surplus(&mut self, snapshots: &[Snapshot], now: Instant) {
-        let keep = self.demand.keep(&self.settings.pool, now);
-        // While some wait, what is idle is about to get channels.
-        let settled = self.waiters.is_empty() && self.dials.count() == 0;
-        let mut surplus: Vec<usize> = match (keep.busy, keep.idle) {
-            _ if self.is_idle(now) => (0..snapshots.len()).collect(),
-            (Some(busy), _) => worth_keeping(snapshots).into_iter().skip(busy).collect(),
-            (None, Some(idle)) if settled => {
-                let order = warmest(snapshots).into_iter().skip(idle);
-                order.filter(|at| snapshots[*at].channels == 0).collect()
-            }
-            _ => return,
-        };
-        surplus.sort_unstable();
-        for at in surplus.into_iter().rev() {
-            self.retire(at, now);
-        }
-    }
-
-    /// Takes a connection from the choice. What it carries goes on.
-    fn retire(&mut self, at: usize, now: Instant) -> Pooled<L> {
-        let one = self.pooled.remove(at);
-        let within = self.settings.pool.drain_timeout;
-        let drain = self.draining.add(one.link.clone(), within, now);
-        self.actions.push(drain);
-        one
     }
 
     /// The pool has released a connection which ended or drains. If it was never good,
@@ -414,9 +398,12 @@ impl<L: Link> State<L> {
     fn over(&mut self, one: &Pooled<L>, cause: ConnectError, now: Instant) {
         if !one.is_good() {
             self.unreported = Some(cause.clone());
-            self.dials.fail(cause, now);
-        } else if one.is_young(now) {
-            self.dials.pause(now);
+            self.fail(one.address, cause, now);
+        } else {
+            if let Some(address) = one.address.filter(|_| one.is_young(now)) {
+                self.addresses.pause(address, now);
+            }
+            self.hasten(now);
         }
     }
 
@@ -441,21 +428,32 @@ impl<L: Link> State<L> {
         let dials = self.dials.next(suspect_after, within, waiting, now);
         let drains = self.draining.next();
         let idle = self.used + self.settings.pool.idle_timeout;
-        let surplus = self.pooled.len() > self.settings.pool.least;
+        let least = self
+            .settings
+            .pool
+            .least
+            .max(self.addresses.to_keep().count());
+        let surplus = self.pooled.len() > least;
         let surplus = surplus.then(|| self.demand.ends());
         // Whoever has a channel learns of a task that is not run.
         let carries = self.carries || !self.draining.is_empty();
         let stalls = carries.then(|| now + self.settings.dead() / 2);
+        let resolution = self.resolution.as_ref().and_then(Resolution::next);
         let times = pooled.chain(drains).chain(dials).chain(surplus);
+        let times = times.chain(resolution);
         let times = times.chain(stalls).chain(self.loss.next()).chain([idle]);
         times.filter(|at| *at > now).min()
     }
 
+    /// What went wrong last, if nothing went well since.
     pub fn error(&self) -> Option<ConnectError> {
-        self.dials.error()
+        match &self.resolution {
+            Some(resolution) if self.addresses.len() == 0 => resolution.error(),
+            _ => self.dials.error().filter(|_| self.addresses.all_fail()),
+        }
     }
 
-    fn is_idle(&self, now: Instant) -> bool {
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.waiters.is_empty() && now >= self.used + self.settings.pool.idle_timeout
     }
 

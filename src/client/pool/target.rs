@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -18,13 +19,16 @@ use super::action::Action;
 use super::answers::Answers;
 use super::dial::Dial;
 use super::dialling::{DialGuard, Dials, dial};
+use super::resolving::{ResolveGuard, Resolves, resolve};
 use super::state::{Opened, State};
 use super::waiters::WaiterId;
+use crate::client::discovery::Host;
 use crate::client::error::ConnectError;
 use crate::client::fallback::met::{Evidence, Met};
 use crate::client::settings::Settings;
 use crate::client::stats::TargetStats;
 use crate::driver::{Channel, Connection};
+use crate::observability;
 
 /// The scheme and the authority of a target.
 pub(super) type Key = (Option<Scheme>, Option<Authority>);
@@ -41,6 +45,8 @@ pub(super) trait Keepers: Send + Sync {
 pub(in crate::client) struct Target {
     pub id: u64,
     pub key: Key,
+    /// The name that is resolved, if it is not the connector that does it.
+    host: Option<Host>,
     settings: Arc<Settings>,
     keepers: Weak<dyn Keepers>,
     dialler: Mutex<Box<dyn Dial>>,
@@ -84,10 +90,14 @@ impl Target {
         keepers: Weak<dyn Keepers>,
         dialler: Box<dyn Dial>,
     ) -> Arc<Self> {
-        let state = State::new(settings.clone(), Instant::now().into());
+        let discovery = settings.discovery.as_ref();
+        let host = discovery.and_then(|_| Host::of(key.0.as_ref(), key.1.as_ref()));
+        let discovery = discovery.filter(|_| host.is_some());
+        let state = State::new(settings.clone(), discovery, Instant::now().into());
         Arc::new_cyclic(|target| Target {
             id,
             key,
+            host,
             settings,
             keepers,
             dialler: Mutex::new(dialler),
@@ -131,7 +141,8 @@ impl Target {
 
     fn run(self: &Arc<Self>, action: Action<Connection>) {
         match action {
-            Action::Dial(id, at) => self.dial(id, at.into()),
+            Action::Dial(id, addr, at) => self.dial(id, addr, at.into()),
+            Action::Resolve => self.resolve(),
             Action::Drain(connection) => connection.drain(),
             Action::Close(connection) => connection.close("the deadline of the drain is over"),
             Action::Abandon(connection) => connection.abandon(),
@@ -173,19 +184,34 @@ impl Target {
     }
 
     /// Has a task of its own dial, so that no caller takes the dial from others.
-    fn dial(self: &Arc<Self>, id: u64, at: Instant) {
+    fn dial(self: &Arc<Self>, id: u64, addr: Option<SocketAddr>, at: Instant) {
         let guard = DialGuard::new(self, id);
-        let runtime = self.settings.runtime.clone();
-        let runtime = runtime.unwrap_or_else(Handle::current);
         let dialling = {
             let dialler = self.dialler.lock();
-            dialler.unwrap_or_else(PoisonError::into_inner).dial()
+            dialler.unwrap_or_else(PoisonError::into_inner).dial(addr)
         };
-        let task = runtime.spawn(dial(guard, dialling, at));
+        let task = self.runtime().spawn(dial(guard, dialling, at));
         let mut inner = self.lock();
         if !task.is_finished() {
             inner.dials.insert(id, task.abort_handle());
         }
+    }
+
+    /// Has a task resolve the name.
+    fn resolve(self: &Arc<Self>) {
+        let (Some(discovery), Some(host)) = (&self.settings.discovery, &self.host) else {
+            return;
+        };
+        let guard = ResolveGuard::new(self);
+        let within = self.settings.pool.open_timeout;
+        let resolving = discovery.resolve(host);
+        drop(self.runtime().spawn(resolve(guard, resolving, within)));
+    }
+
+    /// Where dials and connections run.
+    fn runtime(&self) -> Handle {
+        let runtime = self.settings.runtime.clone();
+        runtime.unwrap_or_else(Handle::current)
     }
 
     /// A channel, or what waits for it. A caller that goes away takes nothing with it, not
@@ -279,6 +305,7 @@ impl Target {
         TargetStats {
             scheme,
             authority,
+            addresses: state.addresses.iter().collect(),
             connections: state.connections().map(Connection::stats).collect(),
             draining: state.draining().map(Connection::stats).collect(),
             dialling: state.dials.count(),
@@ -328,8 +355,7 @@ impl Dials for Target {
     /// callers.
     fn dial_lost(self: &Arc<Self>, id: u64) {
         if self.settings.runtime.is_some() {
-            let error = "the runtime for connections was shut down";
-            return self.dialled(id, Err(ConnectError::dial(error)));
+            return self.dialled(id, Err(ConnectError::dial(SHUT_DOWN)));
         }
         let mut inner = self.lock();
         inner.dials.remove(&id);
@@ -338,6 +364,32 @@ impl Dials for Target {
         self.look_at(Instant::now());
     }
 }
+
+impl Resolves for Target {
+    fn resolved(self: &Arc<Self>, result: Result<Vec<SocketAddr>, ConnectError>) {
+        if let Err(error) = &result {
+            let authority = self.key.1.as_ref();
+            let (host, port) = (
+                authority.map(Authority::host),
+                authority.and_then(Authority::port_u16),
+            );
+            let target = observability::Target::new(host, port, Vec::new());
+            observability::unresolved(&target, error);
+        }
+        self.with(|inner, now| inner.state.resolved(result, now));
+    }
+
+    fn resolution_lost(self: &Arc<Self>) {
+        if self.settings.runtime.is_some() {
+            return self.resolved(Err(ConnectError::resolve(SHUT_DOWN)));
+        }
+        self.lock().state.resolution_lost();
+        self.look_at(Instant::now());
+    }
+}
+
+/// Why nothing is dialled.
+const SHUT_DOWN: &str = "the runtime for connections was shut down";
 
 impl Drop for Target {
     fn drop(&mut self) {

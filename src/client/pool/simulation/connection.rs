@@ -1,6 +1,7 @@
 //! A connection of the world, which the pool asks how it is.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::client::ConnectError;
 pub struct Fake(pub Rc<RefCell<Connection>>);
 
 pub struct Connection {
+    pub addr: Option<SocketAddr>,
     pub now: Instant,
     pub since: Instant,
     pub greeted: bool,

@@ -1,6 +1,7 @@
 //! What happens in the world, and when.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,14 +18,24 @@ impl World {
     pub(super) fn run(&mut self) {
         for action in self.state.take_actions() {
             match action {
-                Action::Dial(id, at) => {
+                Action::Dial(id, addr, at) => {
+                    let names = self.names.as_ref();
+                    let told = names
+                        .is_none_or(|names| addr.is_some_and(|addr| names.told.contains(&addr)));
+                    assert!(told, "a dial to what the name has no more");
                     self.state.dial_begins(id, at.max(self.now));
-                    let takes = match self.ends {
+                    let ends = match self.is_down(addr) {
+                        true => Ends::Fails,
+                        false => self.ends,
+                    };
+                    let takes = match ends {
                         Ends::Never => OPEN_TIMEOUT,
                         _ => self.some_time().min(OPEN_TIMEOUT),
                     };
-                    self.dials.insert((at.max(self.now) + takes, id), self.ends);
+                    let at = at.max(self.now) + takes;
+                    self.dials.insert((at, id), (ends, addr));
                 }
+                Action::Resolve => self.asks_resolver(),
                 Action::Give(id, result) => {
                     let caller = self.waiting.remove(&id);
                     assert!(caller.is_some(), "a result for nobody");
@@ -63,15 +74,16 @@ impl World {
         assert!(self.falls_back);
         match self.rng.u8(..10) {
             0 => {
-                let link = self.link();
+                let link = self.link(None);
                 self.state.adopt(link, self.now);
             }
             kind => self.state.note_http(kind % 2 == 0, self.now),
         }
     }
 
-    fn link(&mut self) -> Fake {
+    fn link(&mut self, addr: Option<SocketAddr>) -> Fake {
         let link = Fake(Rc::new(RefCell::new(Connection {
+            addr,
             now: self.now,
             since: self.now,
             greeted: self.settles || self.rng.u8(..) < 200,
@@ -101,9 +113,9 @@ impl World {
         self.run();
     }
 
-    fn dialled(&mut self, id: u64, ends: Ends) {
+    fn dialled(&mut self, id: u64, (ends, addr): (Ends, Option<SocketAddr>)) {
         let result = match ends {
-            Ends::Well => Ok(self.link()),
+            Ends::Well => Ok(self.link(addr)),
             Ends::MeetsHttp => {
                 let kinds = [Evidence::Alpn, Evidence::Answer, Evidence::Silence];
                 let evidence = kinds[self.rng.usize(..kinds.len())];
@@ -174,8 +186,10 @@ impl World {
             let dial = dial.map(|(key, ends)| (*key, *ends));
             let impatient = self.waiting.iter().min_by_key(|(_, until)| **until);
             let impatient = impatient.map(|(id, until)| (*until, *id));
+            let answer = self.names.as_ref().and_then(|names| names.answers);
             let times = [
                 look,
+                answer.map(|(at, _)| at),
                 dial.map(|((at, _), _)| at),
                 impatient.map(|(at, _)| at),
             ];
@@ -186,6 +200,12 @@ impl World {
             looks += 1;
             assert!(looks < 20_000, "it never rests");
             self.now = self.now.max(next);
+            if let Some((at, ends)) = answer
+                && at == next
+            {
+                self.resolver_answers(ends);
+                continue;
+            }
             match (dial, impatient) {
                 (Some(((at, id), ends)), _) if at == next => {
                     self.dials.remove(&(at, id));

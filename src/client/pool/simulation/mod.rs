@@ -1,16 +1,18 @@
 //! The state machine of the pool against a world from a seed, without a runtime. Callers
 //! come and go. Dials take their time, fail or are lost. Connections are late, stall, drain
-//! and end. Servers fail their channels.
+//! and end. Servers fail their channels. Names get other addresses, of which some are down.
 //!
 //! `TCPCHAN_SEEDS=100000 cargo test --release --lib pool::simulation` tries more.
 
 mod checks;
 mod connection;
 mod events;
+mod names;
 #[path = "../../../../tests/support/seeds.rs"]
 mod seeds;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,13 @@ use hyper_util::client::legacy::connect::Connected;
 
 use super::state::State;
 use super::waiters::WaiterId;
-use crate::client::PoolConfig;
 use crate::client::fallback::config::FallbackConfig;
 use crate::client::fallback::negotiated::{Negotiated, Questions};
 use crate::client::settings::Settings;
+use crate::client::{Discovery, PoolConfig};
 use crate::config::Config;
 use connection::Fake;
+use names::{MOST_ADDRESSES, Names};
 
 const SEEDS: u64 = 2000;
 const STEPS: usize = 60;
@@ -53,7 +56,7 @@ struct World {
     pool: PoolConfig,
     state: State<Fake>,
     /// By when they end.
-    dials: BTreeMap<(Instant, u64), Ends>,
+    dials: BTreeMap<(Instant, u64), (Ends, Option<SocketAddr>)>,
     /// Callers that wait, and until when.
     waiting: BTreeMap<WaiterId, Instant>,
     prewarming: usize,
@@ -64,6 +67,8 @@ struct World {
     fails: bool,
     /// Servers may speak HTTP.
     falls_back: bool,
+    /// If the target has a name that is resolved.
+    names: Option<Names>,
     /// All is well again.
     settles: bool,
 }
@@ -98,11 +103,16 @@ impl World {
             ..Settings::default()
         };
         let now = Instant::now();
+        let names = rng.bool().then(Names::default);
+        let discovery = Discovery::default().max_addresses(MOST_ADDRESSES);
+        let discovery = discovery.expect("Discovery documents the range");
+        let discovery = names.as_ref().map(|_| &discovery);
         World {
+            state: State::new(Arc::new(settings), discovery, now),
+            names,
             rng,
             now,
             pool,
-            state: State::new(Arc::new(settings), now),
             dials: BTreeMap::new(),
             waiting: BTreeMap::new(),
             prewarming: 0,
@@ -148,7 +158,8 @@ impl World {
                 let most = ends.len() - usize::from(!self.falls_back);
                 self.ends = ends[self.rng.usize(..most)];
             }
-            72..74 => self.fails = !self.fails,
+            72 => self.fails = !self.fails,
+            73 => self.change_addresses(),
             kind => {
                 let Some(link) = link else { return };
                 if kind >= 93 {
