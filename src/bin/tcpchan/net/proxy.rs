@@ -171,3 +171,37 @@ impl Error for ProxyError {
         Some(cause)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_server_sends_right_behind_the_proxys_answer_is_not_lost() {
+        for (scheme, answers) in [
+            ("http", vec!["HTTP/1.1 200 OK\r\n\r\nhello"]),
+            ("socks5", vec!["\x05\0", "\x05\0\0\x01\0\0\0\0\0\0hello"]),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                for answer in answers {
+                    assert_ne!(tcp.read(&mut [0; 1000]).await.unwrap(), 0);
+                    tcp.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            let to = Uri::from_static("tcp://server.example:9000/");
+            let connected = Proxy::new(&url).unwrap().connect(tcp, to).await.unwrap();
+            let mut got = String::new();
+            let mut tcp = connected.into_inner();
+            tcp.read_to_string(&mut got).await.unwrap();
+            assert_eq!(got, "hello", "{scheme}");
+        }
+    }
+}
