@@ -1,6 +1,7 @@
 //! A peer that floods as fast as the link takes it, and comes again when it is
 //! cut off.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ enum How {
     Deaf,
     /// To the plain TCP port.
     Plain,
+    /// Connects as quickly as it can, and keeps so many connections.
+    Connects(usize),
 }
 
 /// What the server allows.
@@ -65,6 +68,14 @@ pub const KINDS: &[Kind] = &[
         ..flood("bytes to a plain TCP port", |_, _, out| {
             data(1, &[7; 1], out)
         })
+    },
+    Kind {
+        how: How::Connects(0),
+        ..flood("connects", |_, _, _| ())
+    },
+    Kind {
+        how: How::Connects(4096),
+        ..flood("connects that stay silent", |_, _, _| ())
     },
     flood("opens", |nth, _, out| {
         say(Control::Open { channel: id(nth) }, out)
@@ -211,6 +222,9 @@ pub struct Route {
 
 /// Floods for so long; what became of it.
 pub fn run(kind: &Kind, route: Route, time: Duration) -> String {
+    if let How::Connects(kept) = kind.how {
+        return connects(route, kept, time);
+    }
     let start = Instant::now();
     let (mut cut_off, mut first, mut bytes) = (0u32, None, 0);
     while start.elapsed() < time {
@@ -299,8 +313,28 @@ fn once(kind: &Kind, route: Route, end: Instant, bytes: &mut u64) -> io::Result<
     stream.shutdown(Shutdown::Both)
 }
 
+/// Connects for so long, and keeps the last connections.
+fn connects(route: Route, kept: usize, time: Duration) -> String {
+    let start = Instant::now();
+    let (mut made, mut failed, mut last) = (0u32, 0u32, VecDeque::new());
+    while start.elapsed() < time {
+        match connect(route) {
+            Ok(stream) => last.push_back(stream),
+            Err(_) => failed += 1,
+        }
+        made += 1;
+        if last.len() > kept {
+            last.pop_front();
+        }
+    }
+    let rate = f64::from(made) / time.as_secs_f64();
+    format!("{rate:.0} connects a second, of which {failed} failed in all")
+}
+
 fn connect(route: Route) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(route.to), Type::STREAM, None)?;
+    // A port is free again at once. Else a flood ends when it has used them all.
+    socket.set_linger(Some(Duration::ZERO))?;
     socket.bind(&SocketAddr::new(route.from, 0).into())?;
     socket.connect(&route.to.into())?;
     Ok(socket.into())

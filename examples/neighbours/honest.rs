@@ -48,6 +48,30 @@ impl Client {
     }
 }
 
+/// How long new clients take for their first request, twenty a second.
+pub async fn newcomers(to: &str, time: Duration) -> Result<Latencies, Failure> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    let mut clients = JoinSet::new();
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        ticks.tick().await;
+        let client = Client::new(to)?;
+        clients.spawn(async move {
+            let start = Instant::now();
+            let get = client.http.get(client.uri.clone());
+            // One that fails, or takes longer, counts as so long.
+            match tokio::time::timeout(PATIENCE, get).await {
+                Ok(Ok(_)) => start.elapsed(),
+                _ => PATIENCE,
+            }
+        });
+    }
+    Ok(Latencies::new(clients.join_all().await))
+}
+
+/// See [`newcomers`].
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {

@@ -1,7 +1,7 @@
 //! What a flood costs the neighbours: the latency of an honest client's requests
 //! without and with a hostile peer on another connection. Beside it stands what the same
 //! flood costs at a plain TCP port of the same thread, which closes each connection after
-//! 48 KiB: no server can be cheaper for long.
+//! 48 KiB: no server can be much cheaper.
 //!
 //! ```sh
 //! cargo run --release --example neighbours -- --rounds 3
@@ -185,7 +185,7 @@ async fn measure(options: &Options) -> Result<(), Failure> {
         options.rate, options.rounds, options.seconds
     );
     println!(
-        "| flood | without | at a plain port | with | with to plain | server's memory | flood |\n|---|---|---|---|---|---|---|"
+        "| flood | without | at a plain port | with | with to plain | a new client | server's memory | flood |\n|---|---|---|---|---|---|---|---|"
     );
     for (nth, kind) in flood::KINDS.iter().enumerate() {
         if kind.name.contains(&options.only) {
@@ -204,6 +204,7 @@ struct Round {
     quiet: Latencies,
     plain: Latencies,
     flooded: Latencies,
+    newcomers: Latencies,
     memory: f64,
     outcome: String,
 }
@@ -225,12 +226,16 @@ async fn measure_once(
         let (mut flood, mut says) = Process::start(&args)?;
         tokio::time::sleep(Duration::from_millis(100)).await; // until it runs
         let lasts = time + Duration::from_secs(longer) - Duration::from_millis(200);
-        let flooded = client.requests(options.rate, lasts).await?;
+        let (flooded, newcomers) = tokio::try_join!(
+            client.requests(options.rate, lasts),
+            honest::newcomers(&ports.server, lasts),
+        )?;
         let memory = server.memory()?;
         let mut outcome = String::new();
         says.read_line(&mut outcome)?;
         flood.0.wait()?;
-        Ok::<_, Failure>((flooded, memory, outcome.trim().to_owned()))
+        let outcome = outcome.trim().to_owned();
+        Ok::<_, Failure>((flooded, newcomers, memory, outcome))
     };
     let quiet = client.requests(options.rate, time).await?;
     let (plain, ..) = flooded(&ports.closes, true, 0).await?;
@@ -238,11 +243,12 @@ async fn measure_once(
         true => (&ports.sink, true),
         false => (&ports.server, false),
     };
-    let (flooded, memory, outcome) = flooded(to, is_plain, kind.longer).await?;
+    let (flooded, newcomers, memory, outcome) = flooded(to, is_plain, kind.longer).await?;
     Ok(Round {
         quiet,
         plain,
         flooded,
+        newcomers,
         memory,
         outcome,
     })
@@ -260,10 +266,11 @@ fn report(name: &str, rounds: &[Round]) {
     };
     let (quiet, plain) = (both(|round| &round.quiet), both(|round| &round.plain));
     let flooded = both(|round| &round.flooded);
+    let newcomers = both(|round| &round.newcomers);
     let ratio = median(&|round| round.flooded.at(0.99) / round.plain.at(0.99));
     let memory = rounds.iter().map(|round| round.memory).fold(0.0, f64::max);
     let outcome = rounds.last().map_or("", |round| &round.outcome);
     println!(
-        "| {name} | {quiet} | {plain} | {flooded} | {ratio:.2} | {memory:.1} MiB | {outcome} |"
+        "| {name} | {quiet} | {plain} | {flooded} | {ratio:.2} | {newcomers} | {memory:.1} MiB | {outcome} |"
     );
 }
