@@ -318,8 +318,8 @@ fn connects(route: Route, kept: usize, time: Duration) -> String {
     let start = Instant::now();
     let (mut made, mut failed, mut last) = (0u32, 0u32, VecDeque::new());
     while start.elapsed() < time {
-        match connect(route) {
-            Ok(stream) => last.push_back(stream),
+        match begin_connect(route) {
+            Ok(socket) => last.push_back(socket),
             Err(_) => failed += 1,
         }
         made += 1;
@@ -332,12 +332,30 @@ fn connects(route: Route, kept: usize, time: Duration) -> String {
 }
 
 fn connect(route: Route) -> io::Result<TcpStream> {
+    let socket = bind(route)?;
+    socket.connect(&route.to.into())?;
+    Ok(socket.into())
+}
+
+/// Does not wait until the server's backlog has room.
+fn begin_connect(route: Route) -> io::Result<Socket> {
+    let socket = bind(route)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&route.to.into()) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Linux's number for a connect that goes on.
+const EINPROGRESS: i32 = 115;
+
+fn bind(route: Route) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(route.to), Type::STREAM, None)?;
     // A port is free again at once. Else a flood ends when it has used them all.
     socket.set_linger(Some(Duration::ZERO))?;
     socket.bind(&SocketAddr::new(route.from, 0).into())?;
-    socket.connect(&route.to.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Notes what the server allows, until it ends the connection.
