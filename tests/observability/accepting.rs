@@ -133,6 +133,22 @@ async fn connections_of_a_network_that_breaks_rules() {
     assert_eq!(value(&metrics, "tcpchan_connections_held_back_total"), 1.0);
 }
 
+/// Each costs this side a part of a handshake.
+#[tokio::test]
+async fn connections_of_a_network_that_breaks_the_rules_of_tls() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (listener, addr) = listen().await;
+    let tls = Tls::new(Authority::new().server());
+    let _acceptor = started(Acceptor::new(listener).with_tls(tls));
+    for _ in 0..6 {
+        let mut peer = TcpStream::connect(addr).await.unwrap();
+        peer.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await.unwrap();
+        let _ = within(peer.read_to_end(&mut Vec::new())).await;
+    }
+    assert_eq!(value(&metrics, "tcpchan_connections_held_back_total"), 1.0);
+}
+
 #[tokio::test]
 async fn channels_that_wait_to_be_accepted() {
     let (recorder, metrics) = recorder();

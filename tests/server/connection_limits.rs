@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_stream::StreamExt;
 
 use crate::guard::within;
 
@@ -165,6 +168,58 @@ async fn a_network_that_breaks_rules_again_and_again_is_held_back() {
     let start = Instant::now();
     assert!(!server.is_refused("10.0.0.1").await);
     assert!(start.elapsed() <= SECOND);
+}
+
+/// Each of these networks has to wait ten milliseconds.
+#[tokio::test(start_paused = true)]
+async fn so_many_connections_are_held_back_and_no_more() {
+    const NETWORKS: u16 = 300;
+    let mut server = Server::new(limits());
+    let addr = |nth: u16| format!("10.0.{}.{}", nth / 100, nth % 100);
+    for nth in 0..NETWORKS {
+        for _ in 0..5 {
+            server.violates(&addr(nth)).await;
+        }
+    }
+    let mut peers: Vec<_> = (0..NETWORKS)
+        .map(|nth| server.connect(&addr(nth)))
+        .collect();
+    sleep(Duration::from_millis(1)).await;
+    let mut refused = 0;
+    for peer in &mut peers {
+        let read = timeout(Duration::ZERO, peer.read_u8()).await;
+        refused += u16::from(read.is_ok());
+    }
+    assert_eq!(refused, NETWORKS - 256);
+}
+
+/// They are there all at once, as in the backlog of a flood.
+#[tokio::test]
+async fn others_run_while_a_flood_is_refused() {
+    const FLOOD: usize = 10_000;
+    let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+    let left = Arc::new(AtomicUsize::new(FLOOD));
+    let counts = left.clone();
+    let flood = (0..FLOOD).map(move |_| {
+        counts.fetch_sub(1, Relaxed);
+        Ok((duplex(1).0, addr))
+    });
+    let flood = tokio_stream::iter(flood).chain(tokio_stream::pending());
+    let limits = limits().rate_per_network(1, 1).unwrap();
+    let mut acceptor = Acceptor::from_incoming(flood).with_connection_limits(limits);
+    let turns = async {
+        let mut turns = 0;
+        while left.load(Relaxed) > 0 {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        turns
+    };
+    let turns = tokio::select! {
+        turns = turns => turns,
+        _ = acceptor.accept() => unreachable!(),
+    };
+    assert!(turns >= FLOOD / 16, "{turns}");
 }
 
 #[tokio::test(start_paused = true)]
