@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use futures_util::StreamExt;
 use tcpchan::server::Acceptor;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Failure;
 
@@ -19,7 +19,10 @@ const CLOSES_AFTER: usize = 48 << 10;
 /// Prints its three addresses.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run() -> Result<(), Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    // Of a short backlog a flood of connects leaves nothing to others.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let listener = socket.listen(4096)?;
     let sink = TcpListener::bind("127.0.0.1:0").await?;
     let closes = TcpListener::bind("127.0.0.1:0").await?;
     let addr = |listener: &TcpListener| listener.local_addr();
