@@ -12,7 +12,7 @@ use tokio::time::{Duration, sleep};
 use crate::files::Files;
 use crate::fixture::{Chain, echo, exchange};
 use crate::guard::within;
-use crate::programs::Daemon;
+use crate::programs::{Daemon, tcpchan};
 
 const GUIDE: &str = include_str!("../../src/guide/command_admin.md");
 
@@ -224,6 +224,39 @@ async fn a_relay_is_ready_once_its_server_answers() {
     let service = &document["services"][0];
     assert_eq!(service["connections"].as_array().unwrap().len(), 1);
     assert_eq!(service["streams"]["total"], 0);
+}
+
+#[tokio::test]
+async fn a_service_that_no_hub_has_taken_is_not_ready() {
+    let files = Files::new("admin-publish");
+    files.write("keys", "web 0123456789abcdef\n");
+    let args = "hub --listen 127.0.0.1:0 --key-file @keys";
+    let mut hub = Daemon::spawn(&mut tcpchan(&files.args(args)));
+    let addr = hub.listens("").await;
+    let to = echo().await;
+    let publish = |hub: SocketAddr| {
+        let args = format!(
+            "publish --hub {hub} --to {to} --name web --key-file @keys --admin 127.0.0.1:0"
+        );
+        Daemon::spawn(&mut tcpchan(&files.args(&args)))
+    };
+    let mut service = publish(addr);
+    let admin = service.admin().await;
+    service.says("the hub has taken the service").await;
+    within(async {
+        while text(admin, "/readyz").await.0 != StatusCode::OK {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = nobody.local_addr().unwrap();
+    drop(nobody);
+    let mut service = publish(addr);
+    let admin = service.admin().await;
+    let (status, told) = text(admin, "/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(told, "publish: no hub has taken the service\n");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Duration, timeout};
 
 use crate::files::Files;
 use crate::fixture::{echo, exchange, named_echo, talk};
@@ -284,4 +285,68 @@ async fn a_file_may_have_a_hub_with_relays_and_a_reload_changes_them() {
     let db = daemon.listens("to-db").await;
     assert_eq!(exchange(db, b"!").await.unwrap(), b"b!");
     assert_eq!(exchange(web, b"!").await.unwrap(), b"a!");
+}
+
+#[tokio::test]
+async fn a_service_may_have_several_addresses_and_a_stop_ends_them_all() {
+    let files = with_keys("hub-addresses");
+    let args = "--key-file @keys --service web=127.0.0.1:0";
+    let mut hub = Hub::new(&files, args).await;
+    let other = hub.daemon.listens("web").await;
+    let _service = hub.publish(&files, echo().await, BY_KEY).await;
+    for clients in [hub.web, other] {
+        assert_eq!(exchange(clients, b"hello").await.unwrap(), b"hello");
+    }
+    hub.daemon.signal("TERM").await;
+    assert_eq!(hub.daemon.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_service_with_the_name_of_a_hubs_relay_is_told() {
+    let files = with_keys("hub-names");
+    let config = files.write(
+        "tcpchan.toml",
+        "[service.hub]\nmode = \"hub\"\nlisten = \"127.0.0.1:0\"\nkey-file = \"keys\"\n\
+         service = \"web=127.0.0.1:0\"\n\
+         [service.\"hub.web\"]\nmode = \"relay\"\nlisten = \"127.0.0.1:0\"\n\
+         to = \"127.0.0.1:1\"\n",
+    );
+    let mut check = tcpchan("run --check --config");
+    let output = within(check.arg(&config).output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("another service has the name hub.web"),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_hub_at_a_unix_socket_is_refused_at_the_start() {
+    let files = with_keys("hub-unix");
+    let listen = files.folder.join("socket");
+    let args = format!("hub --listen unix:{} --key-file @keys", listen.display());
+    let output = within(tcpchan(&files.args(&args)).output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("--listen") && said.contains("over TCP only"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn strangers_who_say_nothing_make_room_for_services() {
+    let files = with_keys("hub-silent");
+    let mut hub = Hub::new(&files, "--key-file @keys").await;
+    let mut strangers = Vec::new();
+    for _ in 0..=1024 {
+        strangers.push(TcpStream::connect(hub.port).await.unwrap());
+    }
+    // The oldest has lost its place.
+    let mut greeting = Vec::new();
+    let soon = Duration::from_secs(8); // it would have 10 s
+    let ended = timeout(soon, strangers[0].read_to_end(&mut greeting)).await;
+    assert!(ended.is_ok());
+    let _service = hub.publish(&files, echo().await, BY_KEY).await;
+    assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
 }

@@ -46,12 +46,9 @@ pub struct Relay {
 
 impl Relay {
     /// The relay of a hub to a service, with the defaults.
-    pub fn of_hub(name: &str, listen: &str) -> Relay {
-        let words = [
-            "relay".to_owned(),
-            format!("--listen={listen}"),
-            format!("--to=published:{name}"),
-        ];
+    pub fn of_hub(name: &str, listen: &[&str]) -> Relay {
+        let mut words = vec!["relay".to_owned(), format!("--to=published:{name}")];
+        words.extend(listen.iter().map(|address| format!("--listen={address}")));
         let command = Relay::augment_args(clap::Command::new("relay"));
         let matches = command.get_matches_from(words);
         Relay::from_arg_matches(&matches).expect("the options are those of a relay")

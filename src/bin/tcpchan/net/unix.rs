@@ -72,14 +72,8 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 pub async fn connect(name: &UnixName) -> io::Result<tokio::net::UnixStream> {
     match name {
         UnixName::Path(path) => tokio::net::UnixStream::connect(path).await,
-        UnixName::Abstract(name) => {
-            // It never blocks but for a full backlog, which the thread pool waits for.
-            let addr = abstract_name(name)?;
-            let connect = move || UnixStream::connect_addr(&addr);
-            let stream = tokio::task::spawn_blocking(connect).await??;
-            stream.set_nonblocking(true)?;
-            tokio::net::UnixStream::from_std(stream)
-        }
+        // To tokio, a zero byte at the start makes a path an abstract name.
+        UnixName::Abstract(name) => tokio::net::UnixStream::connect(format!("\0{name}")).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where the services of a process come from, at its start and at each reload.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::config::{Config, Set};
@@ -27,7 +28,7 @@ impl Source {
             }
         };
         let services: Vec<_> = services.into_iter().flat_map(Spec::with_relays).collect();
-        match same_place(&services) {
+        match same_name(&services).or_else(|| same_place(&services)) {
             Some(line) => Err(Failure::wrong(vec![line])),
             None => Ok((services, changed)),
         }
@@ -58,6 +59,16 @@ fn changed(before: &[Set], now: &[Set]) -> Vec<String> {
         .iter()
         .filter(|set| !now.iter().any(|one| one.key == set.key));
     changed.chain(gone).map(|set| set.key.clone()).collect()
+}
+
+/// A line about two services with one name: a hub's relays have theirs after it.
+fn same_name(services: &[Spec]) -> Option<String> {
+    let mut seen = HashSet::new();
+    let twice = services
+        .iter()
+        .find(|spec| !seen.insert(spec.label.name()))?;
+    let what = format!("another service has the name {}", twice.label.name());
+    Some(twice.origin.tell(&Problem::new("mode", what)))
 }
 
 /// A line about an address that two services listen on.

@@ -23,6 +23,9 @@ use crate::tls::{self, HUB_ALPN};
 /// How long a hub may take for each step. Two of TCP's segments may be lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a connection may take: longer than a proxy has, which says what it waits for.
+const CONNECT: Duration = Duration::from_secs(12);
+
 pub struct Dialler {
     name: String,
     keys: Option<Keys>,
@@ -90,7 +93,11 @@ impl Dialler {
                 io::Error::other(explain(error))
             })
         };
-        let tcp = in_time(connect).await?;
+        let tcp = timeout(CONNECT, connect).await.map_err(|_| {
+            let text =
+                "no connection within 12 s: check host and port, and the firewalls on the way";
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        })??;
         let addr = tcp.peer_addr()?;
         self.config.get_socket().apply(&tcp)?;
         Ok((tcp, addr))

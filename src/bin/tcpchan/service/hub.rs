@@ -15,13 +15,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{info, warn};
 
 use super::ending::{Ended, Open};
+use super::strangers::Strangers;
 use super::swap::Swap;
 use super::view::View;
 use crate::args;
 use crate::counters::Counters;
 use crate::failure::{Problem, in_a_line};
 use crate::label::Label;
-use crate::net::{Client, Listener, Stream};
+use crate::net::{Address, Client, Listener, Stream};
 use crate::reverse::{Keys, Published, is_certified, receive};
 use crate::targets::TargetView;
 use crate::tls::{self, HUB_ALPN};
@@ -29,9 +30,10 @@ use crate::tls::{self, HUB_ALPN};
 /// How long a service may take for TLS and its name.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections of services, with those that have yet to say their name. Further ones wait in
-/// the system's backlog.
+/// Connections of services. Further ones wait in the system's backlog.
 const MOST: usize = 4096;
+
+const TCP_ONLY: &str = "a hub takes services over TCP only, not at a unix socket";
 
 pub struct Hub {
     label: Label,
@@ -54,6 +56,10 @@ impl Plan {
         if keys.is_none() && args.tls.tls_client_ca.is_none() {
             let text = "without it, or tls-client-ca, anybody could take a name";
             return Err(Problem::new("key-file", text));
+        }
+        let unix = |listen: &&String| matches!(Address::of(listen), Address::Unix(_));
+        if let Some(listen) = args.listen.listen.iter().find(unix) {
+            return Err(Problem::new("listen", TCP_ONLY).of(listen));
         }
         let tls = tls::server(&args.tls)?.map(|mut tls| {
             tls.alpn_protocols = vec![HUB_ALPN.to_vec()];
@@ -114,25 +120,30 @@ impl Hub {
     /// Takes services until it is to end; then lets what is carried to them end. Whether
     /// something was cut off, the relays tell.
     pub async fn run(self: Arc<Self>, listener: Listener, mut ended: Ended, open: Open) -> bool {
+        let mut strangers = Strangers::new();
         let mut services = JoinSet::new();
         loop {
+            let has_room = services.len() < MOST;
             tokio::select! {
-                accepted = listener.accept(), if services.len() < MOST => match accepted {
+                accepted = listener.accept(), if has_room => match accepted {
                     Ok((stream, client)) => {
                         let hub = self.clone();
-                        let told = ended.clone();
-                        services.spawn(async move { hub.serve(stream, client, told).await });
+                        strangers.add(async move { hub.greet(stream, client).await });
                     }
                     Err(error) => {
                         warn!(service = self.label.field(), %error, "can't accept a service");
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 },
+                come = strangers.next(), if has_room => if let Some(come) = come {
+                    let (hub, told) = (self.clone(), ended.clone());
+                    services.spawn(async move { hub.serve(come, told).await });
+                },
                 Some(_) = services.join_next() => {}
                 _ = ended.asked() => break,
             }
         }
-        drop((listener, open));
+        drop((listener, open, strangers));
         tokio::select! {
             () = async { while services.join_next().await.is_some() {} } => {}
             () = ended.deadline() => services.shutdown().await,
@@ -140,25 +151,36 @@ impl Hub {
         false
     }
 
-    /// Lists a service as long as its connection lives.
-    async fn serve(&self, stream: Stream, client: Client, mut ended: Ended) {
-        let service = self.label.field();
+    /// Lets a service in, or tells why not.
+    async fn greet(&self, stream: Stream, client: Client) -> Option<Come> {
         let plan = self.plan.get();
         let greeted = match stream {
             Stream::Tcp(tcp) => timeout(PATIENCE, plan.greet(tcp)).await,
             #[cfg(unix)]
-            Stream::Unix(_) => return,
+            Stream::Unix(_) => Ok(Err(io::Error::other(TCP_ONLY))), // systemd has passed it
         };
-        drop(plan);
-        let greeted = greeted.unwrap_or_else(|late| Err(late.into()));
-        let (name, connection) = match greeted {
-            Ok(greeted) => greeted,
+        match greeted.unwrap_or_else(|late| Err(late.into())) {
+            Ok((name, connection)) => Some(Come {
+                name,
+                connection,
+                client,
+            }),
             Err(error) => {
-                let error = in_a_line(&error);
+                let (service, error) = (self.label.field(), in_a_line(&error));
                 warn!(service, %client, error, "refused a service");
-                return;
+                None
             }
-        };
+        }
+    }
+
+    /// Lists a service as long as its connection lives.
+    async fn serve(&self, come: Come, mut ended: Ended) {
+        let Come {
+            name,
+            connection,
+            client,
+        } = come;
+        let service = self.label.field();
         let listed = self.published.list(name.clone(), connection.clone());
         info!(service, %client, name, "a service has come");
         tokio::select! {
@@ -173,6 +195,13 @@ impl Hub {
         let error = error.map(|error| error.to_string());
         info!(service, %client, name, error, "a service has gone");
     }
+}
+
+/// A service that was let in.
+struct Come {
+    name: String,
+    connection: Connection,
+    client: Client,
 }
 
 impl View for Hub {

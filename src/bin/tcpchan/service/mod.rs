@@ -8,6 +8,7 @@ mod record;
 mod relay;
 mod serve;
 mod spec;
+mod strangers;
 mod swap;
 mod view;
 

@@ -343,6 +343,12 @@ impl View for Serve {
 
     fn reachable(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
         let plan = self.plan.get();
-        Box::pin(async move { plan.targets.reachable().await })
+        let is_nowhere = plan.dialler.is_some() && self.connections().is_empty();
+        Box::pin(async move {
+            match is_nowhere {
+                true => Err("no hub has taken the service".to_owned()),
+                false => plan.targets.reachable().await,
+            }
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! What a service is to do.
 
+use std::collections::BTreeMap;
+
 use crate::args;
 use crate::config::Origin;
 use crate::label::Label;
@@ -43,16 +45,22 @@ impl Spec {
 
     /// The service, and with a hub the relays of its services.
     pub fn with_relays(self) -> Vec<Spec> {
-        let relays = match &self.mode {
-            Mode::Hub(hub) => hub.service.iter().map(|one| self.relay(one)).collect(),
-            _ => Vec::new(),
-        };
+        let mut addresses = BTreeMap::<&str, Vec<&str>>::new();
+        if let Mode::Hub(hub) = &self.mode {
+            for (name, address) in &hub.service {
+                addresses.entry(name).or_default().push(address);
+            }
+        }
+        let relays = addresses.into_iter();
+        let relays: Vec<_> = relays
+            .map(|(name, listen)| self.relay(name, &listen))
+            .collect();
         std::iter::once(self).chain(relays).collect()
     }
 
-    fn relay(&self, (name, listen): &(String, String)) -> Spec {
+    fn relay(&self, name: &str, listen: &[&str]) -> Spec {
         let label = match self.label.name() {
-            "" => name.clone(),
+            "" => name.to_owned(),
             hub => format!("{hub}.{name}"),
         };
         Spec {

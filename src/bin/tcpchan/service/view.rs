@@ -12,7 +12,7 @@ use crate::targets::TargetView;
 
 /// A service that runs.
 pub trait View: Send + Sync {
-    /// `relay` or `serve`.
+    /// `relay`, `serve`, `hub` or `publish`.
     fn mode(&self) -> &'static str;
 
     fn label(&self) -> &Label;

@@ -107,6 +107,7 @@ impl Link {
         match &self.pool {
             Pool::Plain(pool) => pool.connections(&self.uri),
             Pool::Tls(pool) => pool.connections(&self.uri),
+            #[cfg(unix)]
             Pool::Unix(pool) => pool.connections(&self.uri),
             Pool::Published(..) => Vec::new(), // they are the hub's
         }
@@ -167,6 +168,7 @@ impl Way for Link {
         let connected = match &self.pool {
             Pool::Plain(pool) => pool.prewarm(&self.uri, 1).await,
             Pool::Tls(pool) => pool.prewarm(&self.uri, 1).await,
+            #[cfg(unix)]
             Pool::Unix(pool) => pool.prewarm(&self.uri, 1).await,
             Pool::Published(name, all) => return all.probe(name),
         };
