@@ -242,3 +242,15 @@ async fn the_table_of_keys_is_complete() {
         assert_eq!(keys(column), &options(mode).await - &of_process, "{mode}");
     }
 }
+
+#[tokio::test]
+async fn a_key_of_the_wrong_kind_is_not_called_missing() {
+    let files = Files::new("check-kind");
+    let config = "[service.web]\nmode = \"serve\"\nlisten = [true]\nto = \"127.0.0.1:9\"\n";
+    let (said, code) = check(&files, config).await;
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        said,
+        ["3: service.web.listen: it is of the wrong kind: boolean"]
+    );
+}

@@ -350,3 +350,35 @@ async fn strangers_who_say_nothing_make_room_for_services() {
     let _service = hub.publish(&files, echo().await, BY_KEY).await;
     assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
 }
+
+#[tokio::test]
+async fn many_refused_clients_are_20_warnings_and_all_of_them_lines_of_streams() {
+    for (args, lines) in [("", 20), ("--log-streams", 30)] {
+        let files = with_keys(&format!("hub-warnings{args}"));
+        let hub = Hub::new(&files, &format!("--key-file @keys {args}")).await;
+        for _ in 0..30 {
+            exchange(hub.web, b"!").await.unwrap_err();
+        }
+        hub.daemon.signal("TERM").await;
+        let said = hub.daemon.said().await;
+        let refused = said.iter().filter(|line| line.contains("refused a client"));
+        assert_eq!(refused.count(), lines, "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_streams_of_a_hubs_service_are_lines_with_its_name() {
+    let files = with_keys("hub-streams");
+    let mut hub = Hub::new(&files, "--key-file @keys --log-streams").await;
+    let _service = hub.publish(&files, echo().await, BY_KEY).await;
+    assert_eq!(exchange(hub.web, b"hello").await.unwrap(), b"hello");
+    let line = hub.daemon.line("the stream has ended").await;
+    for part in [
+        "service=web",
+        "target=published:web",
+        "bytes_to_client=5",
+        "end=finished",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+}

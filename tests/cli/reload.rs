@@ -1,6 +1,6 @@
 //! SIGHUP: what is to be done changes, and what is carried goes on.
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::files::Files;
 use crate::fixture::{exchange, named_echo, talk};
@@ -177,4 +177,31 @@ async fn many_signals_at_once_are_no_harm() {
     daemon.signal("TERM").await;
     daemon.signal("HUP").await;
     assert_eq!(daemon.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn an_address_that_the_process_has_itself_is_told_as_that() {
+    let files = Files::new("reload-own");
+    let socket = files.folder.join("socket");
+    let with = |address: &str, mode: &str| {
+        format!(
+            "[service.a]\nmode = \"serve\"\nlisten = \"{address}\"\nto = \"127.0.0.1:1\"\n\
+             [service.b]\nmode = \"serve\"\nlisten = \"unix:{}\"\nunix-mode = \"{mode}\"\n\
+             to = \"127.0.0.1:1\"\n",
+            socket.display()
+        )
+    };
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let before = with(&format!("127.0.0.1:{port}"), "600");
+    let mut daemon = Daemon::run(&files.write("tcpchan.toml", &before));
+    daemon.says("listening service=b").await;
+    files.write("tcpchan.toml", &with(&format!("0.0.0.0:{port}"), "660"));
+    daemon.signal("HUP").await;
+    for key in ["service.a.listen", "service.b.listen"] {
+        let line = daemon.line(key).await;
+        assert!(line.contains("this process listens there"), "{line}");
+    }
+    daemon.says("nothing has changed").await;
 }

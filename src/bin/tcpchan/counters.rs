@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use crate::admin::document::Streams;
+use crate::log::Limit;
 
 /// What was done so far.
 #[derive(Default)]
@@ -18,6 +20,8 @@ pub struct Counters {
     /// Bytes from the TCP connections, and to them.
     pub received: AtomicU64,
     pub sent: AtomicU64,
+    /// Warnings about those that were refused.
+    refusals: Limit,
 }
 
 impl fmt::Display for Counters {
@@ -87,6 +91,13 @@ impl Counters {
     pub fn begin(&self) {
         self.live.fetch_add(1, Relaxed);
         self.total.fetch_add(1, Relaxed);
+    }
+
+    /// Whether a refusal is worth a warning; with how many were not in the minute before, if
+    /// there were some.
+    pub fn warns_of_refusal(&self) -> Option<Option<u32>> {
+        let suppressed = self.refusals.allows(Instant::now())?;
+        Some(Some(suppressed).filter(|count| *count > 0))
     }
 
     /// It has ended; in order if it counts for nothing else.

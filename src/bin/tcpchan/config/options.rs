@@ -61,20 +61,20 @@ pub fn matches(
     table: &Table,
     wrong: &mut Wrong,
 ) -> Option<ArgMatches> {
-    let mut left_out: Vec<String> = Vec::new();
+    let mut is_whole = true;
     loop {
         let words = set.iter().flat_map(|set| set.words.clone());
         let command = command.clone().no_binary_name(true);
         let error = match command.try_get_matches_from(words) {
-            Ok(matches) => return left_out.is_empty().then_some(matches),
+            Ok(matches) => return is_whole.then_some(matches),
             Err(error) => error,
         };
         let names = options_of(&error);
         if error.kind() == ErrorKind::MissingRequiredArgument {
-            // What was wrong, and so left out, is not missing.
+            // What is there and wrong, and so left out, is not missing.
             let missing = names
                 .into_iter()
-                .filter(|name| !left_out.iter().any(|one| one == name));
+                .filter(|name| !table.lines.contains_key(*name));
             missing.for_each(|name| wrong.add(table, name, "it is missing"));
             return None;
         }
@@ -84,7 +84,7 @@ pub fn matches(
         };
         wrong.add(table, &name, why(&error));
         set.retain(|set| set.key != name);
-        left_out.push(name);
+        is_whole = false;
     }
 }
 

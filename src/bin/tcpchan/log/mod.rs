@@ -1,5 +1,6 @@
 //! The log on stderr: one format for the command's lines and for the library's.
 
+mod limit;
 mod line;
 
 use std::io::stderr;
@@ -11,6 +12,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry};
 
+pub use self::limit::Limit;
 use self::line::Lines;
 use crate::args::Logging;
 

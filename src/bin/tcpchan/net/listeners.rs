@@ -44,7 +44,24 @@ impl Place {
             owner: is_free.then(|| (service.to_owned(), number)),
         }
     }
+
+    /// Whether the system may not give both: the same file, or the same port.
+    fn overlaps(&self, other: &Place) -> bool {
+        let port = |place: &Place| {
+            place
+                .address
+                .rsplit_once(':')
+                .map(|(_, port)| port.to_owned())
+        };
+        match Address::of(&self.address).is_tcp() && Address::of(&other.address).is_tcp() {
+            true => port(self) == port(other) && self.owner.is_none(),
+            false => self.address == other.address,
+        }
+    }
 }
+
+const OWN: &str = "this process listens there with another unix-mode, or at an address that \
+     includes it: that change needs a restart";
 
 /// What listens. Each user has a duplicate of the descriptor.
 #[derive(Default)]
@@ -83,10 +100,25 @@ impl Listeners {
             };
         }
         if !self.bound.contains_key(place) {
-            let bound = bind(&address, place.mode).await?;
+            let bound = self.bind(&address, place).await?;
             self.bound.insert(place.clone(), bound);
         }
         Ok(vec![listener(&self.bound[place].held)?])
+    }
+
+    /// What this process has itself is told as that.
+    async fn bind(&self, address: &Address, place: &Place) -> io::Result<Bound> {
+        let is_own = self.bound.keys().any(|own| own.overlaps(place));
+        if is_own && !address.is_tcp() {
+            return Err(io::Error::other(OWN));
+        }
+        bind(address, place.mode).await.map_err(|error| {
+            let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+            match is_own && is_taken {
+                true => io::Error::other(OWN),
+                false => error,
+            }
+        })
     }
 
     fn not_passed(&self, name: &str) -> io::Error {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::ending::{Ended, Open};
 use super::strangers::Strangers;
@@ -167,7 +167,12 @@ impl Hub {
             }),
             Err(error) => {
                 let (service, error) = (self.label.field(), in_a_line(&error));
-                warn!(service, %client, error, "refused a service");
+                match self.counters.warns_of_refusal() {
+                    Some(suppressed) => {
+                        warn!(service, %client, error, suppressed, "refused a service");
+                    }
+                    None => debug!(service, %client, error, "refused a service"),
+                }
                 None
             }
         }

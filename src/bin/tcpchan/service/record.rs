@@ -113,7 +113,17 @@ impl Drop for Record<'_> {
             End::CutOff(error) => ("cut_off", Some(error.as_str())),
             End::Refused(error) => {
                 self.counters.end(Some(&self.counters.refused));
-                return warn!(service, client, target, error, "refused a client");
+                return match self.counters.warns_of_refusal() {
+                    Some(suppressed) => {
+                        warn!(
+                            service,
+                            client, target, error, suppressed, "refused a client"
+                        );
+                    }
+                    None => {
+                        info!(target: "tcpchan::streams", service, client, target, error, "refused a client");
+                    }
+                };
             }
         };
         let is_whole = matches!(self.end, End::Finished);
