@@ -75,3 +75,14 @@ async fn a_congestion_control_that_is_not_there_is_told() {
     assert!(said.contains(" ERROR --congestion: "), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[tokio::test]
+async fn a_variable_of_an_option_without_a_value_may_say_yes_in_any_usual_way() {
+    // With TLS, and not without, the file is read.
+    let args = "relay --listen a:1 --to a:1 --tls-ca none";
+    for value in ["1", "yes", "true", "on"] {
+        let output = tcpchan(args).env("TCPCHAN_TLS", value).output();
+        let said = String::from_utf8(output.await.unwrap().stderr).unwrap();
+        assert!(said.contains("--tls-ca: none: "), "{value}: {said}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::builder::ArgAction;
+use clap::builder::{ArgAction, BoolishValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 
@@ -48,6 +48,7 @@ fn with_environment(command: Command) -> Command {
         let arg = arg.env(name).hide_env_values(true);
         match arg.get_action() {
             ArgAction::Append => arg.value_delimiter(','),
+            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
             _ => arg,
         }
     })

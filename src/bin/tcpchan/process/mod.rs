@@ -39,7 +39,7 @@ pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Fa
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Stop => break,
-                Signal::Reload => reload(&source, &mut services, &notify).await,
+                Signal::Reload => reload(&source, &mut services, &mut notify).await,
             },
             _ = services.reap() => {}
             () = notify.alive() => {}
@@ -63,11 +63,15 @@ pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Fa
 }
 
 /// Changes the services to what the source says now, or nothing.
-async fn reload(source: &Source, services: &mut Services, notify: &Notify) {
+async fn reload(source: &Source, services: &mut Services, notify: &mut Notify) {
     notify.reloading();
-    let result = match source.read() {
-        Ok((specs, changed)) => services.apply(specs).await.map(|()| changed),
-        Err(failure) => Err(failure),
+    let apply = async {
+        let (specs, changed) = source.read()?;
+        services.apply(specs).await.map(|()| changed)
+    };
+    let result = tokio::select! {
+        result = apply => result,
+        () = notify.alive() => return, // never: a name may take the system long
     };
     match result {
         Ok(changed) => {
