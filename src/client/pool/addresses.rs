@@ -42,6 +42,8 @@ struct Address {
     channels: usize,
     connections: usize,
     dials: usize,
+    /// A dial to it is late, and there is no connection.
+    late: bool,
     /// A peer answers on a connection to it.
     serves: bool,
     /// How many channels had been given when it last got one.
@@ -57,6 +59,7 @@ impl Address {
             channels: 0,
             connections: 0,
             dials: 0,
+            late: false,
             serves: false,
             turn: 0,
         }
@@ -107,7 +110,7 @@ impl Addresses {
         found.sort_unstable();
         found.dedup();
         fastrand::shuffle(&mut found);
-        found.sort_by_key(|addr| (addr.is_ipv4() != is_ipv4, !self.has(*addr)));
+        found.sort_by_cached_key(|addr| (addr.is_ipv4() != is_ipv4, !self.has(*addr)));
         found.truncate(self.most.unwrap_or(1));
         found
     }
@@ -128,15 +131,15 @@ impl Addresses {
         self.all.iter().filter_map(|(_, one)| one.addr)
     }
 
-    /// Notes what there is at this moment.
+    /// Notes what there is at this moment; of each dial whether it is late.
     pub fn count(
         &mut self,
         connections: impl Iterator<Item = Connected>,
-        dials: impl Iterator<Item = AddressId>,
+        dials: impl Iterator<Item = (AddressId, bool)>,
     ) {
         for (_, one) in &mut self.all {
             (one.channels, one.connections, one.dials) = (0, 0, 0);
-            one.serves = false;
+            (one.late, one.serves) = (false, false);
         }
         for connected in connections {
             if let Some(one) = self.all.get_mut(connected.id) {
@@ -145,9 +148,10 @@ impl Addresses {
                 one.serves |= connected.serves;
             }
         }
-        for id in dials {
+        for (id, late) in dials {
             if let Some(one) = self.all.get_mut(id) {
                 one.dials += 1;
+                one.late |= late && one.connections == 0;
             }
         }
     }
@@ -229,12 +233,13 @@ impl Addresses {
         self.iter().count()
     }
 
-    /// Those that are wanted: of the family that the resolver prefers while one of it does
-    /// not fail, else of the other.
+    /// Those that are wanted: of the family that the resolver prefers while one of it neither
+    /// fails nor is late, else of the other.
     fn wanted(&self) -> impl Iterator<Item = (AddressId, &Address)> {
         let clear = |preferred| {
+            let well = |one: &Address| one.backoff.is_clear() && !one.late;
             let mut all = self.all.iter();
-            all.any(|(_, one)| one.preferred == preferred && one.backoff.is_clear())
+            all.any(|(_, one)| one.preferred == preferred && well(one))
         };
         let family = [true, false].into_iter().find(|family| clear(*family));
         let all = self.all.iter();

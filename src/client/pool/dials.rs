@@ -10,6 +10,10 @@ use crate::client::ConnectError;
 /// one connection takes a burst before another dial would be over.
 const SLOW: Duration = Duration::from_millis(5);
 
+/// How long the addresses of one family are waited for before those of the other are dialled,
+/// as hyper-util's `HttpConnector` does: on some networks one family leads nowhere.
+const LATE: Duration = Duration::from_millis(300);
+
 /// How long the pool waits for a dial beyond its time: its runtime may not be run.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -31,6 +35,11 @@ impl Dial {
     /// When it is slow, if it has started.
     fn slow_at(&self) -> Option<Instant> {
         self.began.map(|began| began + SLOW)
+    }
+
+    /// When it is late, if it has started.
+    fn late_at(&self) -> Option<Instant> {
+        self.began.map(|began| began + LATE)
     }
 }
 
@@ -55,9 +64,11 @@ impl Dials {
         self.pending.insert(id, dial);
     }
 
-    /// The addresses that are dialled.
-    pub fn addresses(&self) -> impl Iterator<Item = AddressId> {
-        self.pending.values().filter_map(|dial| dial.address)
+    /// The addresses that are dialled, and whether that dial is late.
+    pub fn addresses(&self, now: Instant) -> impl Iterator<Item = (AddressId, bool)> {
+        let late = move |dial: &Dial| dial.late_at().is_some_and(|at| at <= now);
+        let dials = self.pending.values();
+        dials.filter_map(move |dial| Some((dial.address?, late(dial))))
     }
 
     /// The target has this address no more.
@@ -106,7 +117,8 @@ impl Dials {
 
     /// Whether an address is dialled.
     pub fn is_to(&self, address: AddressId) -> bool {
-        self.addresses().any(|dialled| dialled == address)
+        let mut dials = self.pending.values();
+        dials.any(|dial| dial.address == Some(address))
     }
 
     /// What went wrong last.
@@ -160,9 +172,10 @@ impl Dials {
         now: Instant,
     ) -> Option<Instant> {
         let times = self.pending.values().flat_map(|dial| {
-            let (slow, suspect) = (dial.slow_at(), dial.at + suspect_after);
-            let soon = [slow, Some(suspect)].map(|at| at.filter(|_| waiting));
-            [soon[0], soon[1], Some(dial.at + within + GRACE)]
+            let suspect = Some(dial.at + suspect_after);
+            let soon = [dial.slow_at(), dial.late_at(), suspect];
+            let [slow, late, suspect] = soon.map(|at| at.filter(|_| waiting));
+            [slow, late, suspect, Some(dial.at + within + GRACE)]
         });
         let settles = self.settles_at.filter(|_| waiting);
         let times = times.flatten().chain(settles);

@@ -73,7 +73,10 @@ impl Resolution {
         (!self.asked).then_some(self.due)
     }
 
+    /// Why there is no answer, or that there is none yet.
     pub fn error(&self) -> Option<ConnectError> {
-        self.error.clone()
+        let waits = || ConnectError::resolve("the resolver has not answered yet");
+        let error = self.error.clone();
+        error.or_else(|| self.asked.then(waits))
     }
 }

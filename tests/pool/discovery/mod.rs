@@ -202,6 +202,8 @@ async fn a_resolver_that_hangs_is_waited_for_as_long_as_for_a_dial_and_asked_aga
     let start = Instant::now();
     let error = cluster.open().await.unwrap_err();
     assert!(error.is_timeout());
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.starts_with("the resolver "), "{cause}");
     assert!((9 * SECOND..11 * SECOND).contains(&start.elapsed()));
     cluster.script.resolves_to(&[v4(1)]);
     cluster.ping(1).await;
@@ -264,6 +266,18 @@ async fn the_other_family_serves_while_all_of_the_preferred_one_fail() {
     cluster.servers.at(v6(1)).set(Way::Up);
     sleep(120 * SECOND).await;
     assert_eq!(cluster.share(4, &all).await, [4, 0]);
+}
+
+/// As where a network has IPv6 that leads nowhere.
+#[tokio::test(start_paused = true)]
+async fn where_the_preferred_family_hangs_the_other_one_serves_at_once() {
+    let all = [v6(1), v6(2), v4(1)];
+    let cluster = Cluster::new(&all);
+    cluster.servers.at(v6(1)).set(Way::Hangs);
+    cluster.servers.at(v6(2)).set(Way::Hangs);
+    let start = Instant::now();
+    assert_eq!(cluster.share(4, &all).await, [0, 0, 4]);
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
