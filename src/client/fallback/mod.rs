@@ -333,7 +333,8 @@ where
                     Found::Waits(waiting) => {
                         opening.waits();
                         let opened = timeout_at(until, waiting).await;
-                        opened.unwrap_or_else(|_| Err(ConnectError::timeout(within, None)))
+                        let late = |_| Err(ConnectError::timeout(within, target.error()));
+                        opened.unwrap_or_else(late)
                     }
                 };
                 match opened {

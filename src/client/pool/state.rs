@@ -167,6 +167,12 @@ impl<L: Link> State<L> {
         }
     }
 
+    /// A server's hello came, though on a connection of HTTP.
+    pub fn met_hello(&mut self, now: Instant) {
+        self.verdict.spoke(now);
+        self.met_tcpchan();
+    }
+
     /// A server speaks tcpchan. Dials that were put off for others need not wait.
     pub fn met_tcpchan(&mut self) {
         if self.verdict.forget() {
@@ -267,7 +273,7 @@ impl<L: Link> State<L> {
     /// that took too long is not told: callers have their own time, and those that came
     /// late see the next one.
     fn tell(&mut self, error: ConnectError, snapshots: &[Snapshot], now: Instant) {
-        if error.met().is_some() && !snapshots.iter().any(Snapshot::is_usable) {
+        if error.met().is_some() && !snapshots.iter().any(Snapshot::is_available) {
             // Each dial under way serves one. The others need not wait for it.
             let told = self
                 .waiters
@@ -297,9 +303,6 @@ impl<L: Link> State<L> {
     fn serve(&mut self, now: Instant) -> Vec<Snapshot> {
         self.dials.expire(self.settings.pool.open_timeout, now);
         let mut snapshots = self.snapshots(now);
-        if let Some(error) = self.unreported.take() {
-            self.tell(error, &snapshots, now);
-        }
         let settles = self.dials.settles(now);
         while let Some(id) = self.waiters.first(settles) {
             let Some((_, channel)) = self.take(&mut snapshots, now) else {
@@ -307,6 +310,9 @@ impl<L: Link> State<L> {
             };
             self.waiters.pop();
             self.actions.push(Action::Give(id, Ok(channel)));
+        }
+        if let Some(error) = self.unreported.take() {
+            self.tell(error, &snapshots, now);
         }
         let up = snapshots
             .iter()
@@ -389,7 +395,7 @@ impl<L: Link> State<L> {
             self.used = now;
         }
         let connected = snapshots.iter().filter_map(Snapshot::connected);
-        self.addresses.count(connected, self.dials.addresses());
+        self.addresses.count(connected, self.dials.addresses(now));
         snapshots
     }
 

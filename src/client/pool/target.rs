@@ -256,13 +256,18 @@ impl Target {
 
     /// A connection that was to carry HTTP had the start of a hello: the next dial asks.
     pub fn speaks_tcpchan(self: &Arc<Self>) {
-        self.with(|inner, _| inner.state.met_tcpchan());
+        self.with(|inner, now| inner.state.met_hello(now));
     }
 
     /// A caller that dialled for itself has a connection that carries channels.
     pub fn adopt(self: &Arc<Self>, connection: Connection) {
         connection.watched_by(self.watcher.clone());
         self.with(|inner, now| inner.state.adopt(connection, now));
+    }
+
+    /// What went wrong last, if nothing went well since.
+    pub fn error(&self) -> Option<ConnectError> {
+        self.lock().state.error()
     }
 
     /// Waits until so many connections are up.
@@ -442,8 +447,7 @@ impl<T> Future for Waiting<T> {
         }
         ready!(self.expires.as_mut().poll(cx));
         let within = self.target.settings.pool.open_timeout;
-        let last = self.target.lock().state.error();
-        Poll::Ready(Err(ConnectError::timeout(within, last)))
+        Poll::Ready(Err(ConnectError::timeout(within, self.target.error())))
     }
 }
 

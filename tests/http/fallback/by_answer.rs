@@ -175,6 +175,20 @@ async fn a_target_of_tcpchan_that_hangs_up_is_sent_no_http() {
     assert_eq!(heard.hellos_and_requests().1, 0);
 }
 
+/// Its hello is later than a client waits for it.
+#[tokio::test]
+async fn a_server_whose_hello_came_on_a_connection_of_http_is_sent_no_more_http() {
+    let (listener, addr) = listen().await;
+    let heard = super::raw::Heard::default();
+    tokio::spawn(super::raw::slow(listener, heard.clone()));
+    let client = without_pool(plain().with_config(asks_briefly()));
+    for _ in 0..3 {
+        let error = ask(&client, uri(addr)).await.unwrap_err();
+        assert!(is_retryable(&error), "{error:?}");
+    }
+    assert_eq!(heard.hellos_and_requests().1, 1, "by the first request");
+}
+
 /// It speaks HTTP/2 and nothing else.
 #[tokio::test]
 async fn tonics_server_without_tcpchan_is_called_by_http_2() {

@@ -7,9 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::Connect;
+use tcpchan::Config;
+use tcpchan::client::FallbackIo;
+use tcpchan::server::{Acceptor, Tls};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::Service;
 
 use super::fixture::{Http, Kind, Port, ask_until_done, asks, over_tls, plain, without_pool};
 use super::raw::listen;
@@ -123,4 +128,39 @@ async fn one_balancer_has_servers_of_both_kinds_behind_it() {
     assert_eq!(ways[0], "h2");
     assert_eq!(ways[1], "channel", "the second server");
     assert!(ways[2..].iter().all(|way| way == "channel"), "{ways:?}");
+}
+
+/// Channels that a server takes on a connection, at least.
+const FULL: u32 = 256;
+
+/// What a dial has met is not forgotten because a connection is there that takes no more.
+#[tokio::test]
+async fn who_waits_behind_a_full_connection_has_the_connection_of_http_that_was_dialled() {
+    let authority = Authority::new();
+    let (listener, full) = listen().await;
+    let config = Config::default().max_channels(FULL).unwrap();
+    let mut acceptor = Acceptor::new(listener)
+        .with_config(config)
+        .with_tls(Tls::new(authority.server()));
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(acceptor.accept().await);
+        }
+    });
+    let mut port = Port::tls(&authority).await;
+    port.serve(Kind::Http);
+    let addr = balancer(vec![full, port.addr]).await;
+    let uri: hyper::Uri = format!("https://{addr}/").parse().unwrap();
+    let mut fallback = over_tls(&authority);
+    within(fallback.prewarm(&uri, 1)).await.unwrap();
+    let mut channels = Vec::new();
+    for _ in 0..FULL {
+        channels.push(within(fallback.call(uri.clone())).await.unwrap());
+    }
+    let mut all = channels.iter();
+    assert!(all.all(|io| matches!(io, FallbackIo::Channel(_))));
+    let next = timeout(Duration::from_secs(5), fallback.call(uri)).await;
+    assert!(matches!(next, Ok(Ok(FallbackIo::Http(_)))));
+    assert_eq!(port.seen.http(), 1, "none was dialled in vain");
 }

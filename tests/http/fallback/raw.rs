@@ -81,3 +81,20 @@ pub fn asks_briefly() -> FallbackConfig {
     let soon = std::time::Duration::from_millis(200);
     asks().hello_within(soon).unwrap()
 }
+
+/// A server of tcpchan that says nothing to a hello, and its own hello to a request of HTTP.
+pub async fn slow(listener: TcpListener, heard: Heard) {
+    loop {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let heard = heard.clone();
+        tokio::spawn(async move {
+            let mut bytes = [0; 4096];
+            let count = tcp.read(&mut bytes).await.unwrap_or(0);
+            heard.0.lock().unwrap().push(bytes[..count].to_vec());
+            if bytes[0] == b'G' {
+                let _ = tcp.write_all(&[1]).await;
+            }
+            let _ = tcp.read_to_end(&mut Vec::new()).await; // until the client goes
+        });
+    }
+}
