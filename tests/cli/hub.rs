@@ -119,6 +119,18 @@ async fn a_wrong_key_and_an_unknown_name_are_refused_and_told_on_both_sides() {
 }
 
 #[tokio::test]
+async fn another_reason_why_a_hub_is_down_is_told_too() {
+    let files = with_keys("hub-reasons");
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap();
+    drop(free);
+    let mut service = publish(&files, port, echo().await, "--name web");
+    service.says("nothing listens there").await;
+    let _hub = Hub::at(&files, "--key-file @keys", &port.to_string(), "127.0.0.1:0").await;
+    service.says("the hub refuses: its name and key").await;
+}
+
+#[tokio::test]
 async fn clients_are_spread_over_the_services_of_a_name_and_leave_one_that_is_gone() {
     let files = with_keys("hub-spread");
     let mut hub = Hub::new(&files, "--key-file @keys").await;

@@ -44,10 +44,13 @@ async fn clients_links_and_services_may_be_at_unix_sockets() {
         }
     });
     let to = |name: &str| format!("--to unix:{}", path(name).display());
-    let _serve = at(&format!("serve {}", to("service")), &path("link")).await;
+    let serve = format!("serve {} --log-streams", to("service"));
+    let mut serve = at(&serve, &path("link")).await;
     let _relay = at(&format!("relay {}", to("link")), &path("clients")).await;
     for _ in 0..3 {
         assert_eq!(exchange_at(&path("clients")).await.unwrap(), b"hello");
+        let line = serve.line("the stream has ended").await;
+        assert!(line.contains(" client=unix "), "{line}");
     }
 }
 

@@ -89,11 +89,13 @@ fn target(view: &TargetView) -> Target {
 
 fn connection(((target, one), sample): (Seen, Sample)) -> Connection {
     let stats = one.stats;
+    // At a unix socket it is of nobody.
+    let peer_addr = one.peer_addr.filter(|addr| !addr.ip().is_unspecified());
     let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     Connection {
         key: sample.number,
         id: stats.connection_id.map(|id| format!("{id:016x}")),
-        peer: one.peer_addr.map(|addr| addr.to_string()),
+        peer: peer_addr.map(|addr| addr.to_string()),
         target,
         identity: one.identity.as_ref().map(names),
         state: state(&one).to_owned(),

@@ -1,14 +1,14 @@
 //! A service that comes to hubs.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tcpchan::server::Acceptor;
 use tracing::{info, warn};
 
 use super::serve::Serve;
 use super::view::View;
+use crate::failure::in_a_line;
 use crate::label::Label;
 use crate::reverse::Dialler;
 
@@ -46,7 +46,8 @@ fn dialler(serve: &Weak<Serve>) -> io::Result<Arc<Dialler>> {
 struct Told {
     service: Label,
     hub: String,
-    down: AtomicBool,
+    /// Why it is down.
+    why: Mutex<Option<String>>,
 }
 
 impl Told {
@@ -54,23 +55,22 @@ impl Told {
         Told {
             service,
             hub: hub.to_owned(),
-            down: AtomicBool::new(false),
+            why: Mutex::default(),
         }
     }
 
-    /// Tells of the first failure, and of each connection.
+    /// Tells of each connection, and of a failure unless the one before had the same cause.
     fn tell<T>(&self, dialled: io::Result<T>) -> io::Result<T> {
         let (service, hub) = (self.service.field(), &self.hub);
-        match &dialled {
-            Ok(_) => {
-                self.down.store(false, Relaxed);
-                info!(service, hub, "the hub has taken the service");
-            }
-            Err(error) if !self.down.swap(true, Relaxed) => {
-                warn!(service, hub, %error, "the hub is down");
-            }
-            Err(_) => {}
+        let why = dialled.as_ref().err().map(|error| in_a_line(error));
+        let mut last = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        match &why {
+            None => info!(service, hub, "the hub has taken the service"),
+            Some(error) if *last != why => warn!(service, hub, error, "the hub is down"),
+            Some(_) => {}
         }
+        *last = why;
+        drop(last);
         dialled
     }
 }

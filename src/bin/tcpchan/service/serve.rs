@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[cfg(unix)]
+use tcpchan::server::ConnectionLimits;
 use tcpchan::server::{Acceptor, Connections, Stop, Tls};
 use tcpchan::{Channel, Config, ConnectionStats};
 use tokio::io::AsyncWriteExt;
@@ -27,7 +29,7 @@ use crate::failure::{Problem, in_a_line};
 use crate::label::Label;
 #[cfg(unix)]
 use crate::net::UnixIncoming;
-use crate::net::{Address, Listener, Stream};
+use crate::net::{Address, Client, Listener, Stream};
 use crate::reverse::Dialler;
 use crate::targets::{Load, Target, TargetView, Targets, Unreached, Way};
 use crate::tls;
@@ -147,7 +149,11 @@ impl Plan {
             (Listener::Tcp(listener), Some(tls)) => Acceptor::new(listener).with_tls(tls.clone()),
             (Listener::Tcp(listener), None) => Acceptor::new(listener),
             #[cfg(unix)]
-            (Listener::Unix(listener), _) => Acceptor::from_incoming(UnixIncoming(listener)),
+            (Listener::Unix(listener), _) => {
+                // They have one address: what one does, the others must not pay for.
+                let limits = ConnectionLimits::default().penalties(false);
+                Acceptor::from_incoming(UnixIncoming(listener)).with_connection_limits(limits)
+            }
         };
         acceptor.with_config(config)
     }
@@ -243,7 +249,8 @@ impl Serve {
     }
 
     async fn carry(&self, channel: Channel, peer: SocketAddr, local: Option<SocketAddr>) {
-        let mut record = Record::new(&self.label, &self.counters, Side::Service, &peer);
+        let client = address(peer).map_or(Client::Local(None), Client::Tcp);
+        let mut record = Record::new(&self.label, &self.counters, Side::Service, &client);
         let end = self.carry_to_end(channel, peer, local, &mut record).await;
         record.end(end);
     }
