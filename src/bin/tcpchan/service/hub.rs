@@ -247,7 +247,7 @@ impl View for Hub {
             .collect()
     }
 
-    /// A hub is ready whoever has come: its relays tell of each name.
+    /// A hub is ready whoever has come. If it were not, a load balancer might keep all out.
     fn reachable(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
         Box::pin(async { Ok("hub".to_owned()) })
     }

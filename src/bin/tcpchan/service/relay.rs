@@ -264,6 +264,17 @@ impl View for Relay {
 
     fn reachable(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
         let plan = self.plan.get();
-        Box::pin(async move { plan.targets.reachable().await })
+        let is_of_hub = |target: &Target<Link>| {
+            let address = Address::of(&target.name);
+            matches!(address, Address::Published(_))
+        };
+        // Its services come to a hub that is ready, perhaps only then.
+        let waits = plan.targets.iter().any(is_of_hub);
+        Box::pin(async move {
+            match waits {
+                true => Ok("a hub".to_owned()),
+                false => plan.targets.reachable().await,
+            }
+        })
     }
 }
