@@ -59,7 +59,7 @@ impl Discovery {
     ///
     /// A port that an address has counts if the URI has none. The family of the first address
     /// is preferred: the other one is used while all addresses of this family fail, or none
-    /// of them has connected within 300 ms.
+    /// of them has connected within 1 s.
     ///
     /// An answer that takes longer than [`open_timeout`](super::PoolConfig::open_timeout) is
     /// not waited for.

@@ -10,9 +10,10 @@ use crate::client::ConnectError;
 /// one connection takes a burst before another dial would be over.
 const SLOW: Duration = Duration::from_millis(5);
 
-/// How long the addresses of one family are waited for before those of the other are dialled,
-/// as hyper-util's `HttpConnector` does: on some networks one family leads nowhere.
-const LATE: Duration = Duration::from_millis(300);
+/// How long the addresses of one family are waited for before those of the other are dialled:
+/// on some networks one family leads nowhere. A dial with TLS that asks by a hello takes three
+/// round trips, which are 900 ms on a link of 300 ms.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How long the pool waits for a dial beyond its time: its runtime may not be run.
 const GRACE: Duration = Duration::from_secs(1);

@@ -270,14 +270,29 @@ async fn the_other_family_serves_while_all_of_the_preferred_one_fail() {
 
 /// As where a network has IPv6 that leads nowhere.
 #[tokio::test(start_paused = true)]
-async fn where_the_preferred_family_hangs_the_other_one_serves_at_once() {
+async fn where_the_preferred_family_hangs_the_other_one_serves_after_a_second() {
     let all = [v6(1), v6(2), v4(1)];
     let cluster = Cluster::new(&all);
     cluster.servers.at(v6(1)).set(Way::Hangs);
     cluster.servers.at(v6(2)).set(Way::Hangs);
     let start = Instant::now();
     assert_eq!(cluster.share(4, &all).await, [0, 0, 4]);
-    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+    cluster.servers.at(v6(1)).set(Way::Up);
+    cluster.servers.at(v6(2)).set(Way::Up);
+    sleep(120 * SECOND).await;
+    assert_eq!(cluster.share(4, &all).await, [2, 2, 0]);
+    let stats = cluster.multiplex.stats();
+    assert_eq!(stats[0].connections.len(), 2, "none stays to the other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_link_has_no_dial_to_the_other_family() {
+    let all = [v6(1), v4(1)];
+    let cluster = Cluster::new(&all);
+    cluster.servers.at(v6(1)).takes(SECOND * 9 / 10);
+    cluster.ping(1).await;
+    assert_eq!(cluster.servers.at(v4(1)).dials().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
