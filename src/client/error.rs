@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,6 +183,14 @@ impl ConnectError {
     }
 }
 
+const CHANGED: &str = "the server has changed to tcpchan, and has seen no request of HTTP";
+
+/// Whether it is [`ConnectError::changed`], of which h2 leaves the text alone. No peer can have
+/// an error of I/O say no more than this.
+pub(super) fn is_changed(error: &(dyn Error + 'static)) -> bool {
+    error.is::<io::Error>() && error.to_string() == CHANGED
+}
+
 /// What went wrong with one address of several.
 #[derive(Debug)]
 struct AtAddress {
@@ -233,9 +242,7 @@ impl fmt::Display for ConnectError {
                 )
             }
             Kind::Http => f.write_str("no channel to the target: it speaks HTTP"),
-            Kind::Changed => {
-                f.write_str("the server has changed to tcpchan, and has seen no request of HTTP")
-            }
+            Kind::Changed => f.write_str(CHANGED),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use super::ConnectError;
+use super::error::{ConnectError, is_changed};
 use crate::proto::{ChannelError, ConnectionError, OpenError};
 
 /// Whether the peer's application provably never saw the request that failed with this
@@ -43,7 +43,8 @@ pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
         if let Some(error) = error.downcast_ref::<ChannelError>() {
             return Some(error.is_retryable());
         }
-        (error.is::<ConnectError>() || error.is::<OpenError>()).then_some(true)
+        let unseen = error.is::<ConnectError>() || error.is::<OpenError>() || is_changed(error);
+        unseen.then_some(true)
     })
     .unwrap_or(false)
 }

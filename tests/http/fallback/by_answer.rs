@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use tcpchan::client::{FallbackConfig, Protocols, is_retryable};
 use tcpchan::server::{Acceptor, SharedPort};
 use tokio::task::JoinSet;
@@ -146,6 +148,27 @@ async fn a_request_to_a_server_that_has_changed_to_tcpchan_alone_may_be_sent_aga
     assert!(format!("{error:?}").contains("Changed"), "{error:?}");
     assert_eq!(ask(&client, port.uri("third")).await.unwrap(), "channel");
     assert_eq!(port.seen.paths.lock().unwrap()["/third"], 1);
+}
+
+/// h2 leaves the error's text alone.
+#[tokio::test]
+async fn a_request_by_http_2_to_a_server_that_has_changed_may_be_sent_again_too() {
+    let mut port = Port::plain().await;
+    let mut builder = Client::builder(TokioExecutor::new());
+    let client = builder
+        .pool_max_idle_per_host(0)
+        .http2_only(true)
+        .build(plain());
+    port.serve(Kind::Http);
+    assert_eq!(ask(&client, port.uri("first")).await.unwrap(), "h2");
+    port.serve(Kind::Tcpchan);
+    let mut way = ask(&client, port.uri("second")).await;
+    while way.as_ref().is_ok_and(|way| way == "h2") {
+        way = ask(&client, port.uri("old")).await; // the old one took it
+    }
+    let error = way.unwrap_err();
+    assert!(is_retryable(&error), "{error:?}");
+    assert_eq!(ask(&client, port.uri("third")).await.unwrap(), "channel");
 }
 
 /// As a server that restarts does, or a load balancer without one.
