@@ -5,9 +5,12 @@ mod fixture;
 mod tcp;
 
 use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, sleep, timeout};
+use tower::service_fn;
 
 use self::fixture::{Answer, Cluster, v4, v6};
 use crate::local::{Way, ping};
@@ -252,6 +255,17 @@ async fn of_many_addresses_so_many_are_used_and_stay() {
         .map(|addr| cluster.servers.at(*addr).dials().len())
         .sum();
     assert_eq!(dials, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_an_end_is_cut_off() {
+    let endless = service_fn(|_: Name| async {
+        let addresses = (0x0a00_0000_u32..).map(Ipv4Addr::from);
+        Ok::<_, std::io::Error>(addresses.map(|ip| SocketAddr::from((ip, 3000))))
+    });
+    let cluster = Cluster::with(&[], |discovery| discovery.resolver(endless));
+    cluster.ping(1).await;
+    assert_eq!(cluster.multiplex.stats()[0].addresses.len(), 64);
 }
 
 #[tokio::test(start_paused = true)]
