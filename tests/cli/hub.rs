@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use ring::hmac;
+use tcpchan::{Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
@@ -393,4 +395,33 @@ async fn the_streams_of_a_hubs_service_are_lines_with_its_name() {
     ] {
         assert!(line.contains(part), "{line}");
     }
+}
+
+/// A connection on which the hub has taken `web`.
+async fn by_hand(hub: SocketAddr) -> Connection {
+    let mut tcp = TcpStream::connect(hub).await.unwrap();
+    let mut greeting = [0; "tcpchan-hub/1 ".len() + 64 + 1];
+    within(tcp.read_exact(&mut greeting)).await.unwrap();
+    let nonce = std::str::from_utf8(&greeting).unwrap().trim_end();
+    let nonce = nonce.strip_prefix("tcpchan-hub/1 ").unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"0123456789abcdef");
+    let code = hmac::sign(&key, format!("tcpchan-hub/1 web {nonce}").as_bytes());
+    let code = code.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    let line = format!("web {}\n", code.collect::<String>());
+    tcp.write_all(line.as_bytes()).await.unwrap();
+    let mut taken = [0; 3];
+    within(tcp.read_exact(&mut taken)).await.unwrap();
+    assert_eq!(&taken, b"ok\n");
+    Connection::client(tcp, Config::default())
+}
+
+#[tokio::test]
+async fn a_stream_that_a_service_opens_is_refused() {
+    let files = with_keys("hub-turned");
+    let hub = Hub::new(&files, "--key-file @keys").await;
+    let service = by_hand(hub.port).await;
+    let mut channel = service.open().await.unwrap();
+    channel.write_all(b"hello").await.unwrap();
+    let error = within(channel.read_u8()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }

@@ -189,17 +189,26 @@ impl Hub {
         let listed = self.published.list(name.clone(), connection.clone());
         info!(service, %client, name, "a service has come");
         tokio::select! {
-            () = connection.closed() => {}
+            () = refuse_streams(&connection) => {}
             _ = ended.asked() => {
                 drop(listed);
                 connection.drain();
-                connection.closed().await;
+                refuse_streams(&connection).await;
             }
         }
         let error = connection.error();
         let error = error.map(|error| error.to_string());
         info!(service, %client, name, error, "a service has gone");
     }
+}
+
+/// Refuses what a service opens, until its connection has ended. Otherwise that would wait, with
+/// its bytes.
+async fn refuse_streams(connection: &Connection) {
+    while let Some(channel) = connection.accept().await {
+        channel.refuse();
+    }
+    connection.closed().await;
 }
 
 /// A service that was let in.
