@@ -79,3 +79,11 @@ async fn a_channel_without_a_header_is_refused_where_one_is_expected() {
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     within(client.read_u8()).await.unwrap_err();
 }
+
+#[tokio::test]
+async fn the_log_of_serve_has_the_client_that_a_header_tells() {
+    let mut chain = Chain::with("--send-proxy-v2", "--accept-proxy --log-streams").await;
+    let (_, client) = what_comes(&chain).await;
+    let line = chain.serve.line("the stream has ended").await;
+    assert!(line.contains(&format!(" client={client} ")), "{line}");
+}

@@ -59,6 +59,17 @@ pub async fn read_header(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<
     Ok(bytes)
 }
 
+/// The client that a header tells of.
+pub fn client_of(header: &[u8]) -> Option<SocketAddr> {
+    let header = Header::try_from(header).ok()?;
+    match header.addresses {
+        _ if header.command != Command::Proxy => None,
+        Addresses::IPv4(all) => Some((all.source_address, all.source_port).into()),
+        Addresses::IPv6(all) => Some((all.source_address, all.source_port).into()),
+        _ => None,
+    }
+}
+
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

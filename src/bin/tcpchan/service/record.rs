@@ -36,7 +36,7 @@ pub struct Record<'a> {
     label: &'a Label,
     counters: &'a Counters,
     side: Side,
-    client: String,
+    pub client: String,
     pub target: Option<String>,
     /// The channel's number, the same at both ends of its connection.
     pub channel: Option<u32>,

@@ -264,7 +264,8 @@ impl Serve {
     ) -> End {
         record.channel = Some(channel.id());
         let plan = self.plan.get();
-        let (header, (mut stream, load)) = match plan.ready(&mut channel, peer, local).await {
+        let (header, (mut stream, load)) = match plan.ready(&mut channel, peer, local, record).await
+        {
             Ok(ready) => ready,
             Err(error) => {
                 channel.refuse();
@@ -291,27 +292,31 @@ impl Plan {
         channel: &mut Channel,
         peer: SocketAddr,
         local: Option<SocketAddr>,
+        record: &mut Record<'_>,
     ) -> Result<(Vec<u8>, (Stream, Load<Upstream>)), String> {
         let header = self.introduction(channel, peer, local).await;
         let header = header.map_err(|error| format!("no PROXY header: {}", in_a_line(&error)))?;
-        Ok((header, self.targets.reach().await?))
+        if let Some(client) = proxy::client_of(&header) {
+            record.client = client.to_string();
+        }
+        let reached = self.targets.reach().await?;
+        match self.sends_proxy {
+            true => Ok((header, reached)),
+            false => Ok((Vec::new(), reached)),
+        }
     }
 
-    /// What the service is told first.
+    /// Who the client is: as the channel says, or else who has the connection.
     async fn introduction(
         &self,
         channel: &mut Channel,
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Vec<u8>> {
-        let header = match self.accepts_proxy {
-            true => timeout(PATIENCE, proxy::read_header(channel)).await??,
-            false => proxy::header(address(peer), local)?,
-        };
-        Ok(match self.sends_proxy {
-            true => header,
-            false => Vec::new(),
-        })
+        match self.accepts_proxy {
+            true => timeout(PATIENCE, proxy::read_header(channel)).await?,
+            false => proxy::header(address(peer), local),
+        }
     }
 }
 
