@@ -86,7 +86,7 @@ impl MemoryBudget {
         self.0.bytes
     }
 
-    /// Bytes that connections have now.
+    /// Bytes that connections have now. An acceptor has 32 KiB for the next one.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.bytes - self.0.free.load(SeqCst)

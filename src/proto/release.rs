@@ -125,6 +125,7 @@ impl Connection {
             self.stats.buffered -= channel.recv.buffer.len() as u64;
             channel.stop(TOO_SLOW, &mut self.recv_budget);
         }
+        self.memory.count_less(channel);
         self.stats.on_give_up(channel, TOO_SLOW);
         self.stats.too_slow += 1;
         if !held {

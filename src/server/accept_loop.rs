@@ -131,10 +131,15 @@ impl AcceptLoop {
     /// Memory for another connection, for which those that come wait in the system's
     /// backlog. None once no more are waited for.
     async fn lease(&mut self) -> Option<Lease> {
+        let budget = self.settings.config.get_memory_budget();
+        if let Some(lease) = budget.try_lease() {
+            return Some(lease);
+        }
+        observability::accept_failed(&io::Error::other(ConnectionError::OutOfMemory));
         let mut signal = self.member.signal.clone();
         tokio::select! {
             biased;
-            lease = self.settings.config.get_memory_budget().lease() => Some(lease),
+            lease = budget.lease() => Some(lease),
             () = self.to.closed() => None,
             _ = signal.requested() => None,
         }

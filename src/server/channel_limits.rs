@@ -18,8 +18,8 @@ use crate::observability::WaitingChannel;
 /// Beyond a limit a channel waits, and those behind it on its connection wait too:
 ///
 /// - A channel that has waited for [`max_wait`](Self::max_wait) is refused. Those behind it
-///   are refused at once until there is room. The peer may try elsewhere, because the
-///   application never saw the channel.
+///   are refused at once until there is room, or for as long again. Then the next one waits.
+///   The peer may try elsewhere, because the application never saw the channel.
 /// - Of one connection at most [`accept_backlog`](crate::Config::accept_backlog) channels
 ///   wait. One more is refused.
 ///
@@ -268,9 +268,15 @@ impl Gate {
             self.full_since = None;
             return Ok(Some(place));
         }
-        let since = *self.full_since.get_or_insert(start);
+        let max_wait = self.limits.max_wait;
+        // After refusals for as long, one waits for its turn again.
+        let since = self
+            .full_since
+            .filter(|since| start < *since + 2 * max_wait);
+        let since = since.unwrap_or(start);
+        self.full_since = Some(since);
         let _waits = Waits::new(&self.limits.shared);
-        let place = timeout_at(since + self.limits.max_wait, places.clone().acquire_owned());
+        let place = timeout_at(since + max_wait, places.clone().acquire_owned());
         match place.await {
             Ok(Ok(place)) => {
                 self.full_since = None;

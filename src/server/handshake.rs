@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -13,7 +13,7 @@ use tokio::io::AsyncRead;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::accept_retry::{AcceptRetry, Freed};
+use super::accept_retry::{AcceptRetry, Freed, is_of_one_connection};
 use super::admitted::refuse;
 use super::half_open::{HalfOpenLimit, Permit};
 use super::peer::Peer;
@@ -70,37 +70,41 @@ where
 {
     type Item = io::Result<T>;
 
-    /// Ends after the last handshake, once no more connections are taken.
+    /// Ends after the last handshake, once no more connections are taken. Those that have
+    /// ended go first: their peers wait for a hello.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
         let this = &mut *self;
         loop {
-            if let Some(incoming) = &mut this.incoming
-                && this.half_open.poll_permit(cx).is_ready()
-                && let Poll::Ready(next) = Pin::new(incoming).poll_next(cx)
-            {
-                match next {
-                    Some(Ok((io, peer))) => {
-                        let Some(permit) = this.half_open.acquire(peer.addr.ip()) else {
-                            refuse(io, peer.addr, "max_handshakes");
-                            continue;
-                        };
-                        let attempt = Attempt::new(&this.steps.settings, peer, permit);
-                        this.tasks.spawn(attempt.run(this.steps.clone(), io));
-                    }
-                    Some(Err(error)) => {
-                        this.half_open.evict_silent();
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                    None => this.incoming = None,
-                }
-                continue;
-            }
             match this.tasks.poll_join_next(cx) {
                 Poll::Ready(Some(Ok(Some(io)))) => return Poll::Ready(Some(Ok(io))),
                 // A handshake that fails is its peer's loss alone.
-                Poll::Ready(Some(_)) => this.freed.tell(),
+                Poll::Ready(Some(_)) => {
+                    this.freed.tell();
+                    continue;
+                }
                 Poll::Ready(None) if this.incoming.is_none() => return Poll::Ready(None),
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            let Some(incoming) = &mut this.incoming else {
+                return Poll::Pending;
+            };
+            ready!(this.half_open.poll_permit(cx));
+            match ready!(Pin::new(incoming).poll_next(cx)) {
+                Some(Ok((io, peer))) => {
+                    let Some(permit) = this.half_open.acquire(peer.addr.ip()) else {
+                        refuse(io, peer.addr, "max_handshakes");
+                        continue;
+                    };
+                    let attempt = Attempt::new(&this.steps.settings, peer, permit);
+                    this.tasks.spawn(attempt.run(this.steps.clone(), io));
+                }
+                Some(Err(error)) => {
+                    if !is_of_one_connection(&error) {
+                        this.half_open.evict_silent();
+                    }
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => this.incoming = None,
             }
         }
     }

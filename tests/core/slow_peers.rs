@@ -69,6 +69,22 @@ fn a_reader_that_takes_too_little_of_what_waits_loses_the_channel() {
     assert_eq!(pair.server.error(), None);
 }
 
+/// Though the application still has it, and the peer says nothing more.
+#[test]
+fn what_waited_for_a_slow_reader_holds_no_memory() {
+    let mut pair = pair();
+    let (_, there) = channel(&mut pair);
+    let before = pair.server.memory();
+    fill(&mut pair, there).unwrap();
+    assert!(pair.server.memory() > before + (32 << 10));
+    while pair.server.stats().too_slow == 0 {
+        pair.now += SECOND;
+        pair.server.handle_timeout(pair.now);
+    }
+    assert_eq!(pair.server.error(), None);
+    assert!(pair.server.memory() <= before);
+}
+
 #[test]
 fn a_reader_of_the_lowest_rate_keeps_the_channel() {
     let mut pair = pair();

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 #[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
 use tcpchan::server::ProxyProtocol;
 use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits, SharedIo, SharedPort, Tls};
-use tcpchan::{Config, Connection};
+use tcpchan::{Config, Connection, MemoryBudget};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -116,6 +116,34 @@ async fn a_connection_that_a_limit_refuses() {
     within(refused).await.unwrap_err();
     let name = "tcpchan_connections_refused_total{limit=\"max_connections\"}";
     assert_eq!(value(&metrics, name), 1.0);
+}
+
+/// Nobody else tells why the server takes no more.
+#[tokio::test]
+async fn an_acceptor_that_waits_for_memory() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    #[cfg(feature = "tracing")]
+    let (log, _log) = crate::log::Log::start(tracing::Level::WARN);
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let config = Config::default().memory_budget(budget.clone());
+    let _others: Vec<_> = (0..32)
+        .map(|_| Connection::client(tokio::io::duplex(64).0, config.clone()))
+        .collect();
+    assert_eq!(budget.used(), budget.bytes());
+    let (listener, _) = listen().await;
+    let _acceptor = started(Acceptor::new(listener).with_config(config));
+    within(async {
+        while value(&metrics, "tcpchan_accept_errors_total") < 1.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    #[cfg(feature = "tracing")]
+    {
+        let line = log.line(&["no connection can be accepted"]);
+        assert!(line.contains("raise Config::memory_budget"), "{line}");
+    }
 }
 
 /// The sixth violation in a row is the second that waits.

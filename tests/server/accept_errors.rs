@@ -10,6 +10,8 @@ use std::time::Duration;
 use futures_core::Stream;
 use tcpchan::server::Acceptor;
 use tcpchan::{Config, Connection};
+#[cfg(feature = "proxy-protocol")]
+use tokio::io::AsyncReadExt;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -129,6 +131,28 @@ async fn what_a_silent_peer_gave_back_is_used_at_once() {
     server.fails().await;
     let took = server.serves().await;
     assert!(took < AT_ONCE, "{took:?}");
+}
+
+/// It says nothing of file descriptors.
+#[cfg(feature = "proxy-protocol")]
+#[tokio::test(start_paused = true)]
+async fn an_error_of_one_connection_sends_no_other_away() {
+    let (to, next) = mpsc::unbounded_channel();
+    let config = Config::default().handshake_timeout(HOUR).unwrap();
+    let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(next);
+    let _acceptor = started(
+        Acceptor::from_incoming(incoming)
+            .with_config(config)
+            .with_proxy_protocol(Default::default()),
+    );
+    let (mut silent, far) = duplex(1);
+    let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+    to.send(Ok((far, addr))).unwrap();
+    sleep(2 * SECOND).await;
+    to.send(Err(io::ErrorKind::ConnectionAborted.into()))
+        .unwrap();
+    let end = tokio::time::timeout(SECOND, silent.read_u8()).await;
+    assert!(end.is_err(), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]

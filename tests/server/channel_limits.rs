@@ -93,6 +93,38 @@ async fn a_channel_that_has_waited_long_enough_is_refused_and_those_behind_it_at
     assert!(accepts(&mut acceptor, AT_ONCE).await.is_some());
 }
 
+/// Another connection always has a channel that waits, so there is never a free place.
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_channels_were_refused_gets_its_turn_again() {
+    let limits = ChannelLimits::default().max_channels(1).unwrap();
+    let (mut acceptor, [refused, other]) = server(limits);
+    let mut opened = vec![open(&refused).await];
+    let held = accepts(&mut acceptor, AT_ONCE).await.unwrap();
+    assert!(is_refused(&mut open(&refused).await).await);
+    let busy = tokio::spawn(async move {
+        for _ in 0..60 {
+            opened.push(open(&other).await);
+        }
+        let _others = (other, opened);
+        drop(held);
+        for _ in 0..50 {
+            let (channel, peer) = acceptor.accept().await;
+            if peer.connection == 1 {
+                return true;
+            }
+            sleep(SECOND / 10).await;
+            drop(channel);
+        }
+        false
+    });
+    sleep(AT_ONCE).await;
+    while !busy.is_finished() {
+        let _ = timeout(SECOND * 2, is_refused(&mut open(&refused).await)).await;
+        sleep(AT_ONCE).await;
+    }
+    assert!(busy.await.unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn connections_take_turns_for_a_free_place() {
     let limits = ChannelLimits::default().max_channels(1).unwrap();

@@ -152,6 +152,17 @@ async fn a_load_balancer_that_is_exempt_answers_for_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_network_of_ipv4_in_the_form_of_ipv6_is_exempt_as_a_whole() {
+    let limits = limits().max_per_network(1).unwrap();
+    let limits = limits.exempt("::ffff:10.0.0.0".parse().unwrap(), 104);
+    let mut server = Server::new(limits.unwrap());
+    let _one = server.serves("10.1.2.3").await.unwrap();
+    let _two = server.serves("10.1.2.3").await.unwrap();
+    let _other = server.serves("11.1.2.3").await.unwrap();
+    assert!(server.is_refused("11.1.2.3").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_network_that_breaks_rules_again_and_again_is_held_back() {
     let mut server = Server::new(limits());
     let start = Instant::now();

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tcpchan::server::{
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::certs::Authority;
@@ -464,6 +466,34 @@ async fn a_client_that_breaks_rules_holds_back_itself_and_nobody_else_behind_its
         let held_back = start.elapsed() >= SECOND / 200;
         assert_eq!(held_back, is_held_back, "{client}: {:?}", start.elapsed());
     }
+}
+
+/// Else the first of a crowd would wait for the last.
+#[tokio::test]
+async fn a_client_whose_handshake_has_ended_does_not_wait_for_those_that_come_later() {
+    const CROWD: u16 = 1_000;
+    let (mut clients, mut crowd) = (Vec::new(), Vec::new());
+    for nth in 0..CROWD {
+        let (mut client, far) = duplex(64);
+        let [high, low] = nth.to_be_bytes();
+        let header = of_client([192, 0, high, low], 1);
+        client.write_all(&header).await.unwrap();
+        clients.push(client);
+        crowd.push(Ok((far, BALANCER.parse().unwrap())));
+    }
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counts = taken.clone();
+    let crowd = tokio_stream::iter(crowd).map(move |one| {
+        counts.fetch_add(1, Relaxed);
+        one
+    });
+    let acceptor = Acceptor::from_incoming(crowd.chain(tokio_stream::pending()));
+    let acceptor = started(acceptor.with_proxy_protocol(trusting()));
+    while taken.load(Relaxed) < usize::from(CROWD) / 2 {
+        tokio::task::yield_now().await;
+    }
+    let (served, taken) = (acceptor.connections().snapshot().len(), taken.load(Relaxed));
+    assert!(served * 2 > taken, "{served} of {taken}");
 }
 
 #[tokio::test]

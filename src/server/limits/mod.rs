@@ -37,9 +37,10 @@ use crate::check::{ConfigError, MOST, check};
 /// dials another connection.
 ///
 /// The counts have no default, because connections last: behind a load balancer, one address
-/// has all clients, and a count would keep some out for ever. The system's limit on file
-/// descriptors bounds them, and an acceptor goes on there. Set them if clients come from the
-/// internet directly.
+/// has all clients, and a count would keep some out for ever. The
+/// [memory budget](crate::MemoryBudget), which has room for 16,384 by default, and the system's
+/// limit on file descriptors bound them. An acceptor goes on there once one has closed. Set
+/// them if clients come from the internet directly.
 ///
 /// **Clones share their counts.** So give clones of one value to several acceptors to limit
 /// them together. What is set on a clone holds for that clone: an acceptor for administrators
@@ -168,10 +169,13 @@ impl ConnectionLimits {
 
     /// Whether a network is held back whose connections break rules. Default `true`.
     ///
-    /// A violation that ended a connection counts, and a TLS handshake that failed for another
-    /// reason than a lost connection. Four are free, and one a second is forgiven. After the
-    /// fifth, connections of that network are served one each 10 ms. The time doubles with
-    /// each further violation, up to 500 ms.
+    /// A violation that ended a connection counts, and a TLS handshake in which the client broke
+    /// a rule or showed no certificate that is accepted. A lost connection does not count, nor
+    /// does a client that refuses the server's certificate.
+    ///
+    /// Four are free, and one a second is forgiven. After the fifth, connections of that
+    /// network are served one each 10 ms. The time doubles with each further violation, up to
+    /// 500 ms.
     ///
     /// A connection that would have to wait above a second is refused. So an honest client at
     /// the address of an attacker keeps its connections, and waits at most a second for a
@@ -220,7 +224,11 @@ impl ConnectionLimits {
     pub fn exempt(mut self, addr: IpAddr, prefix: u8) -> Result<Self, ConfigError> {
         let most = if addr.is_ipv4() { 32 } else { 128 };
         check("prefix of exempt", prefix.into(), 0..=most)?;
-        self.exempt.push((addr, prefix));
+        // A network of IPv4 in the form of IPv6.
+        self.exempt.push(match (addr, addr.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(addr)) if prefix >= 96 => (addr.into(), prefix - 96),
+            _ => (addr, prefix),
+        });
         Ok(self)
     }
 }
