@@ -254,7 +254,6 @@ async fn a_hub_is_ready_for_services_and_a_service_that_no_hub_has_taken_is_not(
     };
     let mut service = publish(addr);
     let admin = service.admin().await;
-    service.says("the hub has taken the service").await;
     within(async {
         while text(admin, "/readyz").await.0 != StatusCode::OK {
             sleep(Duration::from_millis(50)).await;
