@@ -1,10 +1,11 @@
 //! Clients that can't be served: the log says why, and a target is called what it is.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 
-use crate::fixture::{Chain, exchange};
+use crate::fixture::{Chain, echo, exchange};
 use crate::guard::within;
 use crate::programs::Daemon;
 
@@ -95,4 +96,25 @@ async fn a_server_that_takes_no_more_streams_is_called_full() {
     let target = last_target(relay).await;
     assert!(target.contains("state=full"), "{target}");
     held.abort();
+}
+
+#[tokio::test]
+async fn a_low_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
+    let serve = Daemon::start(&format!("serve --to {}", echo().await)).await;
+    let script = r#"ulimit -Sn 64; exec "$0" "$@""#;
+    let program = env!("CARGO_BIN_EXE_tcpchan");
+    let mut command = Command::new("sh");
+    command.args(["-c", script, program, "relay", "--listen", "127.0.0.1:0"]);
+    command
+        .args(["--to", &serve.addr.to_string()])
+        .kill_on_drop(true);
+    let mut relay = Daemon::spawn(&mut command);
+    let addr = relay.listens("").await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"!").await.unwrap();
+        assert_eq!(within(client.read_u8()).await.unwrap(), b'!');
+        clients.push(client);
+    }
 }

@@ -29,7 +29,8 @@ pub struct Relay {
     /// Clients at a time; further ones wait in the system's backlog
     ///
     /// `serve` takes 1,024 channels on each connection unless it is told
-    /// otherwise. The system must allow as many open files.
+    /// otherwise. Each client is an open file: the process raises its limit
+    /// to the highest that the system allows (ulimit -Hn).
     #[arg(long, value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,

@@ -1,6 +1,7 @@
 //! A process: its services, from their start by way of reloads to their end.
 
 mod notify;
+mod open_files;
 mod services;
 mod signals;
 mod source;
@@ -25,6 +26,7 @@ use crate::stats::Report;
 
 /// Runs services until a signal, and what they carry to its end.
 pub async fn run(source: Source, args: Process, passed: Passed) -> Result<(), Failure> {
+    open_files::raise_limit();
     let mut signals = Signals::new().map_err(|error| Failure::because("signals", &error))?;
     let metrics = args.admin.admin.is_some().then(Metrics::install).flatten();
     let mut services = Services::new(Listeners::new(passed));
