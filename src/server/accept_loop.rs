@@ -10,14 +10,14 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{self, error::SendError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::accept_retry::{AcceptRetry, Freed, is_of_one_connection};
 use super::admitted::{Admitted, refuse};
 use super::channel_limits::{Gate, Refused};
 use super::connections::Connections;
 use super::drain::{DrainGuard, Member, Token};
-use super::half_open::{HalfOpenLimit, Permit};
+use super::half_open::{GRACE, HalfOpenLimit, Permit};
 use super::peer::{Peer, PeerInfo};
 use super::settings::Settings;
 use crate::driver::{Channel, Connection};
@@ -129,7 +129,7 @@ impl AcceptLoop {
     }
 
     /// Memory for another connection, for which those that come wait in the system's
-    /// backlog. None once no more are waited for.
+    /// backlog, and silent ones are sent away. None once no more are waited for.
     async fn lease(&mut self) -> Option<Lease> {
         let budget = self.settings.config.get_memory_budget();
         if let Some(lease) = budget.try_lease() {
@@ -137,9 +137,17 @@ impl AcceptLoop {
         }
         observability::accept_failed(&io::Error::other(ConnectionError::OutOfMemory));
         let mut signal = self.member.signal.clone();
+        let lease = async {
+            loop {
+                self.half_open.evict_silent();
+                if let Ok(lease) = timeout(GRACE, budget.lease()).await {
+                    return lease;
+                }
+            }
+        };
         tokio::select! {
             biased;
-            lease = budget.lease() => Some(lease),
+            lease = lease => Some(lease),
             () = self.to.closed() => None,
             _ = signal.requested() => None,
         }

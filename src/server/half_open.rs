@@ -127,7 +127,8 @@ impl HalfOpenLimit {
         })
     }
 
-    /// Evicts all silent connections, because the system has no file descriptor for another.
+    /// Evicts all silent connections, because there is no file descriptor or no memory for
+    /// another.
     pub fn evict_silent(&self) {
         let mut permits = lock(&self.permits);
         let old = permits.old(Instant::now());

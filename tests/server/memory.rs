@@ -59,6 +59,27 @@ async fn a_new_connection_waits_until_another_has_ended() {
     assert!(is_served(&late, &mut acceptor, Duration::from_secs(10)).await);
 }
 
+/// They are fewer than may be half-open.
+#[tokio::test(start_paused = true)]
+async fn silent_peers_do_not_keep_all_the_memory() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let hour = Duration::from_secs(3600);
+    let config = Config::default().handshake_timeout(hour).unwrap();
+    let (to, incoming) = tokio::sync::mpsc::unbounded_channel();
+    let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
+    let mut acceptor =
+        Acceptor::from_incoming(incoming).with_config(config.memory_budget(budget.clone()));
+    let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+    let comes = || {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        to.send(Ok((far, addr))).unwrap();
+        near
+    };
+    let _silent: Vec<_> = (0..ROOM).map(|_| comes()).collect();
+    let client = Connection::client(comes(), Config::default());
+    assert!(is_served(&client, &mut acceptor, Duration::from_secs(5)).await);
+}
+
 #[tokio::test]
 async fn an_acceptor_that_waits_for_memory_ends_when_it_drains() {
     let budget = MemoryBudget::new(1 << 20).unwrap();
