@@ -90,7 +90,8 @@ where
             };
             ready!(this.half_open.poll_permit(cx));
             match ready!(Pin::new(incoming).poll_next(cx)) {
-                Some(Ok((io, peer))) => {
+                Some(Ok((io, mut peer))) => {
+                    peer.look_at(&io);
                     let Some(permit) = this.half_open.acquire(peer.addr.ip()) else {
                         refuse(io, peer.addr, "max_handshakes");
                         continue;

@@ -468,6 +468,32 @@ async fn a_client_that_breaks_rules_holds_back_itself_and_nobody_else_behind_its
     }
 }
 
+/// The application has made TLS, and the header is inside.
+#[tokio::test]
+async fn a_header_inside_tls_leaves_the_client_its_certificates() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connector = TlsConnector::from(Arc::new(authority.client_with(authority.certify("one"))));
+    let server = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server_for_known_clients()));
+    let addr = listener.local_addr().unwrap();
+    let connect = async {
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        connector.connect(name, tcp).await.unwrap()
+    };
+    let accept = async {
+        let (tcp, from) = listener.accept().await.unwrap();
+        (server.accept(tcp).await.unwrap(), from)
+    };
+    let (client, accepted) = within(async { tokio::join!(connect, accept) }).await;
+    let incoming = tokio_stream::once(Ok(accepted)).chain(tokio_stream::pending());
+    let mut acceptor = Acceptor::from_incoming(incoming).with_proxy_protocol(trusting());
+    let header = of_client([192, 0, 2, 7], 1);
+    let peer = serve(&mut acceptor, client, &header).await.unwrap();
+    assert_eq!(peer.addr.to_string(), "192.0.2.7:1");
+    assert!(peer.identity.is_some());
+}
+
 /// Else the first of a crowd would wait for the last.
 #[tokio::test]
 async fn a_client_whose_handshake_has_ended_does_not_wait_for_those_that_come_later() {
