@@ -99,7 +99,10 @@ impl Handshake {
         );
     }
 
-    #[cfg_attr(not(all(feature = "tracing", feature = "tls")), allow(unused_variables))]
+    #[cfg_attr(
+        not(all(feature = "tracing", feature = "tls")),
+        allow(unused_variables)
+    )]
     fn fails_with(mut self, error: &io::Error, kind: &'static str, names: Option<&str>) {
         self.result = Some(kind);
         #[cfg(all(feature = "tracing", feature = "tls"))]
