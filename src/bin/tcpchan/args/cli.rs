@@ -21,7 +21,7 @@ use crate::failure::EXIT_CODES;
 /// costs no round trip. Half-closed connections, resets and back-pressure are
 /// carried as they are.
 #[derive(Parser)]
-#[command(version, long_version = version(), after_help = EXIT_CODES)]
+#[command(name = "tcpchan", version, long_version = version(), after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
