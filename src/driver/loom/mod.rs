@@ -158,7 +158,12 @@ fn reason<T>(result: io::Result<T>) -> ChannelError {
 /// Opens all the channels that the peer takes.
 fn open_all(connection: &Connection, task: &mut Task) -> Vec<Key> {
     let mut inner = connection.handle.0.lock();
-    let keys = std::iter::from_fn(|| inner.core.open().ok()).collect();
+    let keys = std::iter::from_fn(|| {
+        let state = &mut *inner;
+        state.memory.need_to_open(&mut state.core);
+        state.core.open().ok()
+    });
+    let keys = keys.collect();
     drop(inner);
     rest(task);
     keys
