@@ -9,10 +9,11 @@
 //! - [`demand`] and [`loss`]: how many connections there should be;
 //! - [`dials`]: the dials under way;
 //! - [`addresses`]: where the next dial goes, and when it may begin;
-//! - [`resolution`]: when the target's name is resolved;
+//! - [`resolution`]: when the target's name is resolved, and [`resolved`]: what follows;
 //! - [`waiters`]: who is served next;
 //! - [`drains`]: connections that get no more channels;
-//! - [`verdict`]: whether callers are to call by HTTP.
+//! - [`verdict`]: whether callers are to call by HTTP, and [`met`]: what follows when a server
+//!   has shown what it speaks.
 //!
 //! [`simulation`] drives the state machine from seeds. [`target`] runs its actions.
 //! [`targets`] has all targets and the task that wakes them.
@@ -29,9 +30,11 @@ mod dials;
 mod drains;
 mod link;
 mod loss;
+mod met;
 mod outlier;
 mod pooled;
 mod resolution;
+mod resolved;
 mod resolving;
 mod select;
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! Each verb takes the time, asks every connection how it is, decides on that snapshot
 //! and leaves [`Action`]s for the shell, and the time of the next look.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +20,6 @@ use super::verdict::Verdict;
 use super::waiters::{WaiterId, Waiters};
 use crate::client::ConnectError;
 use crate::client::discovery::Discovery;
-use crate::client::fallback::met::Evidence;
 use crate::client::settings::Settings;
 use crate::proto::OpenError;
 
@@ -157,61 +155,6 @@ impl<L: Link> State<L> {
         self.look(now);
     }
 
-    /// A dial met a server that speaks HTTP. As after a failure, the next dial waits, and
-    /// nobody has one made ahead.
-    fn met_http(&mut self, address: Option<AddressId>, error: ConnectError, now: Instant) {
-        if let Some(met) = error.met() {
-            self.put_off(address, now);
-            self.verdict.met_http(met.evidence, now);
-            self.unreported = Some(error);
-        }
-    }
-
-    /// A server's hello came, though on a connection of HTTP.
-    pub fn met_hello(&mut self, now: Instant) {
-        self.verdict.spoke(now);
-        self.met_tcpchan();
-    }
-
-    /// A server speaks tcpchan. Dials that were put off for others need not wait.
-    pub fn met_tcpchan(&mut self) {
-        if self.verdict.forget() {
-            self.addresses.clear_all();
-        }
-    }
-
-    /// A caller has a connection that carries HTTP; TLS may have told.
-    pub fn note_http(&mut self, by_tls: bool, now: Instant) {
-        self.used = now;
-        self.verdict.fell_back += 1;
-        if by_tls {
-            self.verdict.met_http(Evidence::Alpn, now);
-        }
-    }
-
-    /// A caller that dialled for itself met a server of tcpchan. The pool takes the
-    /// connection unless it has as many as there may be.
-    pub fn adopt(&mut self, link: L, now: Instant) {
-        self.met_tcpchan();
-        let snapshots = self.serve(now);
-        let fresh = snapshots.iter().filter(|snapshot| snapshot.is_fresh());
-        // Where names are resolved, its address is not known, so others take its place.
-        let all = match self.resolution {
-            Some(_) => snapshots.len(),
-            None => fresh.count(),
-        };
-        let is_wanted = all < self.settings.pool.most;
-        match is_wanted && self.room(&snapshots) > 0 {
-            true => {
-                let address = self.addresses.only();
-                let one = Pooled::new(link, address, &self.settings, now);
-                self.pooled.push(one);
-            }
-            false => self.actions.push(Action::Release(link)),
-        }
-        self.look(now);
-    }
-
     /// A dial failed, or a connection ended before it was good.
     fn fail(&mut self, address: Option<AddressId>, error: ConnectError, now: Instant) {
         self.dials.fail(error);
@@ -220,47 +163,12 @@ impl<L: Link> State<L> {
     }
 
     /// A dial was in vain.
-    fn put_off(&mut self, address: Option<AddressId>, now: Instant) {
+    pub(super) fn put_off(&mut self, address: Option<AddressId>, now: Instant) {
         // Dials that began together fail as one.
         let alone = |address| !self.dials.is_to(address) || !self.addresses.fails(Some(address));
         if let Some(address) = address.filter(|address| alone(*address)) {
             self.addresses.fail(address, now);
         }
-    }
-
-    /// The addresses may have changed.
-    fn hasten(&mut self, now: Instant) {
-        if let Some(resolution) = &mut self.resolution {
-            resolution.hasten(now);
-        }
-    }
-
-    /// What the name resolves to. If that can't be known, the last answer stays.
-    pub fn resolved(&mut self, result: Result<Vec<SocketAddr>, ConnectError>, now: Instant) {
-        let Some(resolution) = &mut self.resolution else {
-            return;
-        };
-        resolution.end(result.as_ref().err().cloned(), now);
-        match result {
-            Ok(found) => {
-                for gone in self.addresses.set(found) {
-                    self.dials.forget(gone);
-                    let there = self.pooled.iter_mut();
-                    there.for_each(|one| _ = one.address.take_if(|address| *address == gone));
-                }
-            }
-            // As after a dial, who came late is not told of a time that is over.
-            Err(error) if self.addresses.len() == 0 && !error.is_timeout() => {
-                self.unreported = Some(error);
-            }
-            Err(_) => {}
-        }
-        self.look(now);
-    }
-
-    /// The resolver was asked on a runtime that has ended.
-    pub fn resolution_lost(&mut self) {
-        self.resolution.iter_mut().for_each(Resolution::lost);
     }
 
     /// A dial has ended with its runtime, which says nothing about the target. Whoever
@@ -300,7 +208,7 @@ impl<L: Link> State<L> {
     }
 
     /// Looks at all connections and serves those who wait; how the connections are then.
-    fn serve(&mut self, now: Instant) -> Vec<Snapshot> {
+    pub(super) fn serve(&mut self, now: Instant) -> Vec<Snapshot> {
         self.dials.expire(self.settings.pool.open_timeout, now);
         let mut snapshots = self.snapshots(now);
         let settles = self.dials.settles(now);

@@ -52,6 +52,6 @@ impl Relay {
         words.extend(listen.iter().map(|address| format!("--listen={address}")));
         let command = Relay::augment_args(clap::Command::new("relay"));
         let matches = command.get_matches_from(words);
-        Relay::from_arg_matches(&matches).expect("the options are those of a relay")
+        Relay::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }

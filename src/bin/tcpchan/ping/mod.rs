@@ -44,7 +44,7 @@ pub async fn run(args: args::Ping) -> Result<(), Failure> {
         _ = tokio::signal::ctrl_c() => {} // what was measured is of use
     }
     match args.json {
-        true => print(&report.json()),
+        true => print(&report.json()?),
         false => print(&report.table()),
     }
     let _ = timeout(GOODBYE, tasks_ended()).await;

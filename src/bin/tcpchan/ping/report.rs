@@ -137,7 +137,7 @@ impl Report {
         table
     }
 
-    pub fn json(&self) -> String {
+    pub fn json(&self) -> Result<String, Failure> {
         let [tcp, tls, hello, channel] = PARTS.map(|(_, part)| self.spread(part));
         let document = Document {
             to: &self.to,
@@ -149,7 +149,7 @@ impl Report {
             channel_ms: channel,
             rounds: self.rounds.iter().map(Entry::from).collect(),
         };
-        serde_json::to_string_pretty(&document).expect("no map has a key that is no text")
+        serde_json::to_string_pretty(&document).map_err(|error| Failure::new(error.to_string()))
     }
 
     /// For the exit code.
