@@ -71,14 +71,17 @@ async fn who_is_not_there_is_told() {
 }
 
 /// The command in a pseudo-terminal of 80 columns, between two looks at the terminal's state.
+///
+/// Ctrl-C is a signal to the shell, too. It has a trap, because dash would end by it.
 fn in_a_terminal(admin: SocketAddr) -> Child {
     let command = env!("CARGO_BIN_EXE_tcpchan");
     let script = format!(
-        "stty cols 80 rows 24; echo \"before=$(stty -g)\"; \
+        "trap : INT; stty cols 80 rows 24; echo \"before=$(stty -g)\"; \
          {command} top --admin {admin} -i 0.05; echo \"code=$?\"; echo \"after=$(stty -g)\""
     );
     Command::new("script")
         .args(["-qec", &script, "/dev/null"])
+        .env("SHELL", "/bin/sh") // script runs it; bash and dash differ
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
