@@ -212,10 +212,11 @@ impl Config {
     /// - **A reader** is too slow if bytes wait for its credit all the time and it takes less
     ///   than the rate. It is judged over a period, or over the time in which the rate gives
     ///   the peer's window (64 KiB by default) if that is longer.
-    /// - **A writer** is too slow if in two periods in a row it sends something, and less than
-    ///   the rate, while this side reads everything and sends nothing. So a request that
-    ///   waits for its answer is not cut off, nor is an idle channel. One that sends a
-    ///   byte now and then is.
+    /// - **A writer** is too slow if in three periods it sends something, and less than the
+    ///   rate, while this side reads everything. What this side sends, and a period with
+    ///   enough bytes, make it begin anew; periods of silence do not count. So a request that
+    ///   waits for its answer is not cut off, nor is an idle channel. One that sends a byte
+    ///   now and then is.
     /// - **A connection** ends with a violation, code 3, if its transport is write-blocked at
     ///   every look and takes less than the rate.
     ///

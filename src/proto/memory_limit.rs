@@ -48,7 +48,8 @@ impl Connection {
         let slots = self.channels.capacity() as u64 * SLOT;
         let held = self.channels.len() - self.memory.released;
         let refusals = self.pending.refusals.len() as u64 * REFUSAL;
-        CONNECTION + slots + held as u64 * CHANNEL + refusals
+        let marks = self.slow_peers.memory() as u64;
+        CONNECTION + slots + held as u64 * CHANNEL + refusals + marks
     }
 
     /// Bytes of memory that it may hold beyond [`memory`](Self::memory).

@@ -1,7 +1,6 @@
 //! Peers that take or send a channel's bytes so slowly that they hold it for nothing
 //! ([`Config::min_rate`]). The core looks at all channels once a period.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::channel::{Channel, Usage};
@@ -9,9 +8,9 @@ use super::half::Half;
 use super::key::Key;
 use super::send_budget::SendBudget;
 
-/// Periods in a row in which a writer is too slow. A short message may begin in one and end
-/// in the next.
-const PERIODS: u8 = 2;
+/// Periods in which a writer is too slow. The bytes of a short message may come in two, and
+/// its answer may be late.
+const PERIODS: u8 = 3;
 
 /// The lowest rate, and how often to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +38,8 @@ impl MinRate {
 pub(super) struct SlowPeers {
     /// The next look.
     due: Option<Instant>,
-    marks: HashMap<Key, Mark>,
+    /// One for each place in the table of channels.
+    marks: Vec<Mark>,
     /// Since when each look has found the transport write-blocked, and the bytes sent before.
     blocked: Option<(Instant, u64)>,
 }
@@ -47,11 +47,12 @@ pub(super) struct SlowPeers {
 /// One channel, at an earlier look.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
+    key: Key,
     /// Since when bytes wait for the peer's credit, and the bytes sent before.
     waits: Option<(Instant, u64)>,
     sent: u64,
     received: u64,
-    /// Periods in a row in which the peer sent too little.
+    /// Periods in which the peer sent too little, since it sent enough or was sent something.
     slow: u8,
 }
 
@@ -67,29 +68,41 @@ impl SlowPeers {
         self.due.get_or_insert_with(|| now + rate.period);
     }
 
-    /// The channels whose peer is too slow. None are named if the transport is write-blocked,
-    /// since that is nobody's choice of a channel.
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> usize {
+        self.marks.capacity() * size_of::<Mark>()
+    }
+
+    /// The channels whose peer is too slow, of those in so many places of the table. None are
+    /// named if the transport is write-blocked, since that is nobody's choice of a channel.
     pub fn look<'a>(
         &mut self,
-        channels: impl Iterator<Item = &'a mut Channel>,
+        (channels, places): (impl Iterator<Item = &'a mut Channel>, usize),
         (rate, budget): (MinRate, &SendBudget),
         blocked: bool,
         now: Instant,
     ) -> Vec<Key> {
-        let (mut slow, mut seen) = (Vec::new(), HashMap::new());
+        self.due = (places > 0).then(|| now + rate.period);
+        self.fit(places);
+        let mut slow = Vec::new();
         for channel in channels {
-            let known = self.marks.remove(&channel.key);
-            let mut mark = known.unwrap_or_else(|| Mark::new(channel));
+            let mark = &mut self.marks[channel.key.index()];
+            if mark.key != channel.key {
+                *mark = Mark::new(channel);
+            }
             let reads = !blocked && mark.reads_too_slowly(channel, (rate, budget), now);
             if reads || mark.writes_too_slowly(channel, rate) {
                 slow.push(channel.key);
-            } else {
-                seen.insert(channel.key, mark);
             }
         }
-        self.due = (!seen.is_empty()).then(|| now + rate.period);
-        self.marks = seen;
         slow
+    }
+
+    fn fit(&mut self, places: usize) {
+        let more = places.saturating_sub(self.marks.len());
+        self.marks.reserve_exact(more);
+        self.marks.resize(places, Mark::NONE);
+        self.marks.shrink_to_fit();
     }
 
     /// Whether the transport, which is write-blocked or not, takes too little.
@@ -114,12 +127,21 @@ impl SlowPeers {
 }
 
 impl Mark {
+    /// That of a place where no channel was.
+    const NONE: Mark = Mark {
+        key: Key::NONE,
+        waits: None,
+        sent: 0,
+        received: 0,
+        slow: 0,
+    };
+
     fn new(channel: &Channel) -> Self {
         Mark {
-            waits: None,
+            key: channel.key,
             sent: channel.send.credit.sent,
             received: channel.recv.credit.received,
-            slow: 0,
+            ..Mark::NONE
         }
     }
 
@@ -145,17 +167,21 @@ impl Mark {
         send.credit.sent - before < rate.bytes(time)
     }
 
-    /// Whether the peer has sent something, but too little, while nothing was sent to it.
+    /// Whether the peer has sent something, but too little, in several periods since
+    /// something was sent to it.
     fn writes_too_slowly(&mut self, channel: &Channel, rate: MinRate) -> bool {
         let (recv, sent) = (&channel.recv, channel.send.credit.sent);
         let came = recv.credit.received - self.received;
-        let quiet = sent == self.sent && channel.send.buffer.is_empty();
+        let answered = sent != self.sent || !channel.send.buffer.is_empty();
         let waited_for = recv.half == Half::Open
             && recv.buffer.is_empty()
             && matches!(channel.usage, Usage::Accepted | Usage::Used);
-        let slow = waited_for && quiet && came > 0 && came < rate.bytes(rate.period);
         (self.sent, self.received) = (sent, recv.credit.received);
-        self.slow = if slow { self.slow + 1 } else { 0 };
+        if answered || came >= rate.bytes(rate.period) {
+            self.slow = 0;
+        } else if waited_for && came > 0 {
+            self.slow += 1; // silence is no excuse for what comes behind it
+        }
         self.slow >= PERIODS
     }
 }

@@ -79,6 +79,11 @@ impl Store {
         self.channels.capacity()
     }
 
+    /// Places of channels, as [`Key::index`] counts them, up to the last that is in use.
+    pub fn places(&self) -> usize {
+        self.channels.iter().next_back().map_or(0, |(at, _)| at + 1)
+    }
+
     /// Whether the next channel makes it grow.
     pub fn is_full(&self) -> bool {
         self.channels.len() == self.channels.capacity()

@@ -104,7 +104,9 @@ impl Connection {
         if self.slow_peers.is_link_too_slow(rate, blocked, sent, now) {
             return self.violated(ErrorCode::LIMIT, "the peer reads too slowly");
         }
-        let (channels, rate) = (self.channels.iter_mut(), (rate, &self.send_budget));
+        let places = self.channels.places();
+        let channels = (self.channels.iter_mut(), places);
+        let rate = (rate, &self.send_budget);
         for key in self.slow_peers.look(channels, rate, blocked, now) {
             self.give_up_slow(key);
         }

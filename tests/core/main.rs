@@ -24,6 +24,7 @@ mod deferred_stop;
 mod floods;
 mod given_up;
 mod honest_load;
+mod memory_limit;
 mod properties;
 mod round_trips;
 mod scheduling;

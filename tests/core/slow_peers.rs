@@ -130,6 +130,40 @@ fn a_writer_that_sends_a_byte_now_and_then_loses_the_channel() {
     assert_eq!(sent, Err(ChannelError::Stopped(TOO_SLOW)));
 }
 
+/// In every other period, or more seldom.
+#[test]
+fn a_writer_that_pauses_between_its_bytes_loses_the_channel() {
+    for pause in [2, 3, 10] {
+        let mut pair = pair();
+        let (here, there) = channel(&mut pair);
+        for _ in 0..4 {
+            let _ = pair.client.write(here, b"?");
+            pair.run();
+            let _ = pair.server.read(there, &mut [0; 8]);
+            pair.wait(pause * SECOND);
+        }
+        let read = pair.server.read(there, &mut [0; 8]);
+        assert_eq!(read, Err(ChannelError::TooSlow), "{pause}");
+    }
+}
+
+/// The second half comes after a look.
+#[test]
+fn a_request_in_two_pieces_may_wait_for_its_answer() {
+    let mut pair = pair();
+    let (here, there) = channel(&mut pair);
+    pair.wait(SECOND);
+    for _ in 0..2 {
+        pair.client.write(here, b"?").unwrap();
+        pair.run();
+        assert_eq!(pair.server.read(there, &mut [0; 8]), Ok(Read::Bytes(1)));
+        pair.wait(SECOND);
+    }
+    pair.wait(60 * SECOND);
+    pair.server.write(there, b"!").unwrap();
+    assert_eq!(pair.server.stats().too_slow, 0);
+}
+
 #[test]
 fn neither_an_idle_channel_nor_a_request_that_waits_is_cut_off() {
     let mut pair = pair();

@@ -323,6 +323,31 @@ fn debts_of_channels_that_have_ended() {
     assert_eq!(peer.core.stats().budget_left, 16 * MIB);
 }
 
+/// The formula has a KiB for a channel that holds no bytes.
+#[test]
+fn what_a_look_for_slow_peers_notes_is_counted() {
+    const CHANNELS: u32 = 20_000; // no power of two: the table has doubled
+    let config = Config::default().max_channels(CHANNELS).unwrap();
+    let config = config.min_rate(1, Duration::from_secs(1)).unwrap();
+    let meter = Meter::new();
+    let mut peer = Peer::client(config);
+    for id in ids(CHANNELS) {
+        peer.say(Control::Open { channel: id });
+        peer.core.accept().unwrap();
+        while peer.core.poll_event().is_some() {}
+    }
+    let (held, counted) = (meter.held(), peer.core.memory());
+    peer.core.handle_timeout(peer.now + Duration::from_secs(1));
+    let noted = meter.held() - held;
+    assert!(noted > u64::from(CHANNELS) * 32, "{noted}");
+    assert!(peer.core.memory() - counted >= noted, "{noted}");
+    assert!(
+        meter.held() <= u64::from(CHANNELS) << 10,
+        "{}",
+        meter.held()
+    );
+}
+
 /// What was read once leaves memory for reuse, which must not be a large piece
 /// for a channel that gets one byte.
 #[test]
