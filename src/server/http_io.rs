@@ -96,21 +96,25 @@ impl HttpIo {
 
 /// Reads ahead until the bytes tell.
 async fn sort<T: AsyncRead + Unpin>(io: &mut Rewind<T>) -> io::Result<bool> {
+    let mut seen = 0;
     loop {
-        if let Some(sorted) = sorted(io.head()) {
+        if let Some(sorted) = sorted(io.head(), seen) {
             return Ok(sorted);
         }
+        seen = io.head().len();
         io.fill(HEAD).await?;
     }
 }
 
-/// Whether it is tcpchan or HTTP, once that is known and a request's head is whole.
-fn sorted(bytes: &[u8]) -> Option<bool> {
+/// Whether it is tcpchan or HTTP, once that is known and a request's head is whole. It was
+/// not with the first bytes that were `seen`, so each byte is looked at a few times at most.
+fn sorted(bytes: &[u8], seen: usize) -> Option<bool> {
     match *bytes.first()? {
         0 | 1 => Some(true),
         b'!'..=b'~' | b'\r' | b'\n' => {
             let ends = |end: &[u8]| end.starts_with(b"\n\n") || end == b"\n\r\n";
-            let whole = bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n");
+            let news = &bytes[seen.saturating_sub(2)..];
+            let whole = news.windows(3).any(ends) || news.ends_with(b"\n\n");
             (whole || bytes.len() >= HEAD).then_some(false)
         }
         _ => Some(false), // no method begins so: HTTP's server refuses it at once
@@ -171,5 +175,42 @@ impl AsyncWrite for HttpIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         delegate!(&mut self.stream, poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_head_ends_at_the_same_byte_in_whatever_pieces_it_comes(
+            head in "[a\r\n]{1,60}",
+            cuts in vec(1usize..8, 60),
+        ) {
+            let head = head.as_bytes();
+            let whole = |bytes: &[u8]| sorted(bytes, 0).is_some();
+            let mut end = 0;
+            for cut in cuts {
+                let seen = end;
+                end = head.len().min(end + cut);
+                let ends = sorted(&head[..end], seen).is_some();
+                prop_assert_eq!(ends, whole(&head[..end]));
+                if ends {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Else a head that comes byte by byte costs the square of its length.
+    #[test]
+    fn the_part_of_a_head_that_was_seen_is_not_looked_at_again() {
+        let head = b"GET / HTTP/1.1\n\nmore";
+        assert_eq!(sorted(head, 0), Some(false));
+        assert_eq!(sorted(head, head.len() - 2), None);
     }
 }
