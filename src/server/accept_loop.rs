@@ -23,7 +23,7 @@ use super::settings::Settings;
 use crate::driver::{Channel, Connection};
 use crate::memory_budget::Lease;
 use crate::observability::{self, Origin};
-use crate::proto::{ConnectionError, Role};
+use crate::proto::{ConnectionError, ErrorCode, Role};
 
 /// Channels of one connection that are forwarded before the task yields. Each becomes a task
 /// of the application with a request to serve.
@@ -185,7 +185,7 @@ impl AcceptLoop {
                     () = end_if_evicted(&connection, permit) => {}
                     () = close_at_age(&connection, age) => {}
                 }
-                if let Some(ConnectionError::Violation { .. }) = connection.error() {
+                if connection.error().is_some_and(|error| is_costly(&error)) {
                     peer.violated();
                 }
                 connection.closed().await;
@@ -200,6 +200,12 @@ impl AcceptLoop {
         });
         served
     }
+}
+
+/// Whether the peer has broken a rule, and could do so behind a handshake alone. What says no
+/// valid hello, such as a health check by HTTP or a scanner, costs no more than a connection.
+fn is_costly(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::Violation { code, .. } if *code != ErrorCode::HANDSHAKE)
 }
 
 /// Ends the connection if its permit is taken before its peer has said its

@@ -1,6 +1,6 @@
 //! The connections of a listener that its limits admit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::limits::Refusal;
+use super::limits::{Admission, Network, Refusal};
 use super::peer::Peer;
 use super::settings::Settings;
 use crate::driver::yields;
@@ -20,6 +20,9 @@ use crate::socket::find;
 
 /// Connections of a listener that are held back at a time. Further ones are refused.
 const MOST_HELD: usize = 256;
+
+/// Connections of a listener that wait for the rate in all.
+const MOST_WAITING: usize = 256;
 
 /// Connections that are refused before others run: about a tenth of a millisecond. A flood must
 /// not hold the runtime's thread.
@@ -38,6 +41,10 @@ pub(super) struct Admitted<S, T> {
     count: u64,
     /// Until the first of them is due.
     due: Pin<Box<Sleep>>,
+    /// Those that are next, once the rate in all allows it.
+    waiting: VecDeque<(T, Peer)>,
+    /// The network that has more than half of those, if they are as many as may wait.
+    crowd: Option<Network>,
     /// Until the rate in all allows another.
     rate: Pin<Box<Sleep>>,
     /// What may come before others run.
@@ -59,6 +66,8 @@ where
             held: BTreeMap::new(),
             count: 0,
             due: Box::pin(sleep(Duration::ZERO)),
+            waiting: VecDeque::new(),
+            crowd: None,
             rate: Box::pin(sleep(Duration::ZERO)),
             left: BATCH,
         }
@@ -79,36 +88,44 @@ where
         }
     }
 
-    /// Ready once the rate in all allows another.
-    fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let wait = self.settings.connection_limits.wait();
-            if wait.is_zero() {
-                return Poll::Ready(());
+    /// The first that waits, once the rate in all allows it.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<(T, Peer)> {
+        while !self.waiting.is_empty() {
+            match self.settings.connection_limits.take_turn() {
+                Ok(()) => {
+                    self.crowd = None;
+                    return self.waiting.pop_front().map_or(Poll::Pending, Poll::Ready);
+                }
+                Err(wait) => {
+                    self.rate.as_mut().reset(Instant::now() + wait);
+                    ready!(self.rate.as_mut().poll(cx));
+                }
             }
-            self.rate.as_mut().reset(Instant::now() + wait);
-            ready!(self.rate.as_mut().poll(cx));
+        }
+        Poll::Pending
+    }
+
+    fn push_waiting(&mut self, io: T, peer: Peer) {
+        self.waiting.push_back((io, peer));
+        if self.waiting.len() >= MOST_WAITING {
+            let networks = self.waiting.iter().map(|(_, peer)| peer.network());
+            self.crowd = majority(networks).flatten();
         }
     }
 
-    /// A connection has come: it is served now, held back, or refused.
-    fn on_arrival(&mut self, io: T, addr: SocketAddr) -> Option<(T, Peer)> {
+    /// A connection has come: it waits for its turn, is held back, or refused.
+    fn on_arrival(&mut self, io: T, addr: SocketAddr) {
         let admitted = self
             .settings
             .admit(addr.ip())
-            .and_then(|(admission, wait)| {
-                let held = !wait.is_zero();
-                match held && self.held.len() >= MOST_HELD {
-                    true => Err(Refusal::Penalty),
-                    false => Ok((admission, wait)),
-                }
+            .and_then(|(admission, wait)| match wait.is_zero() {
+                true if self.is_crowded_out(&admission) => Err(Refusal::Rate),
+                false if self.held.len() >= MOST_HELD => Err(Refusal::Penalty),
+                _ => Ok((admission, wait)),
             });
         let (admission, wait) = match admitted {
             Ok(admitted) => admitted,
-            Err(refusal) => {
-                refuse(io, addr, refusal.word());
-                return None;
-            }
+            Err(refusal) => return refuse(io, addr, refusal.word()),
         };
         if let Some(tcp) = find(&io) {
             // A socket that is gone already says so again when it is read.
@@ -116,13 +133,17 @@ where
         }
         let peer = Peer::admitted(addr, admission);
         if wait.is_zero() {
-            return Some((io, peer));
+            return self.push_waiting(io, peer);
         }
         observability::connection_held_back();
         self.count += 1;
         let at = (Instant::now() + wait, self.count);
         self.held.insert(at, (io, peer));
-        None
+    }
+
+    /// Whether no more may wait, and most of those that do are of its network.
+    fn is_crowded_out(&self, admission: &Admission) -> bool {
+        self.crowd.is_some() && self.crowd == admission.network()
     }
 }
 
@@ -142,32 +163,47 @@ where
                 return Poll::Pending;
             }
             this.left -= 1;
-            if let Poll::Ready(first) = this.poll_held(cx) {
+            if let Poll::Ready(first) = this.poll_waiting(cx) {
+                this.left = this.left.saturating_sub(SERVED - 1);
                 return Poll::Ready(Some(Ok(first)));
             }
-            if this.incoming.is_some() {
-                ready!(this.poll_rate(cx));
+            if this.waiting.len() >= MOST_WAITING && this.crowd.is_none() {
+                return Poll::Pending;
+            }
+            if let Poll::Ready((io, peer)) = this.poll_held(cx) {
+                this.push_waiting(io, peer);
+                continue;
             }
             let next = match &mut this.incoming {
                 Some(incoming) => incoming.as_mut().poll_next(cx),
-                None if this.held.is_empty() => return Poll::Ready(None),
+                None if this.held.is_empty() && this.waiting.is_empty() => {
+                    return Poll::Ready(None);
+                }
                 None => return Poll::Pending,
             };
             if next.is_pending() {
                 this.left = BATCH;
             }
             match ready!(next) {
-                Some(Ok((io, addr))) => {
-                    if let Some(served) = this.on_arrival(io, addr) {
-                        this.left = this.left.saturating_sub(SERVED - 1);
-                        return Poll::Ready(Some(Ok(served)));
-                    }
-                }
+                Some(Ok((io, addr))) => this.on_arrival(io, addr),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => this.incoming = None,
             }
         }
     }
+}
+
+/// The item that is more than half of all.
+fn majority<T: Copy + PartialEq>(items: impl ExactSizeIterator<Item = T> + Clone) -> Option<T> {
+    // Each other item takes one away, so that only a majority is sure to be left.
+    let left = items.clone().fold((None, 0), |left, item| match left {
+        (_, 0) => (Some(item), 1),
+        (kept, count) if kept == Some(item) => (kept, count + 1),
+        (kept, count) => (kept, count - 1),
+    });
+    let all = items.len();
+    left.0
+        .filter(|kept| items.filter(|item| item == kept).count() > all / 2)
 }
 
 /// Closes a connection of which nothing was read. A reset costs the fewest packets, and leaves
@@ -176,5 +212,24 @@ pub(super) fn refuse<T: 'static>(io: T, addr: SocketAddr, limit: &'static str) {
     observability::connection_refused(addr, limit);
     if let Some(tcp) = find(&io) {
         let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::majority;
+
+    #[test]
+    fn a_majority_is_more_than_half_of_all() {
+        for (items, expected) in [
+            (&[] as &[u8], None),
+            (&[1], Some(1)),
+            (&[1, 2], None),
+            (&[1, 2, 1], Some(1)),
+            (&[1, 2, 3, 1, 1], Some(1)),
+            (&[2, 3, 1, 1], None),
+        ] {
+            assert_eq!(majority(items.iter().copied()), expected, "{items:?}");
+        }
     }
 }

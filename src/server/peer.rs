@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{Admission, ConnectionLimits, Refusal};
+use super::limits::{Admission, ConnectionLimits, Network, Refusal};
 #[cfg(feature = "tls")]
 use crate::tls::Identity;
 
@@ -89,6 +89,11 @@ impl Peer {
             Some(admission) => admission.is_from(client.ip(), limits),
             None => Ok(Duration::ZERO),
         }
+    }
+
+    /// The network that it counts among.
+    pub fn network(&self) -> Option<Network> {
+        self.admission.as_ref()?.network()
     }
 
     /// It has broken a rule.

@@ -20,6 +20,7 @@ use crate::certs::Authority;
 use crate::guard::within;
 #[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
 use crate::log::Log;
+use crate::rude::violation;
 use crate::scrape::{recorder, sum, value};
 use crate::started::started;
 
@@ -155,7 +156,7 @@ async fn connections_of_a_network_that_breaks_rules() {
     let _acceptor = started(Acceptor::new(listener));
     for _ in 0..6 {
         let mut peer = TcpStream::connect(addr).await.unwrap();
-        peer.write_all(b"nonsense").await.unwrap();
+        peer.write_all(&violation()).await.unwrap();
         let _ = within(peer.read_to_end(&mut Vec::new())).await;
     }
     assert_eq!(value(&metrics, "tcpchan_connections_held_back_total"), 1.0);

@@ -7,6 +7,8 @@ mod guard;
 #[cfg(all(feature = "cli", unix))]
 #[path = "../support/programs.rs"]
 mod programs;
+#[path = "../support/rude.rs"]
+mod rude;
 #[path = "../support/started.rs"]
 mod started;
 

@@ -34,6 +34,7 @@ use tower::Service;
 use crate::guard::within;
 use crate::names::DASHBOARD;
 use crate::programs::{Daemon, out, run};
+use crate::rude::violation;
 use crate::scrape::sum;
 use crate::started::started;
 
@@ -101,7 +102,7 @@ async fn trouble() {
     let _first = TcpStream::connect(full).await.unwrap();
     for _ in 0..6 {
         let mut rude = TcpStream::connect(addr).await.unwrap();
-        rude.write_all(b"nonsense").await.unwrap();
+        rude.write_all(&violation()).await.unwrap();
         let _ = rude.read_to_end(&mut Vec::new()).await; // the sixth is held back
     }
     loop {

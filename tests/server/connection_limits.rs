@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 
 use crate::guard::within;
+use crate::rude::violation;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,8 +71,13 @@ impl Server {
 
     /// A peer from there breaks a rule as soon as it is served.
     async fn violates(&mut self, from: &str) {
+        self.says(from, &violation()).await;
+    }
+
+    /// A peer from there says this, and waits for the end.
+    async fn says(&mut self, from: &str, bytes: &[u8]) {
         let mut peer = self.connect(from);
-        let _ = peer.write_all(b"\x01 nonsense").await;
+        let _ = peer.write_all(bytes).await;
         let end = async { while let Ok(1..) = peer.read(&mut [0; 64]).await {} };
         tokio::select! {
             () = end => {}
@@ -113,6 +119,48 @@ async fn what_is_beyond_the_rate_in_all_waits_its_turn() {
     }
     let took = start.elapsed();
     assert!((SECOND / 2..SECOND * 6 / 10).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_beyond_its_most_is_refused_though_the_rate_in_all_is_used_up() {
+    let limits = limits().rate(1, 1).unwrap().max_per_network(1).unwrap();
+    let mut server = Server::new(limits);
+    let _first = server.serves("10.0.0.1").await.unwrap();
+    let start = Instant::now();
+    assert!(server.is_refused("10.0.0.1").await);
+    assert!(start.elapsed() < SECOND / 10, "it waits");
+    let _other = server.serves("10.0.0.2").await.unwrap();
+    assert!(start.elapsed() < SECOND * 11 / 10, "it waits for those");
+}
+
+/// How many of these were refused by now.
+async fn refused(peers: &mut [DuplexStream]) -> usize {
+    let mut refused = 0;
+    for peer in peers {
+        let read = timeout(Duration::ZERO, peer.read_u8()).await;
+        refused += usize::from(read.is_ok());
+    }
+    refused
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_have_their_turn_beside_a_network_that_uses_up_the_rate_in_all() {
+    let mut server = Server::new(limits().rate(100, 1).unwrap());
+    let mut flood: Vec<_> = (0..2_000).map(|_| server.connect("10.0.0.1")).collect();
+    let start = Instant::now();
+    let _other = server.serves("10.0.0.2").await.unwrap();
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+    // 256 wait.
+    assert!(refused(&mut flood).await > 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_from_many_networks_waits_and_none_of_it_is_refused() {
+    let mut server = Server::new(limits().rate(1_000, 1).unwrap());
+    let addr = |nth: u16| format!("10.0.{}.{}", nth / 100, nth % 100);
+    let mut crowd: Vec<_> = (0..900).map(|nth| server.connect(&addr(nth))).collect();
+    let _ = timeout(2 * SECOND, server.acceptor.accept()).await;
+    assert_eq!(refused(&mut crowd).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,12 +244,7 @@ async fn so_many_connections_are_held_back_and_no_more() {
         .map(|nth| server.connect(&addr(nth)))
         .collect();
     sleep(Duration::from_millis(1)).await;
-    let mut refused = 0;
-    for peer in &mut peers {
-        let read = timeout(Duration::ZERO, peer.read_u8()).await;
-        refused += u16::from(read.is_ok());
-    }
-    assert_eq!(refused, NETWORKS - 256);
+    assert_eq!(refused(&mut peers).await, usize::from(NETWORKS) - 256);
 }
 
 /// They are there all at once, as in the backlog of a flood.
@@ -265,6 +308,35 @@ async fn peers_that_come_and_go_without_a_word_have_broken_no_rule() {
     let start = Instant::now();
     assert!(!server.is_refused("10.0.0.1").await);
     assert!(start.elapsed() < SECOND / 10);
+}
+
+/// A load balancer's health checks have its address, as all of its clients do.
+#[tokio::test(start_paused = true)]
+async fn peers_that_speak_another_protocol_are_not_held_back() {
+    let client_hello = [0x16, 3, 1, 0, 4, 1, 0, 0, 0];
+    let checks: [&[u8]; 4] = [
+        b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n",
+        &client_hello,
+        b"PROXY UNKNOWN\r\n",
+        b"\x01\x00\x00",
+    ];
+    let mut server = Server::new(limits());
+    for check in checks.iter().cycle().take(100) {
+        let said = server.says("10.0.0.1", check);
+        let _ = timeout(Duration::from_millis(1), said).await;
+    }
+    let start = Instant::now();
+    assert!(!server.is_refused("10.0.0.1").await);
+    assert!(start.elapsed() < SECOND / 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_another_protocol_is_refused_beyond_the_rate_of_its_network() {
+    let mut server = Server::new(limits().rate_per_network(10, 20).unwrap());
+    for _ in 0..20 {
+        server.says("10.0.0.1", b"GET / HTTP/1.1\r\n\r\n").await;
+    }
+    assert!(server.is_refused("10.0.0.1").await);
 }
 
 /// A peer from this address of the loopback network.

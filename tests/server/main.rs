@@ -6,6 +6,8 @@ mod certs;
 mod guard;
 #[path = "../support/polls.rs"]
 mod polls;
+#[path = "../support/rude.rs"]
+mod rude;
 #[path = "../support/slow_proxy.rs"]
 mod slow_proxy;
 #[path = "../support/started.rs"]

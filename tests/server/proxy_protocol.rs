@@ -22,6 +22,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::certs::Authority;
 use crate::guard::within;
+use crate::rude::violation;
 use crate::started::started;
 
 const BALANCER: &str = "10.0.0.1:999";
@@ -453,7 +454,7 @@ async fn a_client_that_breaks_rules_holds_back_itself_and_nobody_else_behind_its
     let mut acceptor = started(acceptor.with_proxy_protocol(trusting()));
     for _ in 0..8 {
         let mut io = listener.comes(BALANCER, 1 << 16);
-        let first = [of_client([192, 0, 2, 1], 1), b"no such protocol".to_vec()].concat();
+        let first = [of_client([192, 0, 2, 1], 1), violation()].concat();
         io.write_all(&first).await.unwrap();
         let _ = io.read_to_end(&mut Vec::new()).await; // however it ends
         drop(io);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::network::{Network, Prefixes, contains};
+pub(super) use self::network::Network;
+use self::network::{Prefixes, contains};
 pub(super) use self::rate::{Bucket, Rate};
 pub(super) use self::table::Refusal;
 use self::table::{Bounds, NetworkBounds, Table};
@@ -27,7 +28,7 @@ use crate::check::{ConfigError, MOST, check};
 /// |---|---|---|
 /// | [`max_connections`](Self::max_connections) | none | is refused |
 /// | [`max_per_network`](Self::max_per_network) | none | is refused |
-/// | [`rate`](Self::rate) | none | waits in the system's backlog |
+/// | [`rate`](Self::rate) | none | waits |
 /// | [`rate_per_network`](Self::rate_per_network) | 500 a second, 10,000 at once | is refused |
 /// | [`penalties`](Self::penalties) | on | is held back for up to a second, or refused |
 ///
@@ -133,8 +134,13 @@ impl ConnectionLimits {
     /// New connections a second, and how many may come at once. Default 2^31 - 1 a second: no
     /// limit.
     ///
-    /// Beyond it connections wait in the system's backlog, so a crowd is served in turn. Those
-    /// that another limit refuses do not count.
+    /// Beyond it connections wait, so a crowd is served in turn. Another limit refuses those of
+    /// a network at once, so they take nothing of the rate and hold up nobody. 256 connections
+    /// of a listener wait; others stay in the system's backlog. But if one network has more than
+    /// half of the 256, further ones of it are refused.
+    ///
+    /// A client behind a load balancer that speaks the PROXY protocol is known only once its
+    /// connection has had its turn.
     ///
     /// # Errors
     ///
@@ -171,7 +177,8 @@ impl ConnectionLimits {
     ///
     /// A violation that ended a connection counts, and a TLS handshake in which the client broke
     /// a rule or showed no certificate that is accepted. A lost connection does not count, nor
-    /// does a client that refuses the server's certificate.
+    /// does a client that refuses the server's certificate, nor a peer that says no valid hello
+    /// and settings, such as a health check by HTTP.
     ///
     /// Four are free, and one a second is forgiven. After the fifth, connections of that
     /// network are served one each 10 ms. The time doubles with each further violation, up to
@@ -235,9 +242,9 @@ impl ConnectionLimits {
 
 /// What an acceptor asks.
 impl ConnectionLimits {
-    /// How long until the rate in all allows another connection.
-    pub(super) fn wait(&self) -> Duration {
-        lock(&self.table).wait(self.rate, Instant::now().into_std())
+    /// Another connection is to be served now, unless it must wait so long for the rate in all.
+    pub(super) fn take_turn(&self) -> Result<(), Duration> {
+        lock(&self.table).take_turn(self.rate, Instant::now().into_std())
     }
 
     /// A connection from this address has come. It is to be held back so long.
@@ -254,7 +261,6 @@ impl ConnectionLimits {
     fn admit_of(&self, network: Option<Network>) -> Result<(Admission, Duration), Refusal> {
         let bounds = Bounds {
             connections: self.max_connections,
-            rate: self.rate,
             network: network.map(|network| self.bounds(network)),
         };
         let now = Instant::now().into_std();
@@ -301,6 +307,11 @@ impl Admission {
         let assigned = self.network.set(network);
         debug_assert!(assigned.is_ok(), "a connection has one client");
         Ok(held_back)
+    }
+
+    /// Whose it is; none if it is exempt or not known.
+    pub fn network(&self) -> Option<Network> {
+        self.network.get().copied()
     }
 
     /// The connection has broken a rule.

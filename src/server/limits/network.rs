@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address of a network; its other bits are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Network(pub IpAddr);
+pub(in crate::server) struct Network(pub IpAddr);
 
 /// How many leading bits of an address name its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ const REMEMBERED: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Refusal {
     Connections,
+    Rate,
     PerNetwork,
     RatePerNetwork,
     Penalty,
@@ -27,6 +28,7 @@ impl Refusal {
     pub fn word(self) -> &'static str {
         match self {
             Refusal::Connections => "max_connections",
+            Refusal::Rate => "rate",
             Refusal::PerNetwork => "max_per_network",
             Refusal::RatePerNetwork => "rate_per_network",
             Refusal::Penalty => "penalties",
@@ -38,7 +40,6 @@ impl Refusal {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub connections: u32,
-    pub rate: Rate,
     /// None if the peer's network has no limits of its own.
     pub network: Option<NetworkBounds>,
 }
@@ -79,15 +80,18 @@ impl Default for Table {
 }
 
 impl Table {
-    /// How long until the rate in all allows another connection.
-    pub fn wait(&self, rate: Rate, now: Instant) -> Duration {
-        self.bucket.wait(rate, now)
+    /// Another connection is to be served now, unless it must wait so long for the rate in all.
+    pub fn take_turn(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        match self.bucket.wait(rate, now) {
+            Duration::ZERO => {
+                self.bucket.take(rate, now);
+                Ok(())
+            }
+            wait => Err(wait),
+        }
     }
 
     /// Counts a connection that has come, unless it is refused. It is to be held back so long.
-    ///
-    /// What is refused takes nothing of the rate in all, so a flood from one network leaves
-    /// that to others.
     pub fn admit(&mut self, bounds: &Bounds, now: Instant) -> Result<Duration, Refusal> {
         let mut held_back = Duration::ZERO;
         if let Some(bounds) = &bounds.network {
@@ -100,7 +104,6 @@ impl Table {
         if let Some(bounds) = &bounds.network {
             self.count(bounds.network);
         }
-        self.bucket.take(bounds.rate, now);
         Ok(held_back)
     }
 
@@ -176,7 +179,6 @@ mod tests {
     fn bounds(nth: u8) -> Bounds {
         Bounds {
             connections: 5,
-            rate: Rate::UNLIMITED,
             network: Some(NetworkBounds {
                 network: network(nth),
                 connections: 3,
@@ -196,21 +198,6 @@ mod tests {
         assert_eq!(admitted, [None, None, None, one, None, None, all]);
         table.release(Some(network(1)));
         assert_eq!(table.admit(&bounds(2), now), Ok(Duration::ZERO));
-    }
-
-    #[test]
-    fn what_is_refused_takes_nothing_of_the_rate_in_all() {
-        let (mut table, now) = (Table::default(), Instant::now());
-        let mut bounds = bounds(1);
-        bounds.rate = Rate {
-            per_second: 10,
-            burst: 4,
-        };
-        for _ in 0..100 {
-            let _ = table.admit(&bounds, now);
-        }
-        assert_eq!(table.wait(bounds.rate, now), Duration::ZERO);
-        assert!(table.admit(&self::bounds(2), now).is_ok());
     }
 
     #[test]
