@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::row::{self, ROWS, Row, Way};
 use crate::run::Plan;
 use crate::summary::Results;
-use crate::{child, machine, measure, plot, report};
+use crate::{build, child, machine, measure, plot, report};
 
 /// tcpchan beside plain TCP and other multiplexers.
 #[derive(Parser)]
@@ -17,7 +17,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Every row of every way; writes `results/table.md` and `results/plot.svg`.
+    /// Every row of every way; writes `results/table.md` and `results/plot.svg`, or those of
+    /// the default build, which README.md names.
     All(Options),
     /// Some rows, for daily work; writes nothing.
     Row {
@@ -57,11 +58,11 @@ struct Options {
     count: bool,
 }
 
-/// The directory of the results, which may not be there yet.
-fn results() -> anyhow::Result<PathBuf> {
+/// A file of the results of this build, in a directory that may not be there yet.
+fn result(name: &str, kind: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     std::fs::create_dir_all(&path)?;
-    Ok(path)
+    Ok(path.join(format!("{name}{}.{kind}", build::suffix()?)))
 }
 
 fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
@@ -80,7 +81,7 @@ fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
         repeats,
     };
     Ok(Results {
-        machine: machine::describe(),
+        machine: format!("{} {}", machine::describe(), build::describe()?),
         seconds,
         entries: plan.measure()?,
         counts: if count { plan.count()? } else { Vec::new() },
@@ -89,9 +90,9 @@ fn run(rows: Vec<&'static Row>, options: Options) -> anyhow::Result<Results> {
 
 fn write(results_of: &Results) -> anyhow::Result<()> {
     let table = report::tables(results_of);
-    std::fs::write(results()?.join("table.md"), &table)?;
+    std::fs::write(result("table", "md")?, &table)?;
     println!("{table}");
-    plot::draw(results_of, &results()?.join("plot.svg"))
+    plot::draw(results_of, &result("plot", "svg")?)
 }
 
 /// The program; `allocations` counts them, where the allocator can.
@@ -101,10 +102,11 @@ pub fn main(allocations: Option<fn() -> u64>) -> anyhow::Result<()> {
     }
     match Cli::parse().command {
         Command::All(options) => {
+            let raw_file = result("measurements", "json")?;
             let count = true;
             let all = run(ROWS.iter().collect(), Options { count, ..options })?;
             let raw = serde_json::to_string(&all)?;
-            std::fs::write(results()?.join("measurements.json"), raw)?;
+            std::fs::write(raw_file, raw)?;
             write(&all)
         }
         Command::Row { rows, options } => {
@@ -112,7 +114,7 @@ pub fn main(allocations: Option<fn() -> u64>) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Report => {
-            let raw = std::fs::read_to_string(results()?.join("measurements.json"))?;
+            let raw = std::fs::read_to_string(result("measurements", "json")?)?;
             write(&serde_json::from_str(&raw)?)
         }
         Command::Measure { row, way, seconds } => {

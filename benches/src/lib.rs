@@ -1,6 +1,7 @@
 //! tcpchan beside plain TCP and other multiplexers: the same traffic, in one
 //! run. `README.md` beside this crate tells how to use it.
 
+mod build;
 mod child;
 mod cli;
 mod http2;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use wait_timeout::ChildExt;
 
+use crate::build;
 use crate::measure::Measured;
 use crate::row::{Row, Way};
 
@@ -79,7 +80,7 @@ impl Plan {
         let mut entries: Vec<Entry> = Vec::new();
         let program = this_program();
         let of_system = match self.rows.iter().any(|row| row.is_memory()) {
-            true => Some(build(SYSTEM_ALLOCATOR)?),
+            true => Some(build::other(SYSTEM_ALLOCATOR)?),
             false => None,
         };
         for rows in self.rows.chunk_by(|a, b| a.is_scale() && b.is_scale()) {
@@ -128,7 +129,7 @@ impl Plan {
             .filter(|row| row.is_counted())
             .collect();
         let program = this_program();
-        let counting = build(SYSTEM_ALLOCATOR)?;
+        let counting = build::other(SYSTEM_ALLOCATOR)?;
         let count = |(row, way): (&'static Row, Way)| {
             eprintln!("counting {} {}", row.name, way);
             let allocations = match run(Command::new(&counting), row, way, self.seconds) {
@@ -156,18 +157,6 @@ fn names(rows: &[&Row]) -> String {
 /// The running binary itself, also after a build has put another in its place.
 fn this_program() -> PathBuf {
     format!("/proc/{}/exe", std::process::id()).into()
-}
-
-/// Builds another binary of this package and tells where it is.
-pub fn build(name: &str) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "--bin", name])
-        .arg("--manifest-path")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .status()?;
-    ensure!(built.success(), "{name} does not build");
-    Ok(std::env::current_exe()?.with_file_name(name))
 }
 
 /// Runs `program measure ROW WAY`; one that makes no progress is killed.
