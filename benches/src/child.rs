@@ -15,12 +15,13 @@ use crate::row::{Cores, Row, Way as Name, Work};
 use crate::transport::Listener;
 use crate::way::{self, Way};
 use crate::work::{bulk, echo, http};
-use crate::{http2, memory};
+use crate::{client, http2, memory};
 
 /// Runs the row, prints what was measured and exits.
 pub fn run(row: &'static Row, name: Name, time: Duration) -> anyhow::Result<()> {
     allow_many_files();
     match name {
+        _ if is_of_clients(row, name) => start_clients(row, name, time),
         Name::Tcpchan => start::<way::TcpChan<1>>(row, time),
         Name::TcpchanV0 => start::<way::TcpChan<0>>(row, time),
         Name::Tcp => start::<way::Tcp>(row, time),
@@ -58,6 +59,27 @@ fn start<W: Way>(row: &'static Row, time: Duration) -> anyhow::Result<()> {
     report(&measure::traffic(time));
 }
 
+/// Whether a program's client dials. hyper alone is what others have in place of `Requests`.
+fn is_of_clients(row: &Row, name: Name) -> bool {
+    match row.work {
+        Work::Client { .. } => true,
+        Work::Requests { .. } => name == Name::Tcpchan,
+        _ => false,
+    }
+}
+
+fn start_clients(row: &'static Row, name: Name, time: Duration) -> anyhow::Result<()> {
+    let (bound, addr) = oneshot::channel();
+    let server = async move {
+        let (addr, listener) = Listener::bind(row.transport)?;
+        let _ = bound.send(addr);
+        client::serve(name, listener).await
+    };
+    let client = async move { client::drive(name, row.work, addr.await?).await };
+    launch(row.cores, server, client)?;
+    report(&measure::traffic(time));
+}
+
 fn start_http2(row: &'static Row, time: Duration) -> anyhow::Result<()> {
     let (bound, addr) = oneshot::channel();
     let server = async move {
@@ -66,7 +88,9 @@ fn start_http2(row: &'static Row, time: Duration) -> anyhow::Result<()> {
         http2::serve(listener).await
     };
     let (at_once, upload) = match row.work {
-        Work::Get { at_once } | Work::GetFresh { at_once } => (at_once, false),
+        Work::Get { at_once } | Work::GetFresh { at_once } | Work::Requests { at_once } => {
+            (at_once, false)
+        }
         Work::Upload { at_once } => (at_once, true),
         _ => bail!("not a row of HTTP"),
     };
@@ -80,7 +104,7 @@ async fn serve<W: Way>(listener: W::Listener, work: Work) -> anyhow::Result<()> 
         Work::Bulk { read, .. } => {
             W::serve(listener, move |stream| bulk::serve(stream, read)).await
         }
-        Work::Get { .. } | Work::GetFresh { .. } | Work::Upload { .. } => {
+        Work::Get { .. } | Work::GetFresh { .. } | Work::Requests { .. } | Work::Upload { .. } => {
             W::serve(listener, |stream| http::serve(W::http(stream))).await
         }
         Work::Memory { tasks: false } => W::serve(listener, memory::keep()).await,
@@ -91,12 +115,14 @@ async fn serve<W: Way>(listener: W::Listener, work: Work) -> anyhow::Result<()> 
 async fn drive<W: Way>(client: W::Client, work: Work) -> anyhow::Result<()> {
     match work {
         Work::Echo { streams, idle } => echo::kept::<W>(client, streams, idle).await,
-        Work::Open { at_once } => echo::fresh::<W>(client, at_once).await,
+        Work::Open { at_once, ended } => echo::fresh::<W>(client, at_once, ended).await,
         Work::Bulk { streams, .. } => bulk::send::<W>(client, streams).await,
         Work::Get { at_once } => http::kept::<W>(client, at_once, false).await,
         Work::Upload { at_once } => http::kept::<W>(client, at_once, true).await,
-        Work::GetFresh { at_once } => http::fresh::<W>(client, at_once).await,
-        Work::Memory { .. } => Ok(()),
+        Work::GetFresh { at_once } | Work::Requests { at_once } => {
+            http::fresh::<W>(client, at_once).await
+        }
+        Work::Client { .. } | Work::Memory { .. } => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@
 mod build;
 mod child;
 mod cli;
+mod client;
 mod http2;
 mod machine;
 mod measure;

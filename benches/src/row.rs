@@ -64,6 +64,8 @@ pub enum Work {
     },
     Open {
         at_once: usize,
+        /// Wait for the peer's end before the next one.
+        ended: bool,
     },
     /// In writes of 64 KiB; `read` is the size of the reader's buffer.
     Bulk {
@@ -74,6 +76,14 @@ pub enum Work {
         at_once: usize,
     },
     GetFresh {
+        at_once: usize,
+    },
+    /// By hyper-util's client, with a stream for each request.
+    Client {
+        at_once: usize,
+    },
+    /// By `Requests`.
+    Requests {
         at_once: usize,
     },
     Upload {
@@ -123,7 +133,7 @@ impl Row {
 }
 
 use Cores::{One, Shared, Two};
-use Work::{Bulk, Echo, Get, GetFresh, Memory, Open, Upload};
+use Work::{Bulk, Client, Echo, Get, GetFresh, Memory, Open, Requests, Upload};
 
 const fn bulk(streams: usize, read_kib: usize) -> Work {
     let read = read_kib << 10;
@@ -134,6 +144,11 @@ const fn echo(streams: usize) -> Work {
     Echo { streams, idle: 0 }
 }
 
+const fn open(at_once: usize) -> Work {
+    let ended = false;
+    Open { at_once, ended }
+}
+
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     row("echo1", "one stream, 100 B echo, one core", echo(1), One).target(0.9),
@@ -141,17 +156,20 @@ pub const ROWS: &[Row] = &[
     row("echo1000", "1,000 streams, 100 B echoes", echo(1_000), Two),
     row("echo10000", "10,000 streams, 100 B echoes", echo(10_000), Two),
     row("echo64-idle", "64 streams, 100 B echoes, 100,000 idle", Echo { streams: 64, idle: 100_000 }, Two),
-    row("open1", "open, 100 B echo, close; one after another, one core", Open { at_once: 1 }, One).target(6.0),
-    row("open64", "open, 100 B echo, close; 64 at once", Open { at_once: 64 }, Two).target(12.0),
+    row("open1", "open, 100 B echo, close; one after another, one core", open(1), One).target(6.0),
+    row("open1-ended", "the same, and wait for the peer's end", Open { at_once: 1, ended: true }, One),
+    row("open64", "open, 100 B echo, close; 64 at once", open(64), Two).target(12.0),
     row("bulk1", "bulk, one stream, writes and reads of 64 KiB", bulk(1, 64), Two),
     row("bulk32", "bulk, 32 streams, writes and reads of 64 KiB", bulk(32, 64), Two),
     row("bulk1-1k", "bulk, one stream, writes of 64 KiB, reads of 1 KiB", bulk(1, 1), Two).target(2.5),
     row("bulk32-1k", "bulk, 32 streams, writes of 64 KiB, reads of 1 KiB", bulk(32, 1), Two).target(1.1),
     row("get64", "HTTP/1 GET (200 B), 64 at once, streams kept", Get { at_once: 64 }, Two).target(2.2),
     row("get64-fresh", "HTTP/1 GET, 64 at once, a stream per request", GetFresh { at_once: 64 }, Two).target(11.0),
+    row("client64", "the same by hyper-util's client", Client { at_once: 64 }, Two),
+    row("requests64", "the same by `Requests`; the others by hyper alone", Requests { at_once: 64 }, Two),
     row("upload8", "HTTP/1 POST (256 KiB), 8 at once, streams kept", Upload { at_once: 8 }, Two),
     row("tls-echo64", "TLS: 64 streams, 100 B echoes", echo(64), Two).tls(),
-    row("tls-open64", "TLS: open, 100 B echo, close; 64 at once", Open { at_once: 64 }, Two).tls(),
+    row("tls-open64", "TLS: open, 100 B echo, close; 64 at once", open(64), Two).tls(),
     row("tls-bulk1", "TLS: bulk, one stream", bulk(1, 64), Two).tls(),
     row("tls-get64", "TLS: HTTP/1 GET, 64 at once, streams kept", Get { at_once: 64 }, Two).tls(),
     row("multi-echo64", "multi-thread runtime: 64 streams, 100 B echoes", echo(64), Shared),
@@ -175,8 +193,10 @@ pub fn find(name: &str) -> Result<&'static Row, String> {
 impl Row {
     pub fn runs(&self, way: Way) -> bool {
         let http = matches!(self.work, Get { .. } | GetFresh { .. } | Upload { .. });
+        let clients = matches!(self.work, Client { .. } | Requests { .. });
         match way {
-            Way::HyperHttp2 => http,
+            Way::HyperHttp2 => http || clients,
+            _ if clients => matches!(way, Way::Tcp | Way::Tcpchan),
             Way::Tcp => !matches!(self.work, Echo { idle: 1.., .. }), // more than there are ports
             _ => true,
         }

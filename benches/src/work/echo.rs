@@ -114,8 +114,9 @@ pub async fn kept<W: Way>(client: W::Client, streams: usize, idle: usize) -> any
     .await
 }
 
-/// Opens a stream, echoes once and closes it; `at_once` such loops.
-pub async fn fresh<W: Way>(client: W::Client, at_once: usize) -> anyhow::Result<()> {
+/// Opens a stream, echoes once and closes it; `at_once` such loops. If `ended`, each waits for
+/// the peer's end of its stream.
+pub async fn fresh<W: Way>(client: W::Client, at_once: usize, ended: bool) -> anyhow::Result<()> {
     let client = Arc::new(client);
     opened::<W>(&client).await?;
     measure::ready();
@@ -125,6 +126,9 @@ pub async fn fresh<W: Way>(client: W::Client, at_once: usize) -> anyhow::Result<
             loop {
                 let mut stream = opened::<W>(&client).await?;
                 stream.shutdown().await?;
+                if ended {
+                    anyhow::ensure!(stream.read(&mut [0]).await? == 0);
+                }
                 drop(stream);
                 count(1);
             }

@@ -42,7 +42,10 @@ pub fn request(upload: bool) -> Request<Body> {
 }
 
 /// Reads a response to its end.
-pub async fn finish(response: Response<Incoming>) -> anyhow::Result<()> {
+pub async fn finish<B>(response: Response<B>) -> anyhow::Result<()>
+where
+    B: http_body::Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     anyhow::ensure!(response.status().is_success());
     let mut body = response.into_body();
     let mut length = 0;
