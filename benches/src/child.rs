@@ -173,7 +173,7 @@ fn report(measured: &Measured) -> ! {
 }
 
 /// Two file descriptors for each stream, where each is a connection.
-fn allow_many_files() {
+pub fn allow_many_files() {
     let limit = Some(100_000);
     let wanted = Rlimit {
         current: limit,

@@ -13,9 +13,11 @@ mod plot;
 mod report;
 mod row;
 mod run;
+mod scale;
 mod summary;
 mod transport;
 mod way;
 mod work;
 
 pub use self::cli::main;
+pub use self::scale::main as scale;

@@ -17,7 +17,7 @@ const WARM: usize = 64;
 /// connection.
 const STREAMS: usize = 9_000;
 
-fn resident() -> anyhow::Result<f64> {
+pub fn resident() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().split(' ').next());

@@ -15,8 +15,8 @@ use super::interface::{STREAMS, Way};
 use crate::transport::{Io, Listener, Transport};
 
 /// HTTP/2 streams as byte streams: a request and a response whose bodies run
-/// at the same time.
-pub struct H2;
+/// at the same time. `WINDOW` is that of the connection.
+pub struct H2<const WINDOW: u32 = CONNECTION_WINDOW>;
 
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
@@ -90,7 +90,10 @@ impl AsyncWrite for H2Stream {
         while self.send.capacity() == 0 {
             match ready!(self.send.poll_capacity(cx)) {
                 Some(capacity) => drop(capacity.map_err(io::Error::other)?),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                None => {
+                    let reason = ready!(self.send.poll_reset(cx)).map_err(io::Error::other)?;
+                    return Poll::Ready(Err(io::Error::other(reason.description())));
+                }
             }
         }
         let n = self.send.capacity().min(buf.len());
@@ -110,7 +113,7 @@ impl AsyncWrite for H2Stream {
     }
 }
 
-impl Way for H2 {
+impl<const WINDOW: u32> Way for H2<WINDOW> {
     type Stream = H2Stream;
     type Http = TokioIo<H2Stream>;
     type Listener = Listener;
@@ -131,7 +134,7 @@ impl Way for H2 {
     {
         let mut connection = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(WINDOW)
             .max_concurrent_streams(STREAMS)
             .handshake::<Io, Bytes>(listener.accept().await?)
             .await?;
@@ -148,7 +151,7 @@ impl Way for H2 {
         let io = transport.connect(addr).await?;
         let (client, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(WINDOW)
             .initial_max_send_streams(STREAMS as usize)
             .handshake(io)
             .await?;

@@ -12,7 +12,7 @@ mod tokio_yamux;
 mod yamux;
 
 pub use self::h2::H2;
-pub use self::interface::{ByteStream, Way};
+pub use self::interface::{ByteStream, STREAMS, Way};
 pub use self::qmux::Qmux;
 pub use self::quinn::Quinn;
 pub use self::smux::Smux;
