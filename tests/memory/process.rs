@@ -203,7 +203,7 @@ async fn attack(kind: Kind, io: DuplexStream, peak: Arc<Peak>) {
 /// The most that was held at any time.
 #[derive(Default)]
 struct Peak {
-    /// What was allocated when all peers had said their hello.
+    /// What was allocated when there were no connections yet, only their peers.
     start: AtomicI64,
     bytes: AtomicU64,
     /// Tasks of the application.
@@ -278,13 +278,18 @@ async fn hold(mut channel: Channel, app: App) {
 /// served. They get at least so many bytes: else they were not bad enough.
 #[track_caller]
 fn holds(kind: Kind, budget: MemoryBudget, least: u64) {
+    holds_of(kind, budget, PEERS, least);
+}
+
+#[track_caller]
+fn holds_of(kind: Kind, budget: MemoryBudget, peers: usize, least: u64) {
     let _alone = Meter::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    let (most, peak) = runtime.block_on(attacked(kind, budget.clone()));
+    let (most, peak) = runtime.block_on(attacked(kind, budget.clone(), peers));
     println!("{peak} of {most} bytes");
     assert!(peak <= most, "{peak} bytes of a budget of {most}");
     assert!(peak >= least, "only {peak} bytes");
@@ -292,7 +297,18 @@ fn holds(kind: Kind, budget: MemoryBudget, least: u64) {
     assert_eq!(budget.used(), 0, "it is given back");
 }
 
-async fn attacked(kind: Kind, budget: MemoryBudget) -> (u64, u64) {
+/// A transport that allocates nothing from now on.
+async fn link() -> (DuplexStream, DuplexStream) {
+    let mut bytes = [0; 4 << 10];
+    let (mut near, mut far) = duplex(bytes.len());
+    near.write_all(&bytes).await.unwrap();
+    far.read_exact(&mut bytes).await.unwrap();
+    far.write_all(&bytes).await.unwrap();
+    near.read_exact(&mut bytes).await.unwrap();
+    (near, far)
+}
+
+async fn attacked(kind: Kind, budget: MemoryBudget, peers: usize) -> (u64, u64) {
     let config = Config::default().memory_budget(budget.clone());
     let protocol = match kind.version {
         Version::V0 => Protocol::V0,
@@ -302,17 +318,23 @@ async fn attacked(kind: Kind, budget: MemoryBudget) -> (u64, u64) {
     let honest = Honest::new(config);
     honest.asks().await;
     let peak = Arc::new(Peak::default());
-    for _ in 0..PEERS {
-        let (near, far) = duplex(4 << 10);
+    let mut ends = Vec::with_capacity(peers);
+    for _ in 0..peers {
+        let (near, far) = link().await;
+        tokio::spawn(attack(kind, far, peak.clone()));
+        ends.push(near);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await; // the peers have what they need
+    peak.start.store(allocated() as i64, Relaxed);
+    for near in ends {
         let connection = match kind.role {
             Role::Client => Connection::server(near, hostile.clone()),
             Role::Server => Connection::client(near, hostile.clone()),
         };
-        tokio::spawn(attack(kind, far, peak.clone()));
+        peak.tasks.fetch_add(1, Relaxed);
         tokio::spawn(serve(connection, kind.app, peak.clone()));
     }
     tokio::time::sleep(ATTACK).await;
-    peak.start.store(allocated() as i64, Relaxed);
     peak.begin.notify_waiters();
     for _ in 0..4 {
         tokio::time::sleep(ATTACK / 4).await;
@@ -363,167 +385,149 @@ fn budget() -> MemoryBudget {
     MemoryBudget::new(64 * MIB).unwrap()
 }
 
+const FILL: Kind = Kind {
+    say: fill,
+    app: App::Writes,
+    ..SERVER
+};
+
+const PIECES: Kind = Kind {
+    say: pieces,
+    ..SERVER
+};
+
+const SPARSE: Kind = Kind {
+    say: sparse,
+    ..SERVER
+};
+
+const OPENS: Kind = Kind {
+    say: opens,
+    ..SERVER
+};
+
+const DEBTS: Kind = Kind {
+    say: debts,
+    reads: true,
+    ..SERVER
+};
+
+const TAKES_NO_ANSWERS: Kind = Kind {
+    say: opens,
+    app: App::Writes,
+    ..SERVER
+};
+
+const TAKES_NO_REQUESTS: Kind = Kind {
+    role: Role::Server,
+    app: App::Sends,
+    ..SERVER
+};
+
+const ENDS_NO_CHANNELS: Kind = Kind {
+    role: Role::Server,
+    app: App::GivesUp,
+    reads: true,
+    ..SERVER
+};
+
+const ALMOST_READ: Kind = Kind {
+    say: version0,
+    app: App::ReadsAlmostAll,
+    version: Version::V0,
+    ..SERVER
+};
+
+const UNREAD: Kind = Kind {
+    say: version0,
+    version: Version::V0,
+    ..SERVER
+};
+
+const TAKES_NO_REFUSALS: Kind = Kind {
+    say: refusals_of_version0,
+    version: Version::V0,
+    ..SERVER
+};
+
+/// As many as the default budget has reserves for, but for those of the honest.
+const ALL_PEERS: usize = 16_000;
+
 #[test]
 fn a_thousand_peers_that_fill_all_channels_both_ways() {
-    let app = App::Writes;
-    let kind = Kind {
-        say: fill,
-        app,
-        ..SERVER
-    };
-    holds(kind, budget(), 20 * MIB);
+    holds(FILL, budget(), 20 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_at_servers_of_the_default_configuration() {
-    let app = App::Writes;
-    let kind = Kind {
-        say: fill,
-        app,
-        ..SERVER
-    };
-    holds(kind, MemoryBudget::of_process(), 200 * MIB);
+    holds(FILL, MemoryBudget::of_process(), 200 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_send_small_pieces() {
-    holds(
-        Kind {
-            say: pieces,
-            ..SERVER
-        },
-        budget(),
-        20 * MIB,
-    );
+    holds(PIECES, budget(), 20 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_send_a_byte_on_each_channel() {
-    holds(
-        Kind {
-            say: sparse,
-            ..SERVER
-        },
-        budget(),
-        5 * MIB,
-    );
+    holds(SPARSE, budget(), 5 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_open_all_channels() {
-    holds(
-        Kind {
-            say: opens,
-            ..SERVER
-        },
-        budget(),
-        5 * MIB,
-    );
+    holds(OPENS, budget(), 5 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_whose_channels_end_with_debts() {
-    let reads = true;
-    holds(
-        Kind {
-            say: debts,
-            reads,
-            ..SERVER
-        },
-        budget(),
-        20 * MIB,
-    );
+    holds(DEBTS, budget(), 20 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_take_no_answers() {
-    let app = App::Writes;
-    holds(
-        Kind {
-            say: opens,
-            app,
-            ..SERVER
-        },
-        budget(),
-        10 * MIB,
-    );
+    holds(TAKES_NO_ANSWERS, budget(), 10 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_take_nothing_of_channels_that_were_finished() {
-    let (role, app) = (Role::Server, App::Sends);
-    holds(
-        Kind {
-            role,
-            app,
-            ..SERVER
-        },
-        budget(),
-        10 * MIB,
-    );
+    holds(TAKES_NO_REQUESTS, budget(), 10 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_do_not_end_channels_that_were_given_up() {
-    let (role, app, reads) = (Role::Server, App::GivesUp, true);
-    holds(
-        Kind {
-            role,
-            app,
-            reads,
-            ..SERVER
-        },
-        budget(),
-        5 * MIB,
-    );
+    holds(ENDS_NO_CHANNELS, budget(), 5 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_that_are_read_but_for_a_byte_of_each_channel() {
-    let (say, app) = (
-        version0 as fn(&mut State, &mut Vec<u8>),
-        App::ReadsAlmostAll,
-    );
-    let version = Version::V0;
-    holds(
-        Kind {
-            say,
-            app,
-            version,
-            ..SERVER
-        },
-        budget(),
-        5 * MIB,
-    );
+    holds(ALMOST_READ, budget(), 5 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_of_version_0_that_nobody_reads() {
-    let (say, version) = (version0 as fn(&mut State, &mut Vec<u8>), Version::V0);
-    holds(
-        Kind {
-            say,
-            version,
-            ..SERVER
-        },
-        budget(),
-        20 * MIB,
-    );
+    holds(UNREAD, budget(), 20 * MIB);
 }
 
 #[test]
 fn a_thousand_peers_of_version_0_that_take_no_refusals() {
-    let (say, version) = (
-        refusals_of_version0 as fn(&mut State, &mut Vec<u8>),
-        Version::V0,
-    );
-    holds(
-        Kind {
-            say,
-            version,
-            ..SERVER
-        },
-        budget(),
-        5 * MIB,
-    );
+    holds(TAKES_NO_REFUSALS, budget(), 5 * MIB);
+}
+
+/// It takes some minutes.
+#[test]
+#[ignore = "heavy"]
+fn as_many_peers_as_the_default_budget_takes() {
+    let kinds = [
+        ("fill all channels both ways", FILL),
+        ("send small pieces", PIECES),
+        ("send a byte on each channel", SPARSE),
+        ("open all channels", OPENS),
+        ("of version 0 that take no refusals", TAKES_NO_REFUSALS),
+    ];
+    for (name, kind) in kinds {
+        println!("{name}");
+        for peers in [PEERS, ALL_PEERS] {
+            holds_of(kind, MemoryBudget::of_process(), peers, 0);
+        }
+    }
 }
