@@ -178,25 +178,25 @@ pub const KINDS: &[Kind] = &[
 ];
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
-const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: h\r\n\r\n";
+pub const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: h\r\n\r\n";
 const POST: &[u8] = b"POST /swallow HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000\r\n\r\n";
 
-fn id(nth: u32) -> u32 {
+pub fn id(nth: u32) -> u32 {
     2 * nth + 1
 }
 
-fn say(control: Control, out: &mut Vec<u8>) {
+pub fn say(control: Control, out: &mut Vec<u8>) {
     Frame::Control(control).encode(Version::V1, out);
 }
 
-fn data(channel: u32, body: &[u8], out: &mut Vec<u8>) {
+pub fn data(channel: u32, body: &[u8], out: &mut Vec<u8>) {
     match body {
         [] => out.extend([1, 5, 0, 0, 0, channel as u8, 0, 0]), // no frame of the protocol
         body => Frame::Data { channel, body }.encode(Version::V1, out),
     }
 }
 
-fn request(nth: u32, head: &[u8], out: &mut Vec<u8>) {
+pub fn request(nth: u32, head: &[u8], out: &mut Vec<u8>) {
     say(Control::Open { channel: id(nth) }, out);
     data(id(nth), head, out);
 }

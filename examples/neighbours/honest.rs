@@ -28,6 +28,13 @@ impl Client {
         })
     }
 
+    /// Bytes that the connections of the server's process hold together.
+    pub async fn leased(&self) -> Result<f64, Failure> {
+        let uri = format!("{}leased", self.uri).parse()?;
+        let body = self.http.get(uri).await?.into_body().collect().await?;
+        Ok(std::str::from_utf8(&body.to_bytes())?.parse()?)
+    }
+
     /// How long each of so many requests a second took from its sending.
     pub async fn requests(&self, rate: u32, time: Duration) -> Result<Latencies, Failure> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);

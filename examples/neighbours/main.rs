@@ -10,6 +10,10 @@
 //! The flood comes from another address than the client, and connects again as soon as it is
 //! cut off. Each figure is the median of the rounds.
 //!
+//! With `--crowd 1000`, a thousand peers make the server hold what they can, and stay. Each kind
+//! meets a server of its own. The latency as they come and as they stay stands beside that
+//! without them, and the memory of the server's process.
+//!
 //! The server is a process of one thread, kept on one processor; the client and
 //! the flood share another. So that the flood takes nothing
 //! from the client that it would not take from a client on another machine, the
@@ -19,6 +23,8 @@
 //! Without that the 99th percentile is the scheduler's. Anything else that runs shows
 //! in it too: compare the row of plain TCP bytes, and run it on an idle machine.
 
+mod crowd;
+mod crowds;
 mod flood;
 mod honest;
 mod server;
@@ -54,7 +60,10 @@ struct Options {
     /// flood keeps it busy throughout, Linux stops it for 50 ms in each second
     #[arg(long)]
     server_ahead: bool,
-    /// Only the floods whose names contain this
+    /// In place of floods, so many peers that make the server hold what they can, and stay
+    #[arg(long, value_name = "COUNT")]
+    crowd: Option<usize>,
+    /// Only the floods or crowds whose names contain this
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -72,6 +81,14 @@ enum Part {
         to: SocketAddr,
         #[arg(action = clap::ArgAction::Set)]
         plain: bool,
+    },
+    #[command(hide = true)]
+    Crowd {
+        kind: usize,
+        count: usize,
+        seconds: u64,
+        from: IpAddr,
+        to: SocketAddr,
     },
 }
 
@@ -96,7 +113,27 @@ fn main() -> Result<(), Failure> {
             println!("{}", flood::run(kind, route, Duration::from_secs(seconds)));
             Ok(())
         }
-        None => measure(&options),
+        Some(Part::Crowd {
+            kind,
+            count,
+            seconds,
+            from,
+            to,
+        }) => {
+            stay_on(1)?;
+            let kind = crowd::KINDS.get(kind).ok_or("no such crowd")?;
+            let plain = false;
+            crowd::run(
+                kind,
+                Route { from, to, plain },
+                count,
+                Duration::from_secs(seconds),
+            )
+        }
+        None => match options.crowd {
+            Some(count) => crowds::measure(&options, count),
+            None => measure(&options),
+        },
     }
 }
 
@@ -144,10 +181,19 @@ impl Process {
 
     /// MiB of resident memory; `/proc` is Linux's.
     fn memory(&self) -> Result<f64, Failure> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it was so far.
+    fn peak(&self) -> Result<f64, Failure> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> Result<f64, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = resident.and_then(|line| line.split_whitespace().next());
-        Ok(kib.ok_or("no VmRSS")?.parse::<f64>()? / 1024.0)
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = value.and_then(|line| line.split_whitespace().next());
+        Ok(kib.ok_or("no such field")?.parse::<f64>()? / 1024.0)
     }
 }
 
@@ -165,10 +211,9 @@ struct Ports {
     closes: String,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn measure(options: &Options) -> Result<(), Failure> {
+/// Starts the server.
+fn serve(options: &Options) -> Result<(Process, Ports), Failure> {
     let (server, mut says) = Process::start(&["serve"])?;
-    stay_on(1)?; // which those that are started from here on inherit
     let mut addrs = String::new();
     says.read_line(&mut addrs)?;
     let mut addrs = addrs.split_whitespace().map(str::to_owned);
@@ -178,10 +223,17 @@ async fn measure(options: &Options) -> Result<(), Failure> {
         sink: next()?,
         closes: next()?,
     };
-    ahead(std::process::id());
     if options.server_ahead {
         ahead(server.0.id());
     }
+    Ok((server, ports))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn measure(options: &Options) -> Result<(), Failure> {
+    let (server, ports) = serve(options)?;
+    stay_on(1)?; // which those that are started from here on inherit
+    ahead(std::process::id());
     let client = honest::Client::new(&ports.server)?;
     client
         .requests(options.rate, Duration::from_secs(1))
@@ -260,20 +312,26 @@ async fn measure_once(
     })
 }
 
+fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> f64 {
+    let mut all: Vec<f64> = rounds.iter().map(of).collect();
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// The medians of the 50th and the 99th percentile.
+fn both<T>(rounds: &[T], of: impl Fn(&T) -> &Latencies) -> String {
+    let at = |part| median(rounds, |round| of(round).at(part));
+    format!("{:.0} / {:.0}", at(0.5), at(0.99))
+}
+
 fn report(name: &str, rounds: &[Round]) {
-    let median = |of: &dyn Fn(&Round) -> f64| {
-        let mut all: Vec<f64> = rounds.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let both = |of: fn(&Round) -> &Latencies| {
-        let at = |part| median(&|round| of(round).at(part));
-        format!("{:.0} / {:.0}", at(0.5), at(0.99))
-    };
+    let both = |of: fn(&Round) -> &Latencies| both(rounds, of);
     let (quiet, plain) = (both(|round| &round.quiet), both(|round| &round.plain));
     let flooded = both(|round| &round.flooded);
     let newcomers = both(|round| &round.newcomers);
-    let ratio = median(&|round| round.flooded.at(0.99) / round.plain.at(0.99));
+    let ratio = median(rounds, |round| {
+        round.flooded.at(0.99) / round.plain.at(0.99)
+    });
     let memory = rounds.iter().map(|round| round.memory).fold(0.0, f64::max);
     let outcome = rounds.last().map_or("", |round| &round.outcome);
     println!(

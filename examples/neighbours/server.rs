@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use futures_util::StreamExt;
+use tcpchan::MemoryBudget;
 use tcpchan::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -32,7 +33,12 @@ pub async fn run() -> Result<(), Failure> {
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/large", get(|| async { LARGE }))
-        .route("/swallow", post(swallow_body));
+        .route("/swallow", post(swallow_body))
+        .route("/hold", post(hold_body))
+        .route(
+            "/leased",
+            get(async || MemoryBudget::of_process().used().to_string()),
+        );
     axum::serve(Acceptor::new(listener), app).await?;
     Ok(())
 }
@@ -51,6 +57,10 @@ async fn swallow(mut stream: TcpStream, most: usize) {
     {
         taken = taken.saturating_add(n);
     }
+}
+
+async fn hold_body(_: Body) {
+    std::future::pending().await
 }
 
 async fn swallow_body(body: Body) {
