@@ -143,18 +143,18 @@ async fn a_request_on_a_tcp_connection_of_its_own_takes_two_round_trips() {
 async fn a_cold_burst(idle: usize) {
     let (client, link, channels) = multiplexed(idle);
     let slowest = burst(&client, BURST).await;
-    assert_eq!(link.dials(), 20, "as many as there may be");
+    assert_eq!(link.dials(), 25, "as many as there may be");
     assert_eq!(channels.load(Ordering::Relaxed), BURST);
     assert!((2.0..=2.2).contains(&slowest), "{slowest} round trips");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_50_on_a_cold_client_shares_20_dials() {
+async fn a_burst_of_50_on_a_cold_client_shares_25_dials() {
     a_cold_burst(POOLED).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_50_on_a_cold_client_with_a_channel_each_shares_20_dials() {
+async fn a_burst_of_50_on_a_cold_client_with_a_channel_each_shares_25_dials() {
     a_cold_burst(A_CHANNEL_EACH).await;
 }
 
