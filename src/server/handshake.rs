@@ -167,10 +167,7 @@ impl Attempt {
                 hand_on.await;
             }
             Err(Failure::Evicted) => self.observed.evicted(),
-            Err(Failure::Header(error)) => {
-                self.peer.violated();
-                self.observed.refused(&error);
-            }
+            Err(Failure::Header(error)) => self.observed.refused(&error),
             Err(Failure::Error(error)) => {
                 #[cfg(feature = "tls")]
                 let names = super::shown::names();

@@ -44,14 +44,14 @@ async fn accepts(acceptor: &mut Acceptor, within: Duration) -> Option<Channel> {
     accepted.ok().map(|(channel, _)| channel)
 }
 
-/// It is refused, so that what it was for may be tried again elsewhere.
+/// It is refused within a minute, so that what it was for may be tried again elsewhere.
 async fn is_refused(channel: &mut Channel) -> bool {
-    match channel.read_u8().await {
-        Ok(_) => false,
-        Err(error) => {
+    match timeout(60 * SECOND, channel.read_u8()).await {
+        Ok(Err(error)) => {
             let error = error.get_ref().and_then(|e| e.downcast_ref());
             error.is_some_and(ChannelError::is_retryable)
         }
+        Ok(Ok(_)) | Err(_) => false,
     }
 }
 

@@ -469,6 +469,22 @@ async fn a_client_that_breaks_rules_holds_back_itself_and_nobody_else_behind_its
     }
 }
 
+/// It costs no more than a connection.
+#[tokio::test(start_paused = true)]
+async fn a_network_whose_headers_are_not_believed_is_not_held_back() {
+    const ELSEWHERE: &str = "198.51.100.1:1";
+    let (listener, acceptor) = Listener::new();
+    let mut acceptor = started(acceptor.with_proxy_protocol(trusting()));
+    for _ in 0..20 {
+        let mut io = listener.comes(ELSEWHERE, 1 << 16);
+        io.write_all(&of_client([192, 0, 2, 1], 1)).await.unwrap();
+        let _ = io.read_to_end(&mut Vec::new()).await; // however it ends
+    }
+    let (io, start) = (listener.comes(ELSEWHERE, 1 << 16), Instant::now());
+    assert!(serve(&mut acceptor, io, &[]).await.is_ok());
+    assert!(start.elapsed() < SECOND / 200, "{:?}", start.elapsed());
+}
+
 /// The application has made TLS, and the header is inside.
 #[tokio::test]
 async fn a_header_inside_tls_leaves_the_client_its_certificates() {

@@ -177,8 +177,8 @@ impl ConnectionLimits {
     ///
     /// A violation that ended a connection counts, and a TLS handshake in which the client broke
     /// a rule or showed no certificate that is accepted. A lost connection does not count, nor
-    /// does a client that refuses the server's certificate, nor a peer that says no valid hello
-    /// and settings, such as a health check by HTTP.
+    /// does a client that refuses the server's certificate. Nor does a peer that says no valid
+    /// PROXY header, hello or settings, such as a health check by HTTP.
     ///
     /// Four are free, and one a second is forgiven. After the fifth, connections of that
     /// network are served one each 10 ms. The time doubles with each further violation, up to
