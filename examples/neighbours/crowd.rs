@@ -74,7 +74,7 @@ pub const KINDS: &[Kind] = &[
         name: "frames of 1 KiB on one channel",
         say: |nth, out| match nth {
             0 => request(0, HOLD, out),
-            ..65_000 => data(1, &[7; 1024], out),
+            1..65_000 => data(1, &[7; 1024], out),
             _ => {}
         },
         reads: true,
