@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -15,6 +16,9 @@ pub(crate) const RESERVE: u64 = 32 << 10;
 /// The budget of all connections that were given no other: a quarter of a small server's
 /// memory of 2 GiB.
 const DEFAULT: u64 = 512 << 20;
+
+/// How long until one who has no memory looks again whether others have given some back.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One part of so many of the budget is for reserves alone, so that connections that hold
 /// much never keep others from beginning.
@@ -128,6 +132,12 @@ impl MemoryBudget {
         before.ok().map(wanted)
     }
 
+    /// What a connection may take that has taken so much: at most what is then free.
+    fn most(&self, free: u64, before: u64) -> u64 {
+        let kept = self.0.bytes / FOR_RESERVES;
+        free.saturating_sub(kept).saturating_sub(before) / 2
+    }
+
     fn give_back(&self, bytes: u64) {
         self.0.free.fetch_add(bytes, SeqCst);
         if self.0.waiting.load(SeqCst) > 0 {
@@ -194,10 +204,8 @@ impl Lease {
             self.bytes = bytes;
         } else if bytes > self.bytes {
             let (wanted, before) = (bytes - self.bytes, self.bytes - RESERVE);
-            let kept = self.budget.0.bytes / FOR_RESERVES;
             let taken = self.budget.take(|free| {
-                // At most what is then free.
-                let most = free.saturating_sub(kept).saturating_sub(before) / 2;
+                let most = self.budget.most(free, before);
                 wanted.min(most / RESERVE * RESERVE)
             });
             self.bytes += taken.unwrap_or(0);
@@ -208,6 +216,71 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.budget.give_back(self.bytes);
+    }
+}
+
+/// What the application holds for the channels of one connection.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct Shares {
+    budget: MemoryBudget,
+    /// Bytes of each channel.
+    each: u64,
+    channels: AtomicU64,
+}
+
+/// What the application holds for one channel, until it is dropped.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct Share {
+    of: Arc<Shares>,
+    bytes: u64,
+}
+
+#[cfg(feature = "server")]
+impl Shares {
+    pub fn new(budget: MemoryBudget, each: u64) -> Arc<Self> {
+        Arc::new(Shares {
+            budget,
+            each,
+            channels: AtomicU64::new(0),
+        })
+    }
+
+    /// The share of another channel, by the rule of [`Lease::resize`]. A connection always has
+    /// one channel, also if nothing is free.
+    pub fn try_take(self: &Arc<Self>) -> Option<Share> {
+        let channels = self.channels.load(SeqCst);
+        let taken = self.budget.take(|free| {
+            let most = self.budget.most(free, channels * self.each);
+            self.each * u64::from(self.each <= most)
+        });
+        if taken.is_none() && channels > 0 && self.each > 0 {
+            return None;
+        }
+        self.channels.fetch_add(1, SeqCst);
+        Some(Share {
+            of: self.clone(),
+            bytes: taken.unwrap_or(0),
+        })
+    }
+
+    /// Waits for the share of another channel. Cancel safe.
+    pub async fn take(self: &Arc<Self>) -> Share {
+        loop {
+            if let Some(share) = self.try_take() {
+                return share;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.channels.fetch_sub(1, SeqCst);
+        self.of.budget.give_back(self.bytes);
     }
 }
 

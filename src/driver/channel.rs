@@ -15,6 +15,8 @@ use super::connected::Source;
 use super::handle::Handle;
 #[cfg(feature = "server")]
 use super::unused::Token;
+#[cfg(feature = "server")]
+use crate::memory_budget::Share;
 use crate::proto::{ChannelError, Key, REFUSED, Read};
 
 /// One byte stream of a connection, with the behaviour of a TCP connection.
@@ -58,9 +60,9 @@ use crate::proto::{ChannelError, Key, REFUSED, Read};
 pub struct Channel {
     pub(super) handle: Arc<Handle>,
     pub(super) key: Key,
-    /// The place that it takes among those that an application may have.
+    /// The place that it takes among those that an application may have, and its memory.
     #[cfg(feature = "server")]
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<(Option<OwnedSemaphorePermit>, Share)>,
 }
 
 impl Channel {
@@ -75,8 +77,8 @@ impl Channel {
 
     /// Takes a place until it is dropped.
     #[cfg(feature = "server")]
-    pub(crate) fn hold_place(&mut self, place: Option<OwnedSemaphorePermit>) {
-        self.place = place;
+    pub(crate) fn hold_place(&mut self, place: (Option<OwnedSemaphorePermit>, Share)) {
+        self.place = Some(place);
     }
 
     /// Holds a token for the channel, which was accepted, until the application

@@ -1,7 +1,7 @@
 //! How a connection follows the memory budget: it leases what its core needs, and gives back
 //! what it needs no more.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::transport::READ;
 use crate::memory_budget::Lease;
@@ -13,10 +13,6 @@ const SLACK: u64 = 12 << 10;
 
 /// Bytes that may always be encoded at once.
 const LEAST_OUTPUT: u64 = 4 << 10;
-
-/// How long until a connection that has no memory to read looks again whether others have
-/// given some back.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a connection has of the budget.
 #[derive(Debug)]

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::close::LingeringClose;
-use super::memory::LOOK_AGAIN;
 use super::send::decision::{Decision, Known, Reason, decide};
 use super::shared::{Inner, Shared, Wake};
 use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
+use crate::memory_budget::LOOK_AGAIN;
 use crate::proto::DeliverySample;
 
 /// Passes of reading and writing in one poll, at most. Most polls end after one or two; the

@@ -21,6 +21,12 @@ pub(crate) fn accept_failed(error: &io::Error) {
     count("tcpchan_accept_errors_total", Vec::new(), 1);
 }
 
+/// A channel is refused because the memory budget has nothing for it.
+pub(crate) fn channel_without_memory() {
+    #[cfg(feature = "tracing")]
+    super::trace::channel_without_memory();
+}
+
 /// A limit has refused a connection.
 pub(crate) fn connection_refused(addr: SocketAddr, limit: &'static str) {
     #[cfg(feature = "tracing")]

@@ -44,8 +44,8 @@ mod trace;
 
 #[cfg(feature = "server")]
 pub(crate) use self::accepting::{
-    Handshake, HttpConnection, WaitingChannel, accept_failed, accepts, connection_held_back,
-    connection_refused,
+    Handshake, HttpConnection, WaitingChannel, accept_failed, accepts, channel_without_memory,
+    connection_held_back, connection_refused,
 };
 pub(crate) use self::cause::kind;
 #[cfg(feature = "metrics")]

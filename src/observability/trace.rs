@@ -255,6 +255,18 @@ pub(super) fn accept_failed(error: &std::io::Error) {
     limited!(warn, suppressed, &Span::current(), { %error }, "no connection can be accepted");
 }
 
+#[cfg(feature = "server")]
+pub(super) fn channel_without_memory() {
+    let suppressed = allows(&WARNINGS, ("channel", Role::Server, ""));
+    limited!(
+        warn,
+        suppressed,
+        &Span::current(),
+        { limit = "memory_per_channel" },
+        "the channel was refused"
+    );
+}
+
 #[cfg(all(feature = "server", feature = "tls"))]
 pub(super) fn client_refused(
     addr: std::net::SocketAddr,

@@ -169,7 +169,7 @@ impl AcceptLoop {
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (signal, live, guard) = (member.signal, member.live, member.guard);
         let age = self.settings.config.get_max_connection_age();
-        let gate = self.settings.channel_limits.gate();
+        let gate = self.settings.gate();
         tokio::spawn(async move {
             let forwarder = Forwarder {
                 from: &connection,

@@ -163,7 +163,7 @@ impl Acceptor {
     }
 
     /// How many channels the application serves at a time, and how quickly new ones come.
-    /// Clones of one value count together. Default [`ChannelLimits::default`]: no limit.
+    /// Clones of one value count together. Default [`ChannelLimits::default`].
     /// Once the acceptor has started, this changes nothing.
     pub fn with_channel_limits(mut self, limits: ChannelLimits) -> Self {
         self.settings.channel_limits = limits;

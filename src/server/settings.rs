@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncRead;
 
-use super::channel_limits::ChannelLimits;
+use super::channel_limits::{ChannelLimits, Gate};
 use super::handshake_limits::Limits;
 use super::limits::{Admission, ConnectionLimits, Refusal};
 #[cfg(feature = "proxy-protocol")]
@@ -38,6 +38,11 @@ impl Settings {
             within: self.config.core().get_handshake_timeout(),
             at_once: self.config.get_max_handshakes() as usize,
         }
+    }
+
+    /// What the channels of another connection pass.
+    pub fn gate(&self) -> Gate {
+        self.channel_limits.gate(self.config.get_memory_budget())
     }
 
     /// A connection from this address has come. It is to be held back so long, unless it is

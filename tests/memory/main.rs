@@ -1,6 +1,7 @@
 //! What a peer can make a connection hold stays under [`Config::memory`],
 //! counted by the allocator.
 
+mod handlers;
 #[path = "../support/local.rs"]
 mod local;
 mod opens;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tcpchan::server::Acceptor;
-use tcpchan::{Config, Connection, MemoryBudget};
+use tcpchan::proto::ChannelError;
+use tcpchan::server::{Acceptor, ChannelLimits};
+use tcpchan::{Channel, Config, Connection, MemoryBudget};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -98,4 +99,117 @@ async fn an_acceptor_that_waits_for_memory_ends_when_it_drains() {
         .await
         .unwrap();
     drop(holders);
+}
+
+/// An acceptor of so much memory for its channels, and clients of it.
+fn shared<const N: usize>(
+    budget: &MemoryBudget,
+    limits: ChannelLimits,
+) -> (Acceptor, [Connection; N]) {
+    let (near, far): (Vec<_>, Vec<_>) = (0..N).map(|_| tokio::io::duplex(1 << 16)).unzip();
+    let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+    let incoming = tokio_stream::iter(far.into_iter().map(move |io| Ok((io, addr))));
+    let incoming = tokio_stream::StreamExt::chain(incoming, tokio_stream::pending());
+    let config = Config::default().memory_budget(budget.clone());
+    let acceptor = Acceptor::from_incoming(incoming).with_config(config);
+    let mut near = near.into_iter();
+    let client = |_| Connection::client(near.next().unwrap(), Config::default());
+    (
+        acceptor.with_channel_limits(limits),
+        std::array::from_fn(client),
+    )
+}
+
+async fn open(client: &Connection) -> Channel {
+    let mut channel = client.open().await.unwrap();
+    channel.write_all(b"?").await.unwrap();
+    channel
+}
+
+/// Those that come within the time.
+async fn accepted(acceptor: &mut Acceptor, within: Duration) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    let _ = timeout(within, async {
+        loop {
+            channels.push(acceptor.accept().await.0);
+        }
+    })
+    .await;
+    channels
+}
+
+async fn is_refused(channel: &mut Channel) -> bool {
+    let error = channel.read_u8().await.unwrap_err();
+    let error = error.get_ref().and_then(|e| e.downcast_ref());
+    error.is_some_and(ChannelError::is_retryable)
+}
+
+const SOON: Duration = Duration::from_millis(500);
+
+/// Each has 64 KiB for the application, and a connection gets at most what is then free.
+#[tokio::test(start_paused = true)]
+async fn a_channel_waits_for_the_memory_of_its_application_and_is_refused_without() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let limits = ChannelLimits::default().memory_per_channel(64 << 10);
+    let (mut acceptor, [client]) = shared(&budget, limits);
+    let mut opened = Vec::new();
+    for _ in 0..12 {
+        opened.push(open(&client).await);
+    }
+    let mut held = accepted(&mut acceptor, SOON).await;
+    assert!((3..=6).contains(&held.len()), "{}", held.len());
+    assert!(budget.used() >= held.len() as u64 * (64 << 10));
+    held.truncate(2);
+    assert!(
+        !accepted(&mut acceptor, SOON).await.is_empty(),
+        "one has room"
+    );
+    assert!(is_refused(opened.last_mut().unwrap()).await);
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_connection_has_a_channel_whatever_others_hold() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let limits = ChannelLimits::default().memory_per_channel(256 << 10);
+    let (mut acceptor, clients) = shared::<8>(&budget, limits);
+    let (mut opened, mut held) = (Vec::new(), Vec::new());
+    for client in &clients {
+        opened.push(open(client).await);
+        opened.push(open(client).await);
+        held.append(&mut accepted(&mut acceptor, SOON).await);
+    }
+    held.append(&mut accepted(&mut acceptor, SOON).await);
+    assert!(held.len() >= clients.len(), "{}", held.len());
+    drop(held);
+    drop((acceptor, opened));
+    assert!(clients.iter().all(|client| client.error().is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_channel_had_of_the_memory_is_given_back() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let limits = ChannelLimits::default().memory_per_channel(64 << 10);
+    let (mut acceptor, [client]) = shared(&budget, limits);
+    let first = open(&client).await;
+    drop(accepted(&mut acceptor, SOON).await);
+    drop(first);
+    let before = budget.used();
+    for _ in 0..100 {
+        let _opened = open(&client).await;
+        assert_eq!(accepted(&mut acceptor, SOON).await.len(), 1);
+    }
+    assert_eq!(budget.used(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_bounds_its_channels_itself_takes_nothing_of_the_budget() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let limits = ChannelLimits::default().memory_per_channel(0);
+    let (mut acceptor, [client]) = shared(&budget, limits);
+    let mut opened = Vec::new();
+    for _ in 0..100 {
+        opened.push(open(&client).await);
+    }
+    assert_eq!(accepted(&mut acceptor, SOON).await.len(), 100);
 }

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::time::{ClockId, clock_gettime};
 use tcpchan::Config;
-use tcpchan::server::Acceptor;
+use tcpchan::server::{Acceptor, ChannelLimits};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
@@ -69,7 +69,9 @@ fn report() -> anyhow::Result<()> {
 
 async fn tcpchan(listener: TcpListener, drains: oneshot::Receiver<()>) -> anyhow::Result<()> {
     let config = Config::default().max_channels(STREAMS)?;
-    let mut acceptor = Acceptor::new(listener).with_config(config);
+    let limits = ChannelLimits::default().memory_per_channel(0); // a task that echoes has little
+    let acceptor = Acceptor::new(listener).with_config(config);
+    let mut acceptor = acceptor.with_channel_limits(limits);
     let drain = acceptor.drain_handle();
     tokio::spawn(async move {
         loop {

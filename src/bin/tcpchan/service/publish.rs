@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tcpchan::server::Acceptor;
 use tracing::{info, warn};
 
-use super::serve::Serve;
+use super::serve::{Serve, channel_limits};
 use super::view::View;
 use crate::failure::in_a_line;
 use crate::label::Label;
@@ -32,7 +32,8 @@ pub fn acceptor(serve: &Arc<Serve>, hub: &str) -> Option<Acceptor> {
             async move { told.tell(dialler?.tls(&told.hub).await) }
         }),
     };
-    Some(acceptor.with_config(plan.config().clone()))
+    let acceptor = acceptor.with_config(plan.config().clone());
+    Some(acceptor.with_channel_limits(channel_limits()))
 }
 
 fn dialler(serve: &Weak<Serve>) -> io::Result<Arc<Dialler>> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 #[cfg(unix)]
 use tcpchan::server::ConnectionLimits;
-use tcpchan::server::{Acceptor, Connections, Stop, Tls};
+use tcpchan::server::{Acceptor, ChannelLimits, Connections, Stop, Tls};
 use tcpchan::{Channel, Config, ConnectionStats};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -155,7 +155,8 @@ impl Plan {
                 Acceptor::from_incoming(UnixIncoming(listener)).with_connection_limits(limits)
             }
         };
-        acceptor.with_config(config)
+        let acceptor = acceptor.with_config(config);
+        acceptor.with_channel_limits(channel_limits())
     }
 
     fn begin(&self) {
@@ -363,4 +364,10 @@ impl View for Serve {
             }
         })
     }
+}
+
+/// A stream that rests holds no buffer, and each has a file of the process, whose number the
+/// system limits.
+pub fn channel_limits() -> ChannelLimits {
+    ChannelLimits::default().memory_per_channel(0)
 }
