@@ -149,7 +149,12 @@ impl Loss {
         }
     }
 
-    /// How many connections loss asks for; 1 without loss.
+    /// So many connections were found to carry more; 1 without loss.
+    pub fn proven(&self) -> usize {
+        self.proven
+    }
+
+    /// How many connections loss asks for, with those of a trial.
     pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) -> usize {
         let (least, most) = (self.samples.take(snapshots, now), most.min(MAX_CONNECTIONS));
         if least.is_some_and(|least| least < self.rate * OTHER) {
