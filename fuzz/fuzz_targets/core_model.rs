@@ -600,8 +600,9 @@ impl Model {
         for state in &mut self.channels {
             if state.reads() {
                 state.most = state.told;
-                // While more than a window is unread it may come later.
-                let few = state.waiting <= self.window;
+                // What is unread may take twice its memory. While that is more than a window,
+                // it may come later.
+                let few = state.waiting <= self.window / 2;
                 let late = |due| few && (self.budget == 0 || due + LATEST <= self.now);
                 assert!(!state.due.is_some_and(late), "no WINDOW: {state:?}");
             }
