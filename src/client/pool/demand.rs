@@ -349,9 +349,9 @@ mod tests {
             trial: 16,
             ..CALLER
         };
-        assert_eq!(demand.wanted(&[with(2); 10], trial, &pool), 16);
+        assert_eq!(demand.wanted(&[with(0); 10], trial, &pool), 16);
         assert_eq!(demand.keep(&pool, start).idle, Some(16));
-        demand.wanted(&[with(2); 16], CALLER, &pool);
+        demand.wanted(&[with(0); 16], CALLER, &pool);
         assert_eq!(demand.keep(&pool, start).idle, Some(1));
     }
 
