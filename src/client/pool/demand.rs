@@ -32,9 +32,8 @@ pub(super) struct Asked {
     pub behind_slow_dial: usize,
     /// Connections that are to be there before they are needed.
     pub prewarm: usize,
-    /// Connections that loss asks for, and those that are tried for it.
+    /// Connections that loss asks for.
     pub loss: usize,
-    pub trial: usize,
     /// No connection has been good since the last failure, so it is one at a time.
     pub failing: bool,
 }
@@ -47,17 +46,14 @@ pub(super) struct Demand {
     most: usize,
     /// The most of the period before.
     before: usize,
-    /// In this period more were dialled for a cold burst or a trial.
+    /// In this period more were dialled for a cold burst.
     burst: bool,
-    /// Connections of a trial that is under way.
-    trial: usize,
 }
 
 /// How many connections may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
-    /// After a cold burst, or a trial that was of no use: so many, and beside them those that
-    /// carry channels.
+    /// After a cold burst: so many, and beside them those that carry channels.
     pub idle: Option<usize>,
     /// Once at the end of each period: so many.
     pub busy: Option<usize>,
@@ -70,7 +66,6 @@ impl Demand {
             most: 0,
             before: 0,
             burst: false,
-            trial: 0,
         }
     }
 
@@ -85,8 +80,7 @@ impl Demand {
         self.most = self.most.max(lasting);
         let needed = lasting.max(for_waiting(snapshots, asked));
         let needed = needed.clamp(pool.least, pool.most);
-        self.trial = asked.trial;
-        self.burst |= needed.max(asked.trial) > lasting.max(pool.least);
+        self.burst |= needed > lasting.max(pool.least);
         let fresh = snapshots
             .iter()
             .filter(|snapshot| snapshot.is_fresh())
@@ -94,7 +88,7 @@ impl Demand {
         let there = snapshots
             .iter()
             .any(|snapshot| snapshot.is_fresh() && snapshot.greeted);
-        let ahead = pool.least.max(asked.prewarm).max(asked.trial);
+        let ahead = pool.least.max(asked.prewarm).max(asked.loss);
         match (asked.caller, asked.failing) {
             (true, false) => {
                 let more = usize::from(!has_free(snapshots, fresh, pool));
@@ -120,11 +114,10 @@ impl Demand {
         }
         let recent = self.most.max(self.before);
         let burst = self.burst;
-        self.burst &= !ends || self.trial > recent;
-        let kept = |needed: usize| needed.max(self.trial).clamp(pool.least, pool.most);
+        self.burst &= !ends;
         Keep {
-            idle: burst.then(|| kept(recent)),
-            busy: ends.then(|| kept(self.before)),
+            idle: burst.then(|| recent.clamp(pool.least, pool.most)),
+            busy: ends.then(|| self.before.clamp(pool.least, pool.most)),
         }
     }
 
@@ -216,7 +209,6 @@ mod tests {
         behind_slow_dial: 0,
         prewarm: 0,
         loss: 1,
-        trial: 1,
         failing: false,
     };
     const CALLER: Asked = Asked {
@@ -339,20 +331,6 @@ mod tests {
         };
         assert_eq!(demand.wanted(&[], burst, &pool), 20);
         assert_eq!(demand.keep(&pool, start).idle, Some(LEFT));
-    }
-
-    #[test]
-    fn those_of_a_trial_stay_while_it_lasts_and_go_once_it_was_of_no_use() {
-        let (start, pool) = (Instant::now(), pool(1..=20));
-        let mut demand = Demand::new(start);
-        let trial = Asked {
-            trial: 16,
-            ..CALLER
-        };
-        assert_eq!(demand.wanted(&[with(0); 10], trial, &pool), 16);
-        assert_eq!(demand.keep(&pool, start).idle, Some(16));
-        demand.wanted(&[with(0); 16], CALLER, &pool);
-        assert_eq!(demand.keep(&pool, start).idle, Some(1));
     }
 
     /// Web sockets, say, on a connection that has served many.

@@ -2,9 +2,8 @@
 //!
 //! TCP does not tell of loss. A connection is throughput-limited if its transport held it
 //! back over eight round trips at a low rate. A slow link does that, too. So it is an
-//! experiment: try twice as many connections, and keep them if all connections together
-//! carry more. On a slow link, or on one that is shared, they don't. What the new ones carry
-//! at first is taken from the old ones, so only the bytes of all tell.
+//! experiment: try twice as many connections, and keep them if together they carry more.
+//! On a slow link, or on one that is shared, they don't.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,10 @@ use super::select::Snapshot;
 /// So many are tried at most: more were not measured.
 const MAX_CONNECTIONS: usize = 16;
 
-/// Signs, and the time from the first to the last, that make a rate: what connections carry
-/// while packets are lost varies much.
+/// Samples that are averaged: what each carries while packets are lost varies much.
 const ENOUGH: u64 = 6;
-const LONG: Duration = Duration::from_secs(1);
 
-/// After such a pause the signs begin anew: older ones may be of another state of the
+/// After such a pause the samples begin anew: older ones may be of another state of the
 /// link.
 const RECENT: Duration = Duration::from_secs(5);
 
@@ -59,23 +56,18 @@ pub(super) struct Loss {
 #[derive(Debug)]
 struct Trial {
     since: Instant,
-    /// Bytes a second that they carried together.
+    from: usize,
+    /// Bytes a second that each of them carried.
     rate: u64,
     to: usize,
     /// There are as many.
     ready: bool,
 }
 
-/// What all connections carried from the first sign that the transport limits one of them
-/// to the last.
+/// What connections carried, each sample once.
 #[derive(Debug)]
 struct Samples {
-    /// Of all connections at the last look.
-    bytes: u64,
-    /// Since the first sign, up to the last, and up to now.
-    since: Option<Instant>,
-    carried: u64,
-    pending: u64,
+    sum: u64,
     count: u64,
     newest: Instant,
 }
@@ -83,56 +75,32 @@ struct Samples {
 impl Samples {
     fn new(now: Instant) -> Self {
         Samples {
-            bytes: 0,
-            since: None,
-            carried: 0,
-            pending: 0,
+            sum: 0,
             count: 0,
             newest: now,
         }
     }
 
-    /// The next sign is the first.
-    fn restart(&mut self, now: Instant) {
-        *self = Samples {
-            bytes: self.bytes,
-            ..Samples::new(now)
-        };
-    }
-
-    /// Takes the new signs; the least of their rates.
+    /// Takes the new ones; the least of their rates.
     fn take(&mut self, snapshots: &[Snapshot], now: Instant) -> Option<u64> {
-        let last = self.newest;
-        if now >= last + RECENT {
-            self.restart(last);
+        let since = self.newest;
+        if now >= since + RECENT {
+            *self = Samples::new(since);
         }
-        // One that has gone takes its bytes with it.
-        let bytes = snapshots.iter().map(|snapshot| snapshot.bytes).sum();
-        let before = std::mem::replace(&mut self.bytes, bytes);
-        self.pending += bytes.saturating_sub(before);
-        let fresh = snapshots.iter().filter(|snapshot| snapshot.is_fresh());
-        let signs = fresh.filter_map(|snapshot| snapshot.throughput_limited);
         let mut least = None;
-        for sign in signs.filter(|sign| sign.at > last) {
-            self.count += 1;
-            self.newest = self.newest.max(sign.at);
-            least = Some(sign.bytes_per_second.min(least.unwrap_or(u64::MAX)));
-        }
-        if least.is_some() {
-            let pending = std::mem::take(&mut self.pending);
-            match self.since {
-                Some(_) => self.carried += pending,
-                None => self.since = Some(now),
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.is_fresh()) {
+            if let Some(sign) = snapshot.throughput_limited.filter(|sign| sign.at > since) {
+                self.sum += sign.bytes_per_second;
+                self.count += 1;
+                self.newest = self.newest.max(sign.at);
+                least = Some(sign.bytes_per_second.min(least.unwrap_or(u64::MAX)));
             }
         }
         least
     }
 
-    /// Bytes a second.
-    fn rate(&self) -> Option<u64> {
-        let elapsed = self.newest.saturating_duration_since(self.since?);
-        let enough = self.count >= ENOUGH && elapsed >= LONG;
-        enough.then(|| (self.carried as f64 / elapsed.as_secs_f64()) as u64)
+    fn mean(&self) -> Option<u64> {
+        (self.count >= ENOUGH).then(|| self.sum / self.count)
     }
 }
 
@@ -149,12 +117,7 @@ impl Loss {
         }
     }
 
-    /// So many connections were found to carry more; 1 without loss.
-    pub fn proven(&self) -> usize {
-        self.proven
-    }
-
-    /// How many connections loss asks for, with those of a trial.
+    /// How many connections loss asks for; 1 without loss.
     pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) -> usize {
         let (least, most) = (self.samples.take(snapshots, now), most.min(MAX_CONNECTIONS));
         if least.is_some_and(|least| least < self.rate * OTHER) {
@@ -179,13 +142,14 @@ impl Loss {
     }
 
     fn begin(&mut self, there: usize, most: usize, now: Instant) {
-        let Some(rate) = self.samples.rate() else {
+        let Some(rate) = self.samples.mean() else {
             return;
         };
-        if now >= self.rests_until || rate / there as u64 * OTHER < self.rate {
-            self.samples.restart(now);
+        if now >= self.rests_until || rate * OTHER < self.rate {
+            self.samples = Samples::new(now);
             self.trial = Some(Trial {
                 since: now,
+                from: there,
                 rate,
                 to: most.min(2 * there),
                 ready: false,
@@ -197,18 +161,19 @@ impl Loss {
         let Some(trial) = &mut self.trial else { return };
         if !trial.ready && there >= trial.to {
             trial.ready = true;
-            self.samples.restart(now);
+            self.samples = Samples::new(now);
         }
-        let found = self.samples.rate().filter(|_| trial.ready);
+        let found = self.samples.mean().filter(|_| trial.ready);
         if let Some(rate) = found {
-            if rate * 100 >= trial.rate * HELPS {
+            let (before, after) = (trial.rate * trial.from as u64, rate * trial.to as u64);
+            if after * 100 >= before * HELPS {
                 (self.proven, self.rest) = (trial.to, REST);
                 self.seen = now;
             } else {
                 self.rests_until = now + self.rest;
                 self.rest = (self.rest * 2).min(LONGEST_REST);
             }
-            self.rate = rate / trial.to as u64;
+            self.rate = rate;
         }
         if found.is_some() || now >= trial.since + TRIAL {
             self.trial = None;
@@ -228,16 +193,12 @@ mod tests {
     use super::*;
     use crate::driver::ThroughputLimited;
 
-    /// Connections that each carry so much, if the transport limits them, and have carried so
-    /// much together.
-    fn snapshots(count: usize, pace: Option<u64>, carried: u64, now: Instant) -> Vec<Snapshot> {
+    fn snapshots(count: usize, pace: Option<u64>, now: Instant) -> Vec<Snapshot> {
         let snapshot = Snapshot {
             throughput_limited: pace.map(|pace| ThroughputLimited::at(now, pace)),
             ..Snapshot::with(10)
         };
-        let mut snapshots = vec![snapshot; count];
-        snapshots[0].bytes = carried;
-        snapshots
+        vec![snapshot; count]
     }
 
     /// How many there are after some minutes on a link where so many connections carry
@@ -245,12 +206,14 @@ mod tests {
     fn after(minutes: u64, begin: usize, pace: impl Fn(usize) -> u64) -> (usize, usize) {
         let start = Instant::now();
         let mut loss = Loss::new(start);
-        let (mut there, mut most, mut carried) = (begin, begin, 0);
+        let (mut there, mut most) = (begin, begin);
         for second in 0..60 * minutes {
             let now = start + Duration::from_secs(second);
-            carried += pace(there) * there as u64;
-            let snapshots = snapshots(there, Some(pace(there)), carried, now);
-            let wanted = loss.look(&snapshots, MAX_CONNECTIONS, now);
+            let wanted = loss.look(
+                &snapshots(there, Some(pace(there)), now),
+                MAX_CONNECTIONS,
+                now,
+            );
             // Dials take a moment; what is not needed goes after half a minute.
             if wanted > there || second % 30 == 0 {
                 there = wanted;
@@ -272,19 +235,6 @@ mod tests {
     }
 
     #[test]
-    fn what_new_connections_take_from_the_old_ones_does_not_count() {
-        let start = Instant::now();
-        let (mut loss, mut there, mut most) = (Loss::new(start), 10, 0);
-        for second in 0..120 {
-            let now = start + Duration::from_secs(second);
-            let snapshots = snapshots(there, Some(5_000), second * 50_000, now);
-            there = loss.look(&snapshots, MAX_CONNECTIONS, now).max(there);
-            most = most.max(loss.proven);
-        }
-        assert_eq!(most, 1);
-    }
-
-    #[test]
     fn a_link_that_a_few_connections_fill_has_a_few() {
         let (_, most) = after(20, 1, |there| 16_000.min(64_000 / there as u64));
         assert_eq!(most, 8, "one more step showed that they are of no use");
@@ -297,8 +247,7 @@ mod tests {
         (loss.proven, loss.rate) = (MAX_CONNECTIONS, 16_000);
         let look = |seconds| {
             let now = start + Duration::from_secs(seconds);
-            let snapshots = snapshots(MAX_CONNECTIONS, pace, 0, now);
-            loss.look(&snapshots, MAX_CONNECTIONS, now)
+            loss.look(&snapshots(MAX_CONNECTIONS, pace, now), MAX_CONNECTIONS, now)
         };
         [0, 30, 59, 60, 300].map(look).into()
     }
@@ -320,19 +269,17 @@ mod tests {
         let mut loss = Loss::new(start);
         let found = (1..=3).map(|second| {
             let now = start + Duration::from_secs(second);
-            let snapshots = snapshots(2, Some(16_000), second * 32_000, now);
-            loss.look(&snapshots, MAX_CONNECTIONS, now)
+            loss.look(&snapshots(2, Some(16_000), now), MAX_CONNECTIONS, now)
         });
         assert_eq!(found.last(), Some(4));
         let end = start + 2 * TRIAL;
-        let snapshots = snapshots(4, None, 0, end);
-        assert_eq!(loss.look(&snapshots, MAX_CONNECTIONS, end), 1);
+        assert_eq!(loss.look(&snapshots(4, None, end), MAX_CONNECTIONS, end), 1);
     }
 
     #[test]
     fn one_transfer_at_a_time_tries_nothing() {
         let now = Instant::now();
-        let mut alone = snapshots(1, Some(16_000), 0, now);
+        let mut alone = snapshots(1, Some(16_000), now);
         alone[0].channels = 1;
         assert_eq!(Loss::new(now).look(&alone, MAX_CONNECTIONS, now), 1);
     }
