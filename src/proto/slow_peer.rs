@@ -181,7 +181,8 @@ impl Mark {
             self.slow = 0;
         } else if waited_for && came > 0 {
             self.slow += 1; // silence is no excuse for what comes behind it
+            return self.slow >= PERIODS;
         }
-        self.slow >= PERIODS
+        false
     }
 }

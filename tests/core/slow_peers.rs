@@ -130,6 +130,21 @@ fn a_writer_that_sends_a_byte_now_and_then_loses_the_channel() {
     assert_eq!(sent, Err(ChannelError::Stopped(TOO_SLOW)));
 }
 
+/// The application keeps it for as long as it likes.
+#[test]
+fn a_channel_that_a_slow_writer_has_lost_is_given_up_once() {
+    let mut pair = pair();
+    let (here, there) = channel(&mut pair);
+    for _ in 0..4 {
+        let _ = pair.client.write(here, b"?");
+        pair.run();
+        let _ = pair.server.read(there, &mut [0; 8]);
+        pair.wait(SECOND);
+    }
+    pair.wait(20 * SECOND);
+    assert_eq!(pair.server.stats().too_slow, 1);
+}
+
 /// In every other period, or more seldom.
 #[test]
 fn a_writer_that_pauses_between_its_bytes_loses_the_channel() {
