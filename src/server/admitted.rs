@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::limits::{Admission, Network, Refusal};
+use super::limits::{Network, Refusal};
 use super::peer::Peer;
 use super::settings::Settings;
 use crate::driver::yields;
@@ -21,7 +21,8 @@ use crate::socket::find;
 /// Connections of a listener that are held back at a time. Further ones are refused.
 const MOST_HELD: usize = 256;
 
-/// Connections of a listener that wait for the rate in all.
+/// Connections of a listener that wait for the rate in all, before those of a network that has
+/// more than half of them are refused.
 const MOST_WAITING: usize = 256;
 
 /// Connections that are refused before others run: about a tenth of a millisecond. A flood must
@@ -105,7 +106,12 @@ where
         Poll::Pending
     }
 
+    /// It waits for its turn, unless no more may wait and most of those that do are of its
+    /// network. So at most twice [`MOST_WAITING`] wait.
     fn push_waiting(&mut self, io: T, peer: Peer) {
+        if self.crowd.is_some() && self.crowd == peer.network() {
+            return refuse(io, peer.addr, Refusal::Rate.word());
+        }
         self.waiting.push_back((io, peer));
         if self.waiting.len() >= MOST_WAITING {
             let networks = self.waiting.iter().map(|(_, peer)| peer.network());
@@ -119,7 +125,6 @@ where
             .settings
             .admit(addr.ip())
             .and_then(|(admission, wait)| match wait.is_zero() {
-                true if self.is_crowded_out(&admission) => Err(Refusal::Rate),
                 false if self.held.len() >= MOST_HELD => Err(Refusal::Penalty),
                 _ => Ok((admission, wait)),
             });
@@ -139,11 +144,6 @@ where
         self.count += 1;
         let at = (Instant::now() + wait, self.count);
         self.held.insert(at, (io, peer));
-    }
-
-    /// Whether no more may wait, and most of those that do are of its network.
-    fn is_crowded_out(&self, admission: &Admission) -> bool {
-        self.crowd.is_some() && self.crowd == admission.network()
     }
 }
 

@@ -137,7 +137,8 @@ impl ConnectionLimits {
     /// Beyond it connections wait, so a crowd is served in turn. Another limit refuses those of
     /// a network at once, so they take nothing of the rate and hold up nobody. 256 connections
     /// of a listener wait; others stay in the system's backlog. But if one network has more than
-    /// half of the 256, further ones of it are refused.
+    /// half of those, further ones of it are refused, and others may wait beside it: at most
+    /// 512 then wait in all.
     ///
     /// A client behind a load balancer that speaks the PROXY protocol is known only once its
     /// connection has had its turn.
