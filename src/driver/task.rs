@@ -60,8 +60,8 @@ pub(super) struct Task {
     work: WorkBudget,
     /// Bytes of memory of the output that the transport has not taken.
     output: usize,
-    /// Yields since the last write.
-    yields: u8,
+    /// It has yielded since the last write.
+    yielded: bool,
     /// Until when bytes wait, and what for.
     wait: Option<(std::time::Instant, Reason)>,
     /// The last that the pacer has seen.
@@ -80,7 +80,7 @@ impl Task {
             wake: Wake::default(),
             work: WorkBudget::new(),
             output: 0,
-            yields: 0,
+            yielded: false,
             wait: None,
             sample: None,
             close: LingeringClose::new(patience),
@@ -121,21 +121,18 @@ impl Task {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let frames = inner.core.wants_transmit();
-        let urgent = frames && inner.core.is_urgent();
         let sample = inner.core.delivery_sample();
         drop(inner);
         self.shared.wake(&mut self.wake);
         let decision = decide(Known::Pending {
             broken: self.broken.is_some(),
             frames,
-            urgent,
-            yields: self.yields,
+            yielded: self.yielded,
             idle: at_rest && self.wait.is_none() && sample == self.sample,
         });
-        if decision == Decision::Yield {
-            self.yields += 1;
-        } else {
-            (self.yields, self.sample) = (0, sample);
+        self.yielded = decision == Decision::Yield;
+        if !self.yielded {
+            self.sample = sample;
         }
         decision
     }

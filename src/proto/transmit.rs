@@ -101,25 +101,6 @@ impl Connection {
         self.scheduler.with_bytes()
     }
 
-    /// Whether somebody waits for what is to be sent. What only gives things
-    /// back (ends, windows, limits) may leave with the next that isn't.
-    ///
-    /// ```
-    #[doc = include_str!("example.md")]
-    /// assert!(!client.is_urgent());
-    /// client.write(here, b"more")?;
-    /// assert!(client.is_urgent() && client.sending() == 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_urgent(&self) -> bool {
-        self.shutdown.has_ended()
-            || !self.handshake.is_sent()
-            || !self.pending.opens.is_empty()
-            || !self.scheduler.is_empty()
-            || self.keepalive.is_ping_pending()
-            || self.pending.pong.is_some()
-    }
-
     /// Queues a channel's control frames.
     pub(super) fn queue_control(&mut self, key: Key) {
         if let Some(channel) = self.channels.get_mut(key) {

@@ -5,19 +5,6 @@
 
 use std::time::Instant;
 
-/// Yields before urgent frames are written, so that frames of other tasks share the
-/// system call. One is enough: each task that is ready runs once, and its writes go along.
-///
-/// Measured (`benches/README.md`): when each writer wrote to the transport itself, an echo
-/// on one stream took 4 % less processor time, and an echo on 64 streams 70 % more.
-const YIELDS: u8 = 1;
-
-/// Yields before other frames are written: a RESET, a STOP, or credit that nobody waits for.
-/// Four last until a channel that has just come was accepted, served and answered, so the
-/// frame goes with the answer. Without them, a program that opened and closed one channel
-/// after another made a system call for each RESET alone.
-const LAZY_YIELDS: u8 = 4;
-
 /// Encoded bytes that are not held back: 16 KiB are eleven packets, and only the last of
 /// them may be partly empty.
 const ENOUGH: usize = 16 * 1024;
@@ -31,10 +18,8 @@ pub enum Known {
         broken: bool,
         /// The core has frames to send.
         frames: bool,
-        /// Somebody waits for one of them.
-        urgent: bool,
-        /// Times that the task has yielded since the last write.
-        yields: u8,
+        /// The task has yielded since the last write.
+        yielded: bool,
         /// The transport has nothing to do besides: no bytes, no deadline, no new sample.
         idle: bool,
     },
@@ -67,7 +52,11 @@ pub enum Known {
 pub enum Decision {
     /// Encode and write now.
     Write,
-    /// Let other tasks run first: what they write goes along.
+    /// Let other tasks run first, so that their frames share the system call. Once is
+    /// enough: each task that is ready runs.
+    ///
+    /// Measured (`benches/README.md`): when each writer wrote to the transport itself, an echo
+    /// on one stream took 4 % less processor time, and an echo on 64 streams 70 % more.
     Yield,
     /// Write at this time, or when something else happens.
     WaitUntil(Instant, Reason),
@@ -89,10 +78,9 @@ pub fn decide(known: Known) -> Decision {
         Known::Pending { broken: true, .. } => Decision::Leave,
         Known::Pending {
             frames: true,
-            urgent,
-            yields,
+            yielded: false,
             ..
-        } if yields < if urgent { YIELDS } else { LAZY_YIELDS } => Decision::Yield,
+        } => Decision::Yield,
         Known::Pending {
             frames: false,
             idle: true,
@@ -137,35 +125,30 @@ mod tests {
     use super::Decision::*;
     use super::*;
 
-    const BROKEN: (bool, bool, bool) = (true, true, false);
-    const LAZY: (bool, bool, bool) = (false, true, false);
-    const URGENT: (bool, bool, bool) = (false, true, true);
-    const NOTHING: (bool, bool, bool) = (false, false, false);
+    const BROKEN: (bool, bool) = (true, true);
+    const FRAMES: (bool, bool) = (false, true);
+    const NOTHING: (bool, bool) = (false, false);
 
     const WHOLE: (bool, bool) = (false, false);
     const STARTED: (bool, bool) = (true, true);
     const UNFLUSHED: (bool, bool) = (false, true);
 
     #[test]
-    fn frames_wait_for_those_of_other_tasks_and_urgent_ones_less() {
-        for ((broken, frames, urgent), yields, idle, expected) in [
-            // What, yields so far, whether the transport is idle.
-            (URGENT, 0, true, Yield),
-            (URGENT, 1, true, Write),
-            (LAZY, 0, true, Yield),
-            (LAZY, 3, true, Yield),
-            (LAZY, 4, true, Write),
-            (LAZY, 0, false, Yield),
-            (NOTHING, 0, true, Leave),
-            (NOTHING, 0, false, Write),
-            (BROKEN, 0, false, Leave),
-            (BROKEN, 4, true, Leave),
+    fn frames_wait_once_for_those_of_other_tasks() {
+        for ((broken, frames), yielded, idle, expected) in [
+            // What, whether the task has yielded, whether the transport is idle.
+            (FRAMES, false, true, Yield),
+            (FRAMES, false, false, Yield),
+            (FRAMES, true, true, Write),
+            (NOTHING, false, true, Leave),
+            (NOTHING, false, false, Write),
+            (BROKEN, false, false, Leave),
+            (BROKEN, true, true, Leave),
         ] {
             let known = Known::Pending {
                 broken,
                 frames,
-                urgent,
-                yields,
+                yielded,
                 idle,
             };
             assert_eq!(decide(known), expected, "{known:?}");
