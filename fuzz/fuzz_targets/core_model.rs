@@ -600,10 +600,7 @@ impl Model {
         for state in &mut self.channels {
             if state.reads() {
                 state.most = state.told;
-                // What is unread may take twice its memory. While that is more than a window,
-                // it may come later.
-                let few = state.waiting <= self.window / 2;
-                let late = |due| few && (self.budget == 0 || due + LATEST <= self.now);
+                let late = |due| self.budget == 0 || due + LATEST <= self.now;
                 assert!(!state.due.is_some_and(late), "no WINDOW: {state:?}");
             }
             if state.end.is_some() && state.waiting <= self.window / 2 {
@@ -831,8 +828,13 @@ impl Channel {
         if gives_half {
             self.most = self.most.max(can_give);
         }
-        if gives_half && self.received + window / 2 >= self.told {
+        // What is unread may take twice its memory. While that is more than a window, the
+        // WINDOW may come later.
+        let few = self.waiting <= window / 2;
+        if gives_half && few && self.received + window / 2 >= self.told {
             self.due.get_or_insert(now);
+        } else {
+            self.due = None;
         }
     }
 
