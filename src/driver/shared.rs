@@ -73,10 +73,15 @@ struct Wakers {
     writer: Option<Waker>,
 }
 
+/// From so many on, those who read are woken in two halves.
+const MANY: usize = 16;
+
 /// What to wake once the locks are free.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     wakers: Vec<Waker>,
+    /// The second half of many, who are not to be woken yet.
+    second_half: Vec<Waker>,
     /// Channels that have something to read.
     readable: usize,
     acceptable: bool,
@@ -231,6 +236,23 @@ impl Wake {
     /// Channels whose readers and writers are to be woken.
     pub fn count(&self) -> usize {
         self.wakers.len()
+    }
+
+    /// Keeps the second half of many for [`take_second_half`](Self::take_second_half); whether
+    /// there is one.
+    pub fn halve(&mut self) -> bool {
+        let count = self.wakers.len();
+        if count >= MANY {
+            self.second_half.extend(self.wakers.drain(count / 2..));
+        }
+        !self.second_half.is_empty()
+    }
+
+    /// Has the second half woken, too; whether there is one.
+    pub fn take_second_half(&mut self) -> bool {
+        let there_is = !self.second_half.is_empty();
+        self.wakers.append(&mut self.second_half);
+        there_is
     }
 
     /// Whether there is something to read for more than one channel that ends

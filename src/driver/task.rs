@@ -35,6 +35,8 @@ struct AfterRead {
     more: bool,
     /// The transport was at rest after it.
     at_rest: bool,
+    /// Only half of those who can read were woken.
+    halved: bool,
 }
 
 /// How far a write came.
@@ -96,11 +98,19 @@ impl Task {
             // What keeps coming in does not hold up what has waited enough.
             self.write(cx, now);
         }
+        let second_half = self.wake.take_second_half();
         let read = match may_read {
-            0 => AfterRead::default(),
-            most => self.read(cx, most, now),
+            1.. if !second_half => self.read(cx, may_read, now),
+            _ => AfterRead::default(),
         };
-        let sent = match self.decide_to_write(read.at_rest) {
+        let decision = match read.halved {
+            true => {
+                self.yielded = true;
+                Decision::Yield
+            }
+            false => self.decide_to_write(read.at_rest),
+        };
+        let sent = match decision {
             Decision::Yield => {
                 if !self.work.is_spent(cx) {
                     cx.waker().wake_by_ref();
@@ -112,7 +122,7 @@ impl Task {
             _ => Sent::All,
         };
         let acted = self.poll_time(cx, now, matches!(sent, Sent::All));
-        read.more || acted || matches!(sent, Sent::Quantum)
+        read.more || second_half || acted || matches!(sent, Sent::Quantum)
     }
 
     /// What follows a read, or nothing to read: whether that left the transport at
@@ -137,7 +147,9 @@ impl Task {
         decision
     }
 
-    /// Reads, and wakes whom that is for.
+    /// Reads, and wakes whom that is for: of many the first half. The second half is woken
+    /// when the frames of the first are written, so that the peer works on those meanwhile. If
+    /// all frames left at once, each side would wait while the other works.
     fn read(&mut self, cx: &mut Context<'_>, most: usize, now: Instant) -> AfterRead {
         let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
         let mut transport = shared.transport();
@@ -156,10 +168,15 @@ impl Task {
         if !more {
             self.work.on_idle();
         }
+        let halved = self.wake.halve();
         if read.is_ready() {
             self.shared.wake(&mut self.wake);
         }
-        AfterRead { more, at_rest }
+        AfterRead {
+            more,
+            at_rest,
+            halved,
+        }
     }
 
     /// Writes until the [decision](decide) is another.
@@ -270,6 +287,7 @@ impl Task {
 
     /// Closes the transport, and tells the channels of the end, some in each poll.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.wake.take_second_half();
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let more = inner.dispatch_ends(&mut self.wake);
@@ -355,6 +373,7 @@ impl Future for Task {
 impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
+        self.wake.take_second_half();
         let mut inner = self.shared.lock();
         match std::thread::panicking() {
             true => {

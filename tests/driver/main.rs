@@ -25,6 +25,7 @@ mod deferred_congestion_control;
 mod drops;
 mod ends;
 mod fair_share;
+mod halves;
 mod honest_load;
 mod memory_budget;
 mod noted;

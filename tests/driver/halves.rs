@@ -1,0 +1,113 @@
+//! While a task's peer answers many channels, the task should not have to wait: half of the
+//! answers leave before the other half is begun.
+
+use futures_util::future::join_all;
+use tcpchan::{Channel, Config, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::task::{JoinSet, yield_now};
+
+use crate::guard::within;
+use crate::noted::Writes;
+
+const ECHO: usize = 100;
+
+/// A client's channels to a server that echoes on each, and the server's writes.
+async fn echoes(count: usize) -> (Vec<Channel>, Writes) {
+    let (near, far) = duplex(1 << 20);
+    let writes = Writes::default();
+    let client = Connection::client(near, Config::default());
+    let server = Connection::server(writes.of(far), Config::default());
+    tokio::spawn(async move {
+        while let Some(channel) = server.accept().await {
+            tokio::spawn(echo(channel));
+        }
+    });
+    let mut channels = Vec::new();
+    for _ in 0..count {
+        let mut channel = client.open().await.unwrap();
+        round(&mut channel).await;
+        channels.push(channel);
+    }
+    (channels, writes)
+}
+
+async fn echo(mut channel: Channel) {
+    let mut bytes = [0; ECHO];
+    while channel.read_exact(&mut bytes).await.is_ok() {
+        channel.write_all(&bytes).await.unwrap();
+    }
+}
+
+async fn round(channel: &mut Channel) {
+    channel.write_all(&[7; ECHO]).await.unwrap();
+    channel.read_exact(&mut [0; ECHO]).await.unwrap();
+}
+
+/// The server's writes for one echo on each channel, all at once.
+async fn writes_for(count: usize) -> Vec<usize> {
+    let (mut channels, writes) = echoes(count).await;
+    let before = writes.lengths().len();
+    within(join_all(channels.iter_mut().map(round))).await;
+    writes.lengths().split_off(before)
+}
+
+#[tokio::test]
+async fn half_of_many_answers_leave_before_the_others_are_begun() {
+    let lengths = writes_for(64).await;
+    assert_eq!(lengths.len(), 2, "{lengths:?}");
+    assert_eq!(lengths[0], lengths[1]);
+}
+
+#[tokio::test]
+async fn few_answers_leave_together() {
+    let lengths = writes_for(8).await;
+    assert_eq!(lengths.len(), 1, "{lengths:?}");
+}
+
+/// The runtimes run in turn, so the server finds the last bytes and the transport's end in one
+/// read.
+#[test]
+fn all_readers_learn_of_an_end_right_behind_their_bytes() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (here, there) = (runtime(), runtime());
+    let (near, far) = duplex(1 << 20);
+    let mut channels = there.block_on(async {
+        let client = Connection::client(near, Config::default());
+        let mut channels = Vec::new();
+        for _ in 0..64 {
+            channels.push(client.open().await.unwrap());
+        }
+        write(&mut channels).await;
+        channels
+    });
+    let mut readers = JoinSet::new();
+    here.block_on(async {
+        let server = Connection::server(far, Config::default());
+        for _ in 0..64 {
+            let mut channel = server.accept().await.unwrap();
+            channel.read_u8().await.unwrap();
+            readers.spawn(async move { while channel.read_u8().await.is_ok() {} });
+        }
+        settle().await;
+    });
+    there.block_on(write(&mut channels));
+    drop(there);
+    here.block_on(within(readers.join_all()));
+}
+
+async fn write(channels: &mut [Channel]) {
+    for channel in channels {
+        channel.write_u8(7).await.unwrap();
+    }
+    settle().await;
+}
+
+/// All tasks run until they wait.
+async fn settle() {
+    for _ in 0..20 {
+        yield_now().await;
+    }
+}
