@@ -227,6 +227,8 @@ pub(crate) struct Shares {
     /// Bytes of each channel.
     each: u64,
     channels: AtomicU64,
+    /// Told when one of them is dropped.
+    freed: Notify,
 }
 
 /// What the application holds for one channel, until it is dropped.
@@ -244,6 +246,7 @@ impl Shares {
             budget,
             each,
             channels: AtomicU64::new(0),
+            freed: Notify::new(),
         })
     }
 
@@ -265,13 +268,15 @@ impl Shares {
         })
     }
 
-    /// Waits for the share of another channel. Cancel safe.
+    /// Waits for the share of another channel: until one of the same connection is dropped, or
+    /// for [`LOOK_AGAIN`] after others gave memory back. Cancel safe.
     pub async fn take(self: &Arc<Self>) -> Share {
         loop {
+            let freed = self.freed.notified();
             if let Some(share) = self.try_take() {
                 return share;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let _ = tokio::time::timeout(LOOK_AGAIN, freed).await; // it looks either way
         }
     }
 }
@@ -281,6 +286,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.of.channels.fetch_sub(1, SeqCst);
         self.of.budget.give_back(self.bytes);
+        self.of.freed.notify_one();
     }
 }
 

@@ -1,12 +1,14 @@
-//! A TCP listener as a stream.
+//! A TCP listener as a stream of sockets that the runtime does not know yet. So one that is
+//! refused costs it nothing.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use tokio::net::{TcpListener, TcpStream};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream as Registered};
 
 use crate::config::Config;
 
@@ -18,12 +20,29 @@ impl Incoming {
         config.socket.prepare(&listener);
         Incoming(listener)
     }
+
+    /// What the runtime is to serve.
+    pub fn register(io: TcpStream) -> io::Result<Registered> {
+        io.set_nonblocking(true)?;
+        Registered::from_std(io)
+    }
 }
 
 impl Stream for Incoming {
     type Item = io::Result<(TcpStream, SocketAddr)>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_accept(cx).map(Some)
+        let accepted = match SockRef::from(&self.0).accept() {
+            Ok((socket, addr)) => addr
+                .as_socket()
+                .map(|addr| (socket.into(), addr))
+                .ok_or_else(|| io::ErrorKind::ConnectionAborted.into()),
+            // The runtime is asked when there is another, or has one that has just come.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(self.0.poll_accept(cx)).and_then(|(io, addr)| Ok((io.into_std()?, addr)))
+            }
+            Err(error) => Err(error),
+        };
+        Poll::Ready(Some(accepted))
     }
 }
