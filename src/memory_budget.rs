@@ -24,6 +24,11 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// much never keep others from beginning.
 const FOR_RESERVES: u64 = 4;
 
+/// Channels of each connection that may also take of the first half of that part. The fewer a
+/// connection has, the more of it: so a crowd that holds all else leaves others some channels.
+#[cfg(feature = "server")]
+const FEW_CHANNELS: u64 = 8;
+
 /// The bytes of memory that connections may hold together. Clones share them.
 ///
 /// Each connection has 32 KiB, always. It leases more as it needs it, and gives that back
@@ -134,7 +139,10 @@ impl MemoryBudget {
 
     /// What a connection may take that has taken so much: at most what is then free.
     fn most(&self, free: u64, before: u64) -> u64 {
-        let kept = self.0.bytes / FOR_RESERVES;
+        self.most_but(self.0.bytes / FOR_RESERVES, free, before)
+    }
+
+    fn most_but(&self, kept: u64, free: u64, before: u64) -> u64 {
         free.saturating_sub(kept).saturating_sub(before) / 2
     }
 
@@ -250,12 +258,14 @@ impl Shares {
         })
     }
 
-    /// The share of another channel, by the rule of [`Lease::resize`]. A connection always has
-    /// one channel, also if nothing is free.
+    /// The share of another channel, by the rule of [`Lease::resize`] and of
+    /// [`FEW_CHANNELS`]. A connection always has one channel, also if nothing is free.
     pub fn try_take(self: &Arc<Self>) -> Option<Share> {
         let channels = self.channels.load(SeqCst);
+        let part = self.budget.bytes() / FOR_RESERVES / (2 * FEW_CHANNELS);
+        let kept = part * (FEW_CHANNELS + channels.min(FEW_CHANNELS));
         let taken = self.budget.take(|free| {
-            let most = self.budget.most(free, channels * self.each);
+            let most = self.budget.most_but(kept, free, channels * self.each);
             self.each * u64::from(self.each <= most)
         });
         if taken.is_none() && channels > 0 && self.each > 0 {
@@ -339,6 +349,31 @@ mod tests {
         assert_eq!(first.bytes(), RESERVE);
         second.resize(MIB);
         assert!(second.bytes() > before, "{} {before}", second.bytes());
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_crowd_that_holds_all_that_it_can_leaves_others_a_few_channels() {
+        let budget = MemoryBudget::of(512 * MIB);
+        let mut crowd: Vec<_> = (0..100).map(|_| budget.try_lease().unwrap()).collect();
+        for lease in &mut crowd {
+            lease.resize(200 * MIB);
+        }
+        let later: Vec<_> = (0..700).map(|_| budget.try_lease().unwrap()).collect();
+        let shares = Shares::new(budget.clone(), RESERVE);
+        let few: Vec<_> = (0..100).map_while(|_| shares.try_take()).collect();
+        assert!((4..=8).contains(&few.len()), "{}", few.len());
+        // As many peers that open all they can.
+        let many: Vec<_> = (0..800)
+            .map(|_| Shares::new(budget.clone(), RESERVE))
+            .collect();
+        let held: Vec<_> = (0..8)
+            .flat_map(|_| many.iter().filter_map(Shares::try_take))
+            .collect();
+        assert!(held.len() >= 800);
+        let reserves: Vec<_> = (0..1_000).map_while(|_| budget.try_lease()).collect();
+        assert_eq!(reserves.len(), 1_000);
+        drop(later);
     }
 
     #[cfg(feature = "server")]
