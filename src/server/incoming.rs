@@ -13,12 +13,21 @@ use tokio::net::{TcpListener, TcpStream as Registered};
 use crate::config::Config;
 
 /// A TCP listener as a stream.
-pub(super) struct Incoming(TcpListener);
+pub(super) struct Incoming {
+    listener: TcpListener,
+    /// The runtime is asked for the next. Only when its own accept finds none does it wait, and
+    /// each that finds none costs as much as what it does for a socket. So every other one is the
+    /// runtime's.
+    asks: bool,
+}
 
 impl Incoming {
     pub fn new(listener: TcpListener, config: &mut Config) -> Self {
         config.socket.prepare(&listener);
-        Incoming(listener)
+        Incoming {
+            listener,
+            asks: false,
+        }
     }
 
     /// What the runtime is to serve.
@@ -31,18 +40,23 @@ impl Incoming {
 impl Stream for Incoming {
     type Item = io::Result<(TcpStream, SocketAddr)>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = match SockRef::from(&self.0).accept() {
-            Ok((socket, addr)) => addr
-                .as_socket()
-                .map(|addr| (socket.into(), addr))
-                .ok_or_else(|| io::ErrorKind::ConnectionAborted.into()),
-            // The runtime is asked when there is another, or has one that has just come.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                ready!(self.0.poll_accept(cx)).and_then(|(io, addr)| Ok((io.into_std()?, addr)))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let asks = std::mem::take(&mut self.asks);
+        if !asks {
+            match SockRef::from(&self.listener).accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+                Ok((socket, addr)) => {
+                    self.asks = true;
+                    let addr = addr.as_socket().ok_or(io::ErrorKind::ConnectionAborted);
+                    let accepted = addr.map(|addr| (socket.into(), addr));
+                    return Poll::Ready(Some(accepted.map_err(Into::into)));
+                }
             }
-            Err(error) => Err(error),
-        };
-        Poll::Ready(Some(accepted))
+        }
+        let accepted = ready!(self.listener.poll_accept(cx));
+        Poll::Ready(Some(
+            accepted.and_then(|(io, addr)| Ok((io.into_std()?, addr))),
+        ))
     }
 }
