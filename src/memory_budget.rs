@@ -33,9 +33,9 @@ const FEW_CHANNELS: u64 = 8;
 ///
 /// Each connection has 32 KiB, always. It leases more as it needs it, and gives that back
 /// when it needs it no more. It may lease at most as much as would then still be free, without
-/// the last quarter of the budget, which is for the 32 KiB of others and, by half, for the first
-/// eight channels of each. So a connection alone may hold three eighths of the budget, and
-/// hundreds that hold what they can leave something for the next.
+/// the last quarter of the budget. That is for the 32 KiB of others, and half of it for the
+/// first eight channels of each. So a connection alone may hold three eighths of the budget,
+/// and hundreds that hold what they can leave something for the next.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.
