@@ -24,13 +24,18 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// much never keep others from beginning.
 const FOR_RESERVES: u64 = 4;
 
+/// Channels of each connection that may also take of the first half of that part. The fewer a
+/// connection has, the more of it: so a crowd that holds all else leaves others some channels.
+#[cfg(feature = "server")]
+const FEW_CHANNELS: u64 = 8;
+
 /// The bytes of memory that connections may hold together. Clones share them.
 ///
 /// Each connection has 32 KiB, always. It leases more as it needs it, and gives that back
 /// when it needs it no more. It may lease at most as much as would then still be free, without
-/// the last quarter of the budget, which is for the 32 KiB of others. So a connection alone
-/// may hold three eighths of the budget, and hundreds that hold what they can leave something
-/// for the next.
+/// the last quarter of the budget. That is for the 32 KiB of others, and half of it for the
+/// first eight channels of each. So a connection alone may hold three eighths of the budget,
+/// and hundreds that hold what they can leave something for the next.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.
@@ -134,7 +139,10 @@ impl MemoryBudget {
 
     /// What a connection may take that has taken so much: at most what is then free.
     fn most(&self, free: u64, before: u64) -> u64 {
-        let kept = self.0.bytes / FOR_RESERVES;
+        self.most_but(self.0.bytes / FOR_RESERVES, free, before)
+    }
+
+    fn most_but(&self, kept: u64, free: u64, before: u64) -> u64 {
         free.saturating_sub(kept).saturating_sub(before) / 2
     }
 
@@ -227,6 +235,8 @@ pub(crate) struct Shares {
     /// Bytes of each channel.
     each: u64,
     channels: AtomicU64,
+    /// Told when one of them is dropped.
+    freed: Notify,
 }
 
 /// What the application holds for one channel, until it is dropped.
@@ -244,15 +254,18 @@ impl Shares {
             budget,
             each,
             channels: AtomicU64::new(0),
+            freed: Notify::new(),
         })
     }
 
-    /// The share of another channel, by the rule of [`Lease::resize`]. A connection always has
-    /// one channel, also if nothing is free.
+    /// The share of another channel, by the rule of [`Lease::resize`] and of
+    /// [`FEW_CHANNELS`]. A connection always has one channel, also if nothing is free.
     pub fn try_take(self: &Arc<Self>) -> Option<Share> {
         let channels = self.channels.load(SeqCst);
+        let part = self.budget.bytes() / FOR_RESERVES / (2 * FEW_CHANNELS);
+        let kept = part * (FEW_CHANNELS + channels.min(FEW_CHANNELS));
         let taken = self.budget.take(|free| {
-            let most = self.budget.most(free, channels * self.each);
+            let most = self.budget.most_but(kept, free, channels * self.each);
             self.each * u64::from(self.each <= most)
         });
         if taken.is_none() && channels > 0 && self.each > 0 {
@@ -265,13 +278,15 @@ impl Shares {
         })
     }
 
-    /// Waits for the share of another channel. Cancel safe.
+    /// Waits for the share of another channel: until one of the same connection is dropped, or
+    /// for [`LOOK_AGAIN`] after others gave memory back. Cancel safe.
     pub async fn take(self: &Arc<Self>) -> Share {
         loop {
+            let freed = self.freed.notified();
             if let Some(share) = self.try_take() {
                 return share;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let _ = tokio::time::timeout(LOOK_AGAIN, freed).await; // it looks either way
         }
     }
 }
@@ -281,6 +296,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.of.channels.fetch_sub(1, SeqCst);
         self.of.budget.give_back(self.bytes);
+        self.of.freed.notify_one();
     }
 }
 
@@ -333,6 +349,31 @@ mod tests {
         assert_eq!(first.bytes(), RESERVE);
         second.resize(MIB);
         assert!(second.bytes() > before, "{} {before}", second.bytes());
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_crowd_that_holds_all_that_it_can_leaves_others_a_few_channels() {
+        let budget = MemoryBudget::of(512 * MIB);
+        let mut crowd: Vec<_> = (0..100).map(|_| budget.try_lease().unwrap()).collect();
+        for lease in &mut crowd {
+            lease.resize(200 * MIB);
+        }
+        let later: Vec<_> = (0..700).map(|_| budget.try_lease().unwrap()).collect();
+        let shares = Shares::new(budget.clone(), RESERVE);
+        let few: Vec<_> = (0..100).map_while(|_| shares.try_take()).collect();
+        assert!((4..=8).contains(&few.len()), "{}", few.len());
+        // As many peers that open all they can.
+        let many: Vec<_> = (0..800)
+            .map(|_| Shares::new(budget.clone(), RESERVE))
+            .collect();
+        let held: Vec<_> = (0..8)
+            .flat_map(|_| many.iter().filter_map(Shares::try_take))
+            .collect();
+        assert!(held.len() >= 800);
+        let reserves: Vec<_> = (0..1_000).map_while(|_| budget.try_lease()).collect();
+        assert_eq!(reserves.len(), 1_000);
+        drop(later);
     }
 
     #[cfg(feature = "server")]

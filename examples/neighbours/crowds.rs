@@ -57,16 +57,21 @@ async fn once(
     let client = honest::Client::new(&ports.server)?;
     let requests = |seconds| client.requests(options.rate, Duration::from_secs(seconds));
     requests(1).await?; // warm
-    let without = requests(options.seconds).await?;
+    let with_newcomers = async || {
+        let time = Duration::from_secs(options.seconds);
+        tokio::try_join!(
+            requests(options.seconds),
+            honest::newcomers(&ports.server, time),
+        )
+    };
+    // They are work as well, with and without the crowd.
+    let (without, _) = with_newcomers().await?;
     let all = 2 * options.seconds + 2;
     let (nth, count, seconds) = (nth.to_string(), count.to_string(), all.to_string());
     let args = ["crowd", &nth, &count, &seconds, "127.0.1.1", &ports.server];
     let (mut peers, mut says) = Process::start(&args)?;
     let comes = requests(options.seconds).await?;
-    let (stays, newcomers) = tokio::try_join!(
-        requests(options.seconds),
-        honest::newcomers(&ports.server, Duration::from_secs(options.seconds)),
-    )?;
+    let (stays, newcomers) = with_newcomers().await?;
     let leased = client.leased().await? / f64::from(1 << 20);
     let peak = server.peak()?;
     let mut left = String::new();

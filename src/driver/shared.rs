@@ -91,16 +91,18 @@ pub(super) struct Wake {
 
 impl Shared {
     pub fn new(
-        core: proto::Connection,
+        mut core: proto::Connection,
         transport: Transport,
         observer: Observer,
         lease: Option<Lease>,
     ) -> Self {
+        let mut memory = Memory::new(lease);
+        memory.fit(&mut core); // so that the first that is read has its limit
         Shared {
             inner: Mutex::new(Inner {
                 core,
                 throughput: Monitor::new(now()),
-                memory: Memory::new(lease),
+                memory,
                 closing: false,
                 task: None,
                 woken: None,

@@ -77,12 +77,17 @@ impl AcceptLoop {
 
     /// The connections of a stream that the limits admit, until the acceptor is gone or
     /// drains.
-    pub fn retrying<S, T>(&self, incoming: S) -> AcceptRetry<Admitted<S, T>>
+    pub fn retrying<S, R, T>(
+        &self,
+        incoming: S,
+        register: fn(R) -> io::Result<T>,
+    ) -> AcceptRetry<Admitted<S, R, T>>
     where
-        S: Stream<Item = io::Result<(T, SocketAddr)>>,
+        S: Stream<Item = io::Result<(R, SocketAddr)>>,
+        R: 'static,
         T: 'static,
     {
-        let incoming = Admitted::new(incoming, self.settings.clone());
+        let incoming = Admitted::new(incoming, register, self.settings.clone());
         let (to, mut signal) = (self.to.clone(), self.member.signal.clone());
         AcceptRetry::new(incoming, self.freed.clone(), async move {
             tokio::select! {

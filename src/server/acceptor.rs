@@ -94,7 +94,7 @@ impl Acceptor {
             let config = &mut accept_loop.settings.config;
             config.socket = config.socket.clone().defer_congestion(find);
             let incoming = Incoming::new(listener, config);
-            run(accept_loop, incoming)
+            run(accept_loop, incoming, Incoming::register)
         })
     }
 
@@ -111,7 +111,7 @@ impl Acceptor {
         S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        Acceptor::unstarted(None, |accept_loop| run(accept_loop, incoming))
+        Acceptor::unstarted(None, |accept_loop| run(accept_loop, incoming, Ok))
     }
 
     pub(super) fn unstarted<R>(local_addr: Option<SocketAddr>, run: R) -> Self
@@ -305,12 +305,13 @@ impl Acceptor {
 }
 
 /// Takes the connections that come, after what is to be done before their first frame.
-fn run<S, T>(accept_loop: AcceptLoop, incoming: S) -> Running
+fn run<S, R, T>(accept_loop: AcceptLoop, incoming: S, register: fn(R) -> io::Result<T>) -> Running
 where
-    S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,
+    S: Stream<Item = io::Result<(R, SocketAddr)>> + Send + 'static,
+    R: Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let incoming = accept_loop.retrying(incoming);
+    let incoming = accept_loop.retrying(incoming, register);
     #[cfg(any(feature = "proxy-protocol", feature = "tls"))]
     let settings = accept_loop.settings.clone();
     #[cfg(feature = "tls")]

@@ -1,14 +1,16 @@
 //! The connections of a listener that its limits admit.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
+use socket2::SockRef;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::limits::{Network, Refusal};
@@ -33,17 +35,19 @@ const BATCH: u32 = 16;
 const SERVED: u32 = 4;
 
 /// A listener's connections, each with its peer. What is refused is reset.
-pub(super) struct Admitted<S, T> {
+pub(super) struct Admitted<S, R, T> {
     /// None once it has ended.
     incoming: Option<Pin<Box<S>>>,
+    /// Makes one known to the runtime, once it is to be served.
+    register: fn(R) -> io::Result<T>,
     settings: Settings,
     /// Those that wait, by when they are served.
-    held: BTreeMap<(Instant, u64), (T, Peer)>,
+    held: BTreeMap<(Instant, u64), (R, Peer)>,
     count: u64,
     /// Until the first of them is due.
     due: Pin<Box<Sleep>>,
     /// Those that are next, once the rate in all allows it.
-    waiting: VecDeque<(T, Peer)>,
+    waiting: VecDeque<(R, Peer)>,
     /// The network that has more than half of those, if they are as many as may wait.
     crowd: Option<Network>,
     /// Until the rate in all allows another.
@@ -52,17 +56,19 @@ pub(super) struct Admitted<S, T> {
     left: u32,
 }
 
-impl<S, T> Unpin for Admitted<S, T> {}
+impl<S, R, T> Unpin for Admitted<S, R, T> {}
 
-impl<S, T> Admitted<S, T>
+impl<S, R, T> Admitted<S, R, T>
 where
-    S: Stream<Item = io::Result<(T, SocketAddr)>>,
+    S: Stream<Item = io::Result<(R, SocketAddr)>>,
+    R: 'static,
     T: 'static,
 {
     /// The sockets get the options of the configuration, as far as they can be found.
-    pub fn new(incoming: S, settings: Settings) -> Self {
+    pub fn new(incoming: S, register: fn(R) -> io::Result<T>, settings: Settings) -> Self {
         Admitted {
             incoming: Some(Box::pin(incoming)),
+            register,
             settings,
             held: BTreeMap::new(),
             count: 0,
@@ -75,7 +81,7 @@ where
     }
 
     /// The first that was held back long enough.
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<(T, Peer)> {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<(R, Peer)> {
         loop {
             let Some(first) = self.held.first_entry() else {
                 return Poll::Pending;
@@ -90,7 +96,7 @@ where
     }
 
     /// The first that waits, once the rate in all allows it.
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<(T, Peer)> {
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<(R, Peer)> {
         while !self.waiting.is_empty() {
             match self.settings.connection_limits.take_turn() {
                 Ok(()) => {
@@ -108,7 +114,7 @@ where
 
     /// It waits for its turn, unless no more may wait and most of those that do are of its
     /// network. So at most twice [`MOST_WAITING`] wait.
-    fn push_waiting(&mut self, io: T, peer: Peer) {
+    fn push_waiting(&mut self, io: R, peer: Peer) {
         if self.crowd.is_some() && self.crowd == peer.network() {
             return refuse(io, peer.addr, Refusal::Rate.word());
         }
@@ -120,7 +126,7 @@ where
     }
 
     /// A connection has come: it waits for its turn, is held back, or refused.
-    fn on_arrival(&mut self, io: T, addr: SocketAddr) {
+    fn on_arrival(&mut self, io: R, addr: SocketAddr) {
         let admitted = self
             .settings
             .admit(addr.ip())
@@ -132,10 +138,6 @@ where
             Ok(admitted) => admitted,
             Err(refusal) => return refuse(io, addr, refusal.word()),
         };
-        if let Some(tcp) = find(&io) {
-            // A socket that is gone already says so again when it is read.
-            let _ = self.settings.config.socket.apply(tcp);
-        }
         let peer = Peer::admitted(addr, admission);
         if wait.is_zero() {
             return self.push_waiting(io, peer);
@@ -145,11 +147,22 @@ where
         let at = (Instant::now() + wait, self.count);
         self.held.insert(at, (io, peer));
     }
+
+    /// One that is to be served, with the options of its socket.
+    fn begin(&self, io: R, peer: Peer) -> io::Result<(T, Peer)> {
+        let io = (self.register)(io)?;
+        if let Some(tcp) = find(&io) {
+            // A socket that is gone already says so again when it is read.
+            let _ = self.settings.config.socket.apply(tcp);
+        }
+        Ok((io, peer))
+    }
 }
 
-impl<S, T> Stream for Admitted<S, T>
+impl<S, R, T> Stream for Admitted<S, R, T>
 where
-    S: Stream<Item = io::Result<(T, SocketAddr)>>,
+    S: Stream<Item = io::Result<(R, SocketAddr)>>,
+    R: 'static,
     T: 'static,
 {
     type Item = io::Result<(T, Peer)>;
@@ -163,9 +176,9 @@ where
                 return Poll::Pending;
             }
             this.left -= 1;
-            if let Poll::Ready(first) = this.poll_waiting(cx) {
+            if let Poll::Ready((io, peer)) = this.poll_waiting(cx) {
                 this.left = this.left.saturating_sub(SERVED - 1);
-                return Poll::Ready(Some(Ok(first)));
+                return Poll::Ready(Some(this.begin(io, peer)));
             }
             if this.waiting.len() >= MOST_WAITING && this.crowd.is_none() {
                 return Poll::Pending;
@@ -210,8 +223,10 @@ fn majority<T: Copy + PartialEq>(items: impl ExactSizeIterator<Item = T> + Clone
 /// no socket behind that waits.
 pub(super) fn refuse<T: 'static>(io: T, addr: SocketAddr, limit: &'static str) {
     observability::connection_refused(addr, limit);
-    if let Some(tcp) = find(&io) {
-        let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+    let io: &dyn Any = &io;
+    let bare = io.downcast_ref::<TcpStream>().map(SockRef::from);
+    if let Some(socket) = bare.or_else(|| find(io).map(SockRef::from)) {
+        let _ = socket.set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -235,7 +235,7 @@ async fn run(mut accept_loop: AcceptLoop, listener: TcpListener, http: mpsc::Sen
         accept_loop.member.open.clone(),
         accept_loop.member.guard.clone(),
     );
-    let incoming = accept_loop.retrying(incoming);
+    let incoming = accept_loop.retrying(incoming, Incoming::register);
     let handshakes = Handshakes::new(incoming, settings, move |tcp, peer| {
         let (sorted, http, profile) = (sort(tcp, peer), http.clone(), profile.clone());
         let (open, guard) = (open.clone(), guard.clone());

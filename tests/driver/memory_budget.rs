@@ -1,18 +1,24 @@
 //! Connections share a memory budget: each takes what it needs and gives it back. In virtual
-//! time.
+//! time, but for what is said over TCP.
 
 use std::io;
 use std::time::Duration;
 
 use tcpchan::proto::{ConnectionError, OpenError};
+use tcpchan::wire::{Control, DEFAULT_MAGIC, Frame, Settings, Version};
 use tcpchan::{Channel, Config, Connection, MemoryBudget};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::guard::within;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const RESERVE: u64 = 32 << 10;
+/// Connections for whose reserves the least budget has room.
+const ROOM: usize = MIB / RESERVE as usize;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A server with a budget of so many bytes, and the budget.
@@ -154,6 +160,30 @@ async fn reading_does_not_wait_for_writing_though_there_is_no_memory() {
     }
 }
 
+/// Else this side would read no more, though its application wants to.
+#[tokio::test]
+async fn over_tcp_what_waits_to_be_sent_leaves_memory_to_receive() {
+    let (config, budget) = limited(MIB);
+    let _others: Vec<_> = (1..ROOM).map(|_| pair(&config)).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let client = Connection::client(tcp.unwrap(), Config::default());
+    let server = Connection::server(listener.accept().await.unwrap().0, config);
+    let (mut near, far) = channel(&client, &server).await;
+    let (mut reads, mut writes) = far.into_split();
+    let (_second, mut also) = channel(&client, &server).await;
+    assert_eq!(budget.used(), budget.bytes());
+    // Their peer reads nothing.
+    for writer in [&mut writes as &mut (dyn AsyncWrite + Unpin), &mut also] {
+        let write = async { while writer.write(&[7; KIB]).await.is_ok() {} };
+        let _ = timeout(SECOND / 2, write).await;
+    }
+    near.write_all(&[1; 64 * KIB]).await.unwrap();
+    let mut bytes = vec![0; 64 * KIB];
+    within(reads.read_exact(&mut bytes)).await.unwrap();
+    assert_eq!((server.error(), client.error()), (None, None));
+}
+
 /// Nobody is asked to open them all again elsewhere while there is room for some.
 #[tokio::test(start_paused = true)]
 async fn channels_that_there_is_no_memory_for_are_refused_and_may_be_tried_elsewhere() {
@@ -180,6 +210,37 @@ async fn channels_that_there_is_no_memory_for_are_refused_and_may_be_tried_elsew
     }
     assert_eq!((server.error(), client.error()), (None, None));
     assert!((1..300).contains(&refused), "{refused}");
+}
+
+/// It opens them and does not end those that are refused.
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_refused_channels_alone_take_too_much_ends() {
+    let (config, budget) = limited(MIB);
+    let _others: Vec<_> = (1..ROOM).map(|_| pair(&config)).collect();
+    let (mut peer, far) = duplex(16 * KIB);
+    let server = Connection::server(far, config);
+    assert_eq!(budget.used(), budget.bytes());
+    let (magic, body) = (DEFAULT_MAGIC, Settings::default().encode());
+    let opens = (0..40).map(|nth| Control::Open {
+        channel: 2 * nth + 1,
+    });
+    let first = [Control::Hello { magic }, Control::Settings { body }];
+    let mut says = Vec::new();
+    for control in first.into_iter().chain(opens) {
+        Frame::Control(control).encode(Version::V1, &mut says);
+    }
+    peer.write_all(&says).await.unwrap();
+    sleep(SECOND).await;
+    assert_eq!(server.error(), None);
+    assert!(server.stats().refused_by_self > 0);
+    says.clear();
+    for nth in 40..200 {
+        let channel = 2 * nth + 1;
+        Frame::Control(Control::Open { channel }).encode(Version::V1, &mut says);
+    }
+    peer.write_all(&says).await.unwrap();
+    sleep(SECOND).await;
+    assert_eq!(server.error(), Some(ConnectionError::OutOfMemory));
 }
 
 #[tokio::test(start_paused = true)]

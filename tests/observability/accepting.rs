@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 #[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
 use tcpchan::server::ProxyProtocol;
 use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits, SharedIo, SharedPort, Tls};
-use tcpchan::{Config, Connection, MemoryBudget};
+use tcpchan::{Channel, Config, Connection, MemoryBudget};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -199,6 +199,70 @@ async fn channels_that_wait_to_be_accepted() {
         }
     })
     .await;
+}
+
+/// An acceptor whose memory does for one channel of a connection, and two channels of a client.
+async fn one_with_memory(max_wait: Duration) -> (Acceptor, Connection, [Channel; 2]) {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let config = Config::default().memory_budget(budget);
+    let limits = ChannelLimits::default().memory_per_channel(256 << 10);
+    let (listener, addr) = listen().await;
+    let acceptor = Acceptor::new(listener).with_config(config);
+    let acceptor = acceptor.with_channel_limits(limits.max_wait(max_wait).unwrap());
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    let client = Connection::client(tcp, Config::default());
+    let channels = [client.open().await.unwrap(), client.open().await.unwrap()];
+    (acceptor, client, channels)
+}
+
+async fn until(metrics: &PrometheusHandle, name: &str, expected: f64) {
+    within(async {
+        while value(metrics, name) != expected {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_channel_that_waits_for_the_memory_of_its_application() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let hour = Duration::from_secs(3600);
+    let (mut acceptor, _client, _channels) = one_with_memory(hour).await;
+    let (held, _) = within(acceptor.accept()).await;
+    let waiting = "tcpchan_channels_waiting{role=\"server\"}";
+    until(&metrics, waiting, 1.0).await;
+    drop(held);
+    let (_second, _) = within(acceptor.accept()).await;
+    until(&metrics, waiting, 0.0).await;
+}
+
+#[tokio::test]
+async fn a_channel_that_gets_no_memory_for_its_application() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    #[cfg(feature = "tracing")]
+    let (log, _log) = crate::log::Log::start(tracing::Level::WARN);
+    let soon = Duration::from_millis(1);
+    let (mut acceptor, _client, _channels) = one_with_memory(soon).await;
+    let _held = within(acceptor.accept()).await;
+    for by in [("server", "self"), ("client", "peer")] {
+        let labels = format!("{{role=\"{}\",by=\"{}\"}}", by.0, by.1);
+        let name = format!("tcpchan_channels_refused_total{labels}");
+        within(async {
+            while sum(&metrics, &name) < 1.0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(
+        value(&metrics, "tcpchan_channels_waiting{role=\"server\"}"),
+        0.0
+    );
+    #[cfg(feature = "tracing")]
+    log.line(&["the channel was refused", "memory_per_channel"]);
 }
 
 #[tokio::test]

@@ -247,19 +247,17 @@ async fn so_many_connections_are_held_back_and_no_more() {
     assert_eq!(refused(&mut peers).await, usize::from(NETWORKS) - 256);
 }
 
-/// They are there all at once, as in the backlog of a flood.
-#[tokio::test]
-async fn others_run_while_a_flood_is_refused() {
-    const FLOOD: usize = 10_000;
+/// How often others run until an acceptor has taken so many connections, which are there all at
+/// once, as in the backlog of a flood. Each has ended.
+async fn turns_beside(flood: usize, limits: ConnectionLimits) -> usize {
     let addr = SocketAddr::from(([10, 0, 0, 1], 1));
-    let left = Arc::new(AtomicUsize::new(FLOOD));
+    let left = Arc::new(AtomicUsize::new(flood));
     let counts = left.clone();
-    let flood = (0..FLOOD).map(move |_| {
+    let flood = (0..flood).map(move |_| {
         counts.fetch_sub(1, Relaxed);
         Ok((duplex(1).0, addr))
     });
     let flood = tokio_stream::iter(flood).chain(tokio_stream::pending());
-    let limits = limits().rate_per_network(1, 1).unwrap();
     let mut acceptor = Acceptor::from_incoming(flood).with_connection_limits(limits);
     let turns = async {
         let mut turns = 0;
@@ -269,11 +267,24 @@ async fn others_run_while_a_flood_is_refused() {
         }
         turns
     };
-    let turns = tokio::select! {
+    tokio::select! {
         turns = turns => turns,
         _ = acceptor.accept() => unreachable!(),
-    };
+    }
+}
+
+#[tokio::test]
+async fn others_run_while_a_flood_is_refused() {
+    const FLOOD: usize = 10_000;
+    let turns = turns_beside(FLOOD, limits().rate_per_network(1, 1).unwrap()).await;
     assert!(turns >= FLOOD / 16, "{turns}");
+}
+
+#[tokio::test]
+async fn others_run_more_often_while_a_flood_is_served() {
+    const FLOOD: usize = 1_000;
+    let turns = turns_beside(FLOOD, limits()).await;
+    assert!(turns >= FLOOD / 4, "{turns}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use tcpchan::server::{Acceptor, ChannelLimits};
 use tcpchan::{Channel, Config, Connection, MemoryBudget};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The least budget has room for the reserves of 32 connections, and the acceptor keeps one
 /// for the connection that it waits for.
@@ -200,6 +200,22 @@ async fn what_a_dropped_channel_had_of_the_memory_is_given_back() {
         assert_eq!(accepted(&mut acceptor, SOON).await.len(), 1);
     }
     assert_eq!(budget.used(), before);
+}
+
+/// It has more requests than memory, and each is answered at once.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_waits_for_another_of_its_connection_soon_has_room() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let limits = ChannelLimits::default().memory_per_channel(256 << 10);
+    let (mut acceptor, [client]) = shared(&budget, limits);
+    let (mut opened, start) = (Vec::new(), Instant::now());
+    for _ in 0..100 {
+        opened.push(open(&client).await);
+    }
+    for _ in &opened {
+        drop(acceptor.accept().await);
+    }
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

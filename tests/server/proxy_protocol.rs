@@ -245,6 +245,27 @@ async fn a_header_that_is_not_as_the_protocol_says_closes_the_connection() {
     }
 }
 
+/// Nobody waits for the rest of a line that is too long already.
+#[tokio::test(start_paused = true)]
+async fn a_header_of_version_1_ends_within_107_bytes_or_its_connection_closes() {
+    let line = |len: usize, end: &[u8]| {
+        let mut line = b"PROXY UNKNOWN ".to_vec();
+        line.resize(len - end.len(), b'x');
+        [&line, end].concat()
+    };
+    let longest = taken(trusting(), BALANCER, &line(107, b"\r\n"), 1 << 16).await;
+    assert_eq!(longest.unwrap().addr.to_string(), BALANCER);
+    let longer = taken(trusting(), BALANCER, &line(108, b"\r\n"), 1 << 16).await;
+    assert!(longer.is_err(), "{longer:?}");
+    let (listener, acceptor) = Listener::new();
+    let _acceptor = started(acceptor.with_proxy_protocol(trusting()));
+    let mut endless = listener.comes(BALANCER, 1 << 16);
+    let start = Instant::now();
+    endless.write_all(&line(107, b"")).await.unwrap();
+    assert!(is_closed(&mut endless).await);
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn only_a_trusted_network_is_believed_and_only_if_it_must_be_is_it_asked() {
     let nobody = ProxyProtocol::default();
