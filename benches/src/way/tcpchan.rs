@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use anyhow::anyhow;
-use tcpchan::{Channel, Config, Connection, Protocol};
+use tcpchan::{Channel, Config, Connection, MemoryBudget, Protocol};
 
 use super::interface::{STREAMS, Way};
 use crate::transport::{Listener, Transport};
@@ -14,7 +14,12 @@ fn config(version: u8) -> anyhow::Result<Config> {
         0 => Protocol::V0,
         _ => Protocol::V1,
     };
-    Ok(Config::default().protocol(protocol).max_channels(STREAMS)?)
+    // Both ends are in this process, with 100,000 streams each in one row.
+    let budget = MemoryBudget::new(4 << 30)?;
+    Ok(Config::default()
+        .protocol(protocol)
+        .memory_budget(budget)
+        .max_channels(STREAMS)?)
 }
 
 impl<const VERSION: u8> Way for TcpChan<VERSION> {
