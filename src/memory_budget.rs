@@ -20,8 +20,8 @@ const DEFAULT: u64 = 512 << 20;
 /// How long until one who has no memory looks again whether others have given some back.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// One part of so many of the budget is for reserves alone, so that connections that hold
-/// much never keep others from beginning.
+/// One part of so many of the budget is for reserves and few channels, so that connections that
+/// hold much never keep others from beginning.
 const FOR_RESERVES: u64 = 4;
 
 /// Channels of each connection that may also take of the first half of that part. The fewer a

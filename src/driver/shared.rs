@@ -60,6 +60,8 @@ pub(super) struct Inner {
     armed: Instant,
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
+    /// The second half of many readers, whom the task wakes when it runs next.
+    second_half: Vec<Waker>,
     /// How many of those have learned of the end.
     dispatched: usize,
     unused: Unused,
@@ -74,14 +76,12 @@ struct Wakers {
 }
 
 /// From so many on, those who read are woken in two halves.
-const MANY: usize = 16;
+pub(super) const MANY: usize = 16;
 
 /// What to wake once the locks are free.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     wakers: Vec<Waker>,
-    /// The second half of many, who are not to be woken yet.
-    second_half: Vec<Waker>,
     /// Channels that have something to read.
     readable: usize,
     acceptable: bool,
@@ -109,6 +109,7 @@ impl Shared {
                 #[cfg(feature = "client")]
                 armed: now(),
                 wakers: Vec::new(),
+                second_half: Vec::new(),
                 dispatched: 0,
                 unused: Unused::default(),
                 #[cfg(feature = "hyper")]
@@ -216,6 +217,7 @@ impl Shared {
     pub fn abandon(&self) {
         let mut wake = Wake::default();
         let mut inner = self.lock();
+        inner.take_second_half(&mut wake);
         inner.core.abandon();
         inner.dispatch(&mut wake);
         while inner.dispatch_ends(&mut wake) {}
@@ -240,23 +242,6 @@ impl Wake {
         self.wakers.len()
     }
 
-    /// Keeps the second half of many for [`take_second_half`](Self::take_second_half); whether
-    /// there is one.
-    pub fn halve(&mut self) -> bool {
-        let count = self.wakers.len();
-        if count >= MANY {
-            self.second_half.extend(self.wakers.drain(count / 2..));
-        }
-        !self.second_half.is_empty()
-    }
-
-    /// Has the second half woken, too; whether there is one.
-    pub fn take_second_half(&mut self) -> bool {
-        let there_is = !self.second_half.is_empty();
-        self.wakers.append(&mut self.second_half);
-        there_is
-    }
-
     /// Whether there is something to read for more than one channel that ends
     /// and one that begins.
     pub fn is_for_many(&self) -> bool {
@@ -265,6 +250,23 @@ impl Wake {
 }
 
 impl Inner {
+    /// Keeps the second half of many for [`take_second_half`](Self::take_second_half); whether
+    /// there is one.
+    pub fn halve(&mut self, wake: &mut Wake) -> bool {
+        let count = wake.wakers.len();
+        if count >= MANY {
+            self.second_half.extend(wake.wakers.drain(count / 2..));
+        }
+        !self.second_half.is_empty()
+    }
+
+    /// Has the second half woken, too; whether there is one.
+    pub fn take_second_half(&mut self, wake: &mut Wake) -> bool {
+        let there_is = !self.second_half.is_empty();
+        wake.wakers.append(&mut self.second_half);
+        there_is
+    }
+
     /// Takes the core's events: what to wake once the lock is free. The channels
     /// learn of the end from the task, by [`dispatch_ends`](Self::dispatch_ends).
     pub fn dispatch(&mut self, wake: &mut Wake) {

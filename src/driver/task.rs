@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::close::LingeringClose;
 use super::send::decision::{Decision, Known, Reason, decide};
-use super::shared::{Inner, Shared, Wake};
+use super::shared::{Inner, MANY, Shared, Wake};
 use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
 use crate::memory_budget::LOOK_AGAIN;
@@ -90,15 +90,21 @@ impl Task {
     }
 
     /// One pass of reading, writing and looking at the time; whether another
-    /// should follow at once.
-    fn pass(&mut self, cx: &mut Context<'_>, may_read: usize, now: Instant) -> bool {
+    /// should follow at once. Where there is a second half of readers, it is woken in place of a
+    /// read.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_read: usize,
+        second_half: bool,
+        now: Instant,
+    ) -> bool {
         if let Some((until, Reason::Coalescing)) = self.wait
             && until <= now.into_std()
         {
             // What keeps coming in does not hold up what has waited enough.
             self.write(cx, now);
         }
-        let second_half = self.wake.take_second_half();
         let read = match may_read {
             1.. if !second_half => self.read(cx, may_read, now),
             _ => AfterRead::default(),
@@ -148,8 +154,8 @@ impl Task {
     }
 
     /// Reads, and wakes whom that is for: of many the first half. The second half is woken
-    /// when the frames of the first are written, so that the peer works on those meanwhile. If
-    /// all frames left at once, each side would wait while the other works.
+    /// right before the frames of the first are written, so that the peer works on those
+    /// meanwhile. If all frames left at once, each side would wait while the other works.
     fn read(&mut self, cx: &mut Context<'_>, most: usize, now: Instant) -> AfterRead {
         let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
         let mut transport = shared.transport();
@@ -168,7 +174,9 @@ impl Task {
         if !more {
             self.work.on_idle();
         }
-        let halved = self.wake.halve();
+        // If others are to run anyway, all of them may.
+        let many = self.wake.count() >= MANY && !self.work.is_over();
+        let halved = many && self.shared.lock().halve(&mut self.wake);
         if read.is_ready() {
             self.shared.wake(&mut self.wake);
         }
@@ -287,7 +295,6 @@ impl Task {
 
     /// Closes the transport, and tells the channels of the end, some in each poll.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.wake.take_second_half();
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let more = inner.dispatch_ends(&mut self.wake);
@@ -349,6 +356,7 @@ impl Future for Task {
             let now = Instant::now();
             let mut inner = this.shared.lock();
             let old = inner.register_task(cx.waker());
+            let second_half = inner.take_second_half(&mut this.wake);
             let ended = inner.core.error().is_some();
             let (state, size) = (&mut *inner, this.work.read_size());
             let may_read = match ended {
@@ -361,7 +369,7 @@ impl Future for Task {
             if ended {
                 return this.poll_end(cx);
             }
-            if !this.pass(cx, may_read, now) || this.work.is_spent(cx) {
+            if !this.pass(cx, may_read, second_half, now) || this.work.is_spent(cx) {
                 return Poll::Pending;
             }
         }
@@ -373,8 +381,8 @@ impl Future for Task {
 impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
-        self.wake.take_second_half();
         let mut inner = self.shared.lock();
+        inner.take_second_half(&mut self.wake);
         match std::thread::panicking() {
             true => {
                 let panicked = io::Error::other("the connection's task panicked");

@@ -59,10 +59,15 @@ impl WorkBudget {
         self.done = 0;
     }
 
-    /// Whether others should run now. If so the task is woken, behind those
+    /// Whether others should run now.
+    pub fn is_over(&self) -> bool {
+        self.done >= BUDGET
+    }
+
+    /// The same. If so the task is woken, behind those
     /// whose sockets are ready.
     pub fn is_spent(&mut self, cx: &mut Context<'_>) -> bool {
-        let over = self.done >= BUDGET;
+        let over = self.is_over();
         if over {
             self.done = 0;
             yields(cx);

@@ -1,5 +1,5 @@
-//! A TCP listener as a stream of sockets that the runtime does not know yet. So one that is
-//! refused costs it nothing.
+//! A TCP listener as a stream of sockets that the runtime does not know yet. So most that are
+//! refused cost it nothing.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
