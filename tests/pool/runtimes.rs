@@ -1,6 +1,7 @@
 //! One connector on several runtimes, that come and go, are blocked, or are not run.
 #![cfg(feature = "client")]
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
@@ -15,6 +16,7 @@ use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::{Service, service_fn};
 
@@ -155,6 +157,49 @@ fn what_is_on_a_connection_that_nobody_runs_fails_after_the_dead_time() {
     let start = Instant::now();
     runtime().block_on(call(&connector, &uri)).unwrap_err();
     assert!(start.elapsed() < 3 * DEAD, "{:?}", start.elapsed());
+}
+
+/// The first of many readers blocks the connection's runtime. The task was to wake some of the
+/// others next.
+#[test]
+fn all_readers_of_a_connection_that_is_no_longer_run_are_woken() {
+    let uri = server();
+    let connector = connector(PoolConfig::default().connections(1..=1).unwrap());
+    let (home, away) = (runtime(), runtime());
+    let mut channels = home.block_on(async {
+        let mut channels = Vec::new();
+        for _ in 0..64 {
+            let mut channel = connector.clone().call(uri.clone()).await.unwrap();
+            ping(&mut channel).await.unwrap();
+            channels.push(channel);
+        }
+        channels
+    });
+    away.block_on(async {
+        for channel in &mut channels {
+            channel.write_u8(b'!').await.unwrap();
+        }
+        let mut first = channels.remove(0);
+        let mut readers = JoinSet::new();
+        for mut channel in channels {
+            readers.spawn(async move { channel.read_u8().await });
+        }
+        tokio::task::yield_now().await; // they read
+        thread::spawn(move || {
+            home.block_on(async move {
+                tokio::spawn(async move {
+                    first.read_u8().await.unwrap();
+                    loop {
+                        thread::park();
+                    }
+                });
+                pending::<()>().await;
+            });
+        });
+        let read = timeout(DEAD * 4, readers.join_all());
+        let (_, read) = tokio::join!(call(&connector, &uri), read);
+        read.expect("no hang");
+    });
 }
 
 /// Each of some runtimes is blocked for a while, in turns, and one goes away.
