@@ -2,6 +2,7 @@
 
 mod client;
 mod conditions;
+mod kernel_memory;
 mod link;
 mod netns;
 mod payload;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Counts, Event, Sample};
 use crate::conditions::Conditions;
+use crate::kernel_memory;
 use crate::link::{Accuracy, Link};
 use crate::scenario::Scenario;
 use crate::tls::Identity;
@@ -23,6 +24,8 @@ pub struct Measured {
     pub stages: Vec<Stage>,
     /// Why there are no more samples than these.
     pub failure: Option<String>,
+    /// TCP's buffers of the whole host were full.
+    pub short_of_memory: bool,
     pub accuracy: Accuracy,
 }
 
@@ -51,6 +54,7 @@ pub fn measure(
     stage: u64,
 ) -> Result<Measured> {
     let link = Link::new(&conditions)?;
+    let memory = kernel_memory::Watch::new();
     let identity = Identity::generate()?;
     let cc = ["--cc", conditions.congestion.name()];
     let mut server = link.server.run(|| spawn(&["server"], &cc, &identity))?;
@@ -71,6 +75,7 @@ pub fn measure(
         samples: told.samples,
         stages: told.stages,
         failure: failure.map(|error| format!("{error:#}")),
+        short_of_memory: memory.was_short(),
         accuracy: link.finish()?,
         conditions,
     })

@@ -82,7 +82,8 @@ fn write_accuracy(text: &mut String, runs: &[Run]) -> std::fmt::Result {
         text,
         "Latencies are in round trips. The links' own accuracy: {} packets, {} lost as asked for, \
          {} dropped by the full queue, {} faults; lateness in µs, the worst link: p50 {}, p99 {}, \
-         max {}; the link's thread had {} priority.",
+         max {}; the link's thread had {} priority. Runs in which TCP of the whole host was short of \
+         memory: {}.",
         sum(|d| d.packets),
         sum(|d| d.lost),
         sum(|d| d.queue_drops),
@@ -90,6 +91,7 @@ fn write_accuracy(text: &mut String, runs: &[Run]) -> std::fmt::Result {
         worst(|d| d.late_p50_us),
         worst(|d| d.late_p99_us),
         worst(|d| d.late_max_us),
-        if realtime { "real-time" } else { "normal" }
+        if realtime { "real-time" } else { "normal" },
+        runs.iter().filter(|run| run.short_of_memory).count()
     )
 }

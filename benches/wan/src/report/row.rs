@@ -19,6 +19,8 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
     pub failure: Option<String>,
+    #[serde(default)]
+    pub short_of_memory: bool,
     pub accuracy: Accuracy,
 }
 
@@ -63,6 +65,7 @@ impl Run {
             way: measured.way,
             conditions: measured.conditions,
             failure: measured.failure,
+            short_of_memory: measured.short_of_memory,
             accuracy: measured.accuracy,
         }
     }
@@ -143,6 +146,12 @@ impl std::fmt::Display for Run {
         }
         if self.accuracy.is_faulty() {
             write!(f, "; THE LINK: {}", self.accuracy)?;
+        }
+        if self.short_of_memory {
+            write!(
+                f,
+                "; THE HOST was short of memory for TCP (net.ipv4.tcp_mem)"
+            )?;
         }
         Ok(())
     }

@@ -53,8 +53,12 @@ async fn start(kind: Kind, identity: &Identity, congestion: Congestion) -> Resul
         Kind::Tcpchan | Kind::TcpchanSystem => {
             let (plain, with_tls) = (listen(way.address()).await?, listen(tls.address()).await?);
             let identity = Tls::new(identity.server("")?);
-            let acceptor = Acceptor::new(with_tls).with_config(kind.config()).with_tls(identity);
-            tokio::spawn(http::tcpchan(Acceptor::new(plain).with_config(kind.config())));
+            let acceptor = Acceptor::new(with_tls)
+                .with_config(kind.config())
+                .with_tls(identity);
+            tokio::spawn(http::tcpchan(
+                Acceptor::new(plain).with_config(kind.config()),
+            ));
             tokio::spawn(http::tcpchan(acceptor));
             return Ok(());
         }
