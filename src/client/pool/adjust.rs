@@ -21,11 +21,13 @@ impl<L: Link> State<L> {
         let waiting = self.waiters.callers();
         let failing = self.addresses.all_fail();
         let slow = !failing && !self.verdict.asks_first() && self.dials.is_slow(now);
+        self.loss.look(&snapshots, self.settings.pool.most, now);
         let asked = Asked {
             caller: caller || waiting > 0,
             behind_slow_dial: if slow { waiting } else { 0 },
             prewarm: self.waiters.prewarmed(),
-            loss: self.loss.look(&snapshots, self.settings.pool.most, now),
+            loss: self.loss.proven(),
+            tried: self.loss.wanted(),
             failing,
         };
         let wanted = self.demand.wanted(&snapshots, asked, &self.settings.pool);

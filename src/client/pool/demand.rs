@@ -32,8 +32,9 @@ pub(super) struct Asked {
     pub behind_slow_dial: usize,
     /// Connections that are to be there before they are needed.
     pub prewarm: usize,
-    /// Connections that loss asks for.
+    /// Connections that loss asks for, and the same with those that are tried.
     pub loss: usize,
+    pub tried: usize,
     /// No connection has been good since the last failure, so it is one at a time.
     pub failing: bool,
 }
@@ -48,6 +49,10 @@ pub(super) struct Demand {
     before: usize,
     /// In this period more were dialled for a cold burst.
     burst: bool,
+    /// As many are tried.
+    tried: usize,
+    /// More were, until now.
+    vain: bool,
 }
 
 /// How many connections may stay.
@@ -55,7 +60,7 @@ pub(super) struct Demand {
 pub(super) struct Keep {
     /// After a cold burst: so many, and beside them those that carry channels.
     pub idle: Option<usize>,
-    /// Once at the end of each period: so many.
+    /// Once at the end of each period, and of a trial that was of no use: so many.
     pub busy: Option<usize>,
 }
 
@@ -66,6 +71,8 @@ impl Demand {
             most: 0,
             before: 0,
             burst: false,
+            tried: 1,
+            vain: false,
         }
     }
 
@@ -80,6 +87,8 @@ impl Demand {
         self.most = self.most.max(lasting);
         let needed = lasting.max(for_waiting(snapshots, asked));
         let needed = needed.clamp(pool.least, pool.most);
+        self.vain |= asked.tried < self.tried;
+        self.tried = asked.tried;
         self.burst |= needed > lasting.max(pool.least);
         let fresh = snapshots
             .iter()
@@ -88,7 +97,7 @@ impl Demand {
         let there = snapshots
             .iter()
             .any(|snapshot| snapshot.is_fresh() && snapshot.greeted);
-        let ahead = pool.least.max(asked.prewarm).max(asked.loss);
+        let ahead = pool.least.max(asked.prewarm).max(asked.tried);
         match (asked.caller, asked.failing) {
             (true, false) => {
                 let more = usize::from(!has_free(snapshots, fresh, pool));
@@ -115,9 +124,11 @@ impl Demand {
         let recent = self.most.max(self.before);
         let burst = self.burst;
         self.burst &= !ends;
+        let keep = |needed: usize| needed.max(self.tried).clamp(pool.least, pool.most);
+        let vain = std::mem::take(&mut self.vain);
         Keep {
-            idle: burst.then(|| recent.clamp(pool.least, pool.most)),
-            busy: ends.then(|| self.before.clamp(pool.least, pool.most)),
+            idle: burst.then(|| keep(recent)),
+            busy: (ends || vain).then(|| keep(if ends { self.before } else { recent })),
         }
     }
 
@@ -209,6 +220,7 @@ mod tests {
         behind_slow_dial: 0,
         prewarm: 0,
         loss: 1,
+        tried: 1,
         failing: false,
     };
     const CALLER: Asked = Asked {
@@ -331,6 +343,22 @@ mod tests {
         };
         assert_eq!(demand.wanted(&[], burst, &pool), 20);
         assert_eq!(demand.keep(&pool, start).idle, Some(LEFT));
+    }
+
+    #[test]
+    fn those_of_a_trial_stay_while_it_lasts_and_go_at_once_when_it_was_of_no_use() {
+        let (start, pool) = (Instant::now(), pool(1..=20));
+        let mut demand = Demand::new(start);
+        let tries = Asked {
+            tried: 16,
+            ..NOBODY
+        };
+        assert_eq!(demand.wanted(&[with(9); 3], tries, &pool), 16);
+        assert_eq!(demand.keep(&pool, start).busy, None);
+        assert_eq!(demand.keep(&pool, start + PERIOD).busy, Some(16));
+        demand.wanted(&[with(2); 16], NOBODY, &pool);
+        assert_eq!(demand.keep(&pool, start + PERIOD).busy, Some(4));
+        assert_eq!(demand.keep(&pool, start + PERIOD).busy, None);
     }
 
     /// Web sockets, say, on a connection that has served many.

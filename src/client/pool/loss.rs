@@ -2,8 +2,9 @@
 //!
 //! TCP does not tell of loss. A connection is throughput-limited if its transport held it
 //! back over eight round trips at a low rate. A slow link does that, too. So it is an
-//! experiment: try twice as many connections, and keep them if together they carry more.
-//! On a slow link, or on one that is shared, they don't.
+//! experiment: try as many as there may be, and keep them if all connections together carry
+//! more. Under loss each connection carries what it did before, beside however many. On a
+//! slow link, or on one that is shared, they carry together what they did before.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,13 @@ use super::select::Snapshot;
 /// So many are tried at most: more were not measured.
 const MAX_CONNECTIONS: usize = 16;
 
-/// Samples that are averaged: what each carries while packets are lost varies much.
-const ENOUGH: u64 = 6;
+/// Samples that are averaged: what each carries while packets are lost varies much. That more
+/// are of no use is said after twice as many.
+const ENOUGH: u32 = 6;
 
 /// After such a pause the samples begin anew: older ones may be of another state of the
 /// link.
 const RECENT: Duration = Duration::from_secs(5);
-
-/// Twice the connections help if they carry this many percent of what half of them did.
-/// 200 would be ideal; 100 means that something else is the limit.
-const HELPS: u64 = 140;
 
 /// A trial that shows nothing for so long is over: there is too little to carry.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -40,7 +38,7 @@ const LONGEST_REST: Duration = Duration::from_secs(32 * 60);
 
 #[derive(Debug)]
 pub(super) struct Loss {
-    /// So many were found to carry more than half as many; 1 without loss.
+    /// So many were found to carry more than fewer; 1 without loss.
     proven: usize,
     /// Bytes a second of each connection at the last verdict.
     rate: u64,
@@ -52,55 +50,81 @@ pub(super) struct Loss {
     rest: Duration,
 }
 
-/// Twice as many connections are tried.
+/// More connections are tried.
 #[derive(Debug)]
 struct Trial {
     since: Instant,
-    from: usize,
-    /// Bytes a second that each of them carried.
-    rate: u64,
+    before: Sample,
+    /// Samples with at least so many connections at work count.
+    wider: f64,
     to: usize,
-    /// There are as many.
-    ready: bool,
 }
 
-/// What connections carried, each sample once.
+/// What all connections carried when the transport was found to limit one of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    /// Bytes a second, of that one.
+    one: f64,
+    /// Bytes a second, of all.
+    all: f64,
+    /// How many connections carried that: those that carry little count for little.
+    at_work: f64,
+}
+
+/// Samples of so many connections.
 #[derive(Debug)]
 struct Samples {
-    sum: u64,
-    count: u64,
+    there: usize,
+    sum: Sample,
+    count: u32,
     newest: Instant,
 }
 
 impl Samples {
-    fn new(now: Instant) -> Self {
+    fn new(there: usize, newest: Instant) -> Self {
         Samples {
-            sum: 0,
+            there,
+            sum: Sample::default(),
             count: 0,
-            newest: now,
+            newest,
         }
     }
 
-    /// Takes the new ones; the least of their rates.
-    fn take(&mut self, snapshots: &[Snapshot], now: Instant) -> Option<u64> {
+    /// What there is to be sampled, if there is a new sign.
+    fn take(&mut self, snapshots: &[Snapshot], now: Instant) -> Option<Sample> {
         let since = self.newest;
-        if now >= since + RECENT {
-            *self = Samples::new(since);
+        let fresh = || snapshots.iter().filter(|snapshot| snapshot.is_fresh());
+        let there = fresh().count();
+        if now >= since + RECENT || there != self.there {
+            *self = Samples::new(there, since);
         }
-        let mut least = None;
-        for snapshot in snapshots.iter().filter(|snapshot| snapshot.is_fresh()) {
-            if let Some(sign) = snapshot.throughput_limited.filter(|sign| sign.at > since) {
-                self.sum += sign.bytes_per_second;
-                self.count += 1;
-                self.newest = self.newest.max(sign.at);
-                least = Some(sign.bytes_per_second.min(least.unwrap_or(u64::MAX)));
-            }
-        }
-        least
+        let signs = fresh().filter_map(|snapshot| snapshot.throughput_limited);
+        let new = signs.filter(|sign| sign.at > since);
+        let least = new.clone().map(|sign| sign.bytes_per_second).min()?;
+        self.newest = new.map(|sign| sign.at).max()?;
+        let rates = || fresh().map(|snapshot| snapshot.rate as f64);
+        let (all, squares): (f64, f64) = (rates().sum(), rates().map(|rate| rate * rate).sum());
+        Some(Sample {
+            one: least as f64,
+            all,
+            at_work: if all > 0.0 { all * all / squares } else { 0.0 },
+        })
     }
 
-    fn mean(&self) -> Option<u64> {
-        (self.count >= ENOUGH).then(|| self.sum / self.count)
+    fn add(&mut self, sample: Sample) {
+        self.sum.one += sample.one;
+        self.sum.all += sample.all;
+        self.sum.at_work += sample.at_work;
+        self.count += 1;
+    }
+
+    fn mean(&self) -> Option<Sample> {
+        let of = |sum: f64| sum / f64::from(self.count);
+        (self.count >= ENOUGH).then(|| Sample {
+            one: of(self.sum.one),
+            all: of(self.sum.all),
+            at_work: of(self.sum.at_work),
+        })
     }
 }
 
@@ -109,7 +133,7 @@ impl Loss {
         Loss {
             proven: 1,
             rate: 0,
-            samples: Samples::new(now),
+            samples: Samples::new(0, now),
             trial: None,
             seen: now,
             rests_until: now,
@@ -117,67 +141,78 @@ impl Loss {
         }
     }
 
-    /// How many connections loss asks for; 1 without loss.
-    pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) -> usize {
-        let (least, most) = (self.samples.take(snapshots, now), most.min(MAX_CONNECTIONS));
-        if least.is_some_and(|least| least < self.rate * OTHER) {
+    /// So many connections were found to carry more; 1 without loss.
+    pub fn proven(&self) -> usize {
+        self.proven
+    }
+
+    /// The same with those that are tried.
+    pub fn wanted(&self) -> usize {
+        self.trial.as_ref().map_or(self.proven, |trial| trial.to)
+    }
+
+    pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) {
+        let sample = self.samples.take(snapshots, now);
+        if sample.is_some_and(|sample| sample.one < (self.rate * OTHER) as f64) {
             self.seen = now;
         } else if now >= self.seen + KEEP {
             self.proven = 1;
         }
-        let fresh = || snapshots.iter().filter(|snapshot| snapshot.is_fresh());
-        let there = fresh().count();
-        let channels: usize = fresh().map(|snapshot| snapshot.channels).sum();
-        match self.trial {
-            Some(_) => self.judge(there, now),
-            // One transfer at a time can't use another connection.
-            None if there < most && channels > there => self.begin(there, most, now),
-            None => {}
+        match (&self.trial, sample) {
+            (Some(trial), Some(sample)) if sample.at_work >= trial.wider => {
+                self.samples.add(sample);
+                self.judge(now);
+            }
+            (Some(trial), _) if now >= trial.since + TRIAL => self.give_up(now),
+            (None, Some(sample)) => {
+                self.samples.add(sample);
+                let channels = snapshots.iter().map(|snapshot| snapshot.channels).sum();
+                self.begin(most.min(MAX_CONNECTIONS).min(channels), now);
+            }
+            _ => {}
         }
-        self.wanted()
     }
 
-    fn wanted(&self) -> usize {
-        self.trial.as_ref().map_or(self.proven, |trial| trial.to)
-    }
-
-    fn begin(&mut self, there: usize, most: usize, now: Instant) {
-        let Some(rate) = self.samples.mean() else {
+    /// Tries so many, if those that there are have work and half of that would not do.
+    fn begin(&mut self, to: usize, now: Instant) {
+        let Some(before) = self.samples.mean() else {
             return;
         };
-        if now >= self.rests_until || rate * OTHER < self.rate {
-            self.samples = Samples::new(now);
+        let there = self.samples.there;
+        let worse = before.one * (OTHER as f64) < self.rate as f64;
+        let at_work = before.at_work * 2.0 >= there as f64;
+        if at_work && to >= 2 * there && (now >= self.rests_until || worse) {
+            let wider = before.at_work * (to as f64 / there as f64).sqrt();
             self.trial = Some(Trial {
                 since: now,
-                from: there,
-                rate,
-                to: most.min(2 * there),
-                ready: false,
+                before,
+                wider,
+                to,
             });
+        }
+        self.samples = Samples::new(there, self.samples.newest);
+    }
+
+    /// Where loss limits each, all carry as many times more as there are more at work. Where the
+    /// link is full, each carries as many times less. Halfway between, the product of both
+    /// stays.
+    fn judge(&mut self, now: Instant) {
+        let (Some(trial), Some(after)) = (&self.trial, self.samples.mean()) else {
+            return;
+        };
+        self.rate = after.one as u64;
+        if after.all * after.one >= trial.before.all * trial.before.one {
+            (self.proven, self.rest) = (trial.to, REST);
+            (self.trial, self.seen) = (None, now);
+        } else if self.samples.count >= 2 * ENOUGH {
+            self.give_up(now);
         }
     }
 
-    fn judge(&mut self, there: usize, now: Instant) {
-        let Some(trial) = &mut self.trial else { return };
-        if !trial.ready && there >= trial.to {
-            trial.ready = true;
-            self.samples = Samples::new(now);
-        }
-        let found = self.samples.mean().filter(|_| trial.ready);
-        if let Some(rate) = found {
-            let (before, after) = (trial.rate * trial.from as u64, rate * trial.to as u64);
-            if after * 100 >= before * HELPS {
-                (self.proven, self.rest) = (trial.to, REST);
-                self.seen = now;
-            } else {
-                self.rests_until = now + self.rest;
-                self.rest = (self.rest * 2).min(LONGEST_REST);
-            }
-            self.rate = rate;
-        }
-        if found.is_some() || now >= trial.since + TRIAL {
-            self.trial = None;
-        }
+    fn give_up(&mut self, now: Instant) {
+        self.trial = None;
+        self.rests_until = now + self.rest;
+        self.rest = (self.rest * 2).min(LONGEST_REST);
     }
 
     /// When to look again though there is no sign.
@@ -193,61 +228,130 @@ mod tests {
     use super::*;
     use crate::driver::ThroughputLimited;
 
-    fn snapshots(count: usize, pace: Option<u64>, now: Instant) -> Vec<Snapshot> {
+    /// Connections that carry so much each, and whether the transport limits them.
+    fn snapshots(count: usize, rate: u64, limited: bool, now: Instant) -> Vec<Snapshot> {
         let snapshot = Snapshot {
-            throughput_limited: pace.map(|pace| ThroughputLimited::at(now, pace)),
-            ..Snapshot::with(10)
+            rate,
+            throughput_limited: limited.then(|| ThroughputLimited::at(now, rate)),
+            ..Snapshot::with(16)
         };
         vec![snapshot; count]
     }
 
-    /// How many there are after some minutes on a link where so many connections carry
-    /// so much each, and the most that there were.
-    fn after(minutes: u64, begin: usize, pace: impl Fn(usize) -> u64) -> (usize, usize) {
-        let start = Instant::now();
-        let mut loss = Loss::new(start);
-        let (mut there, mut most) = (begin, begin);
-        for second in 0..60 * minutes {
-            let now = start + Duration::from_secs(second);
-            let wanted = loss.look(
-                &snapshots(there, Some(pace(there)), now),
-                MAX_CONNECTIONS,
+    /// A pool on a link where so many connections carry so much each. The load asks for `least`.
+    struct Pool<F> {
+        now: Instant,
+        loss: Loss,
+        least: usize,
+        there: usize,
+        rate: F,
+        trials: usize,
+    }
+
+    impl<F: Fn(usize) -> u64> Pool<F> {
+        fn new(least: usize, rate: F) -> Self {
+            let now = Instant::now();
+            Pool {
                 now,
-            );
-            // Dials take a moment; what is not needed goes after half a minute.
-            if wanted > there || second % 30 == 0 {
-                there = wanted;
+                loss: Loss::new(now),
+                least,
+                there: least,
+                rate,
+                trials: 0,
             }
-            most = most.max(there);
         }
-        (there, most)
+
+        fn pass(&mut self, seconds: u64) {
+            for _ in 0..seconds {
+                self.now += Duration::from_secs(1);
+                let snapshots = snapshots(self.there, (self.rate)(self.there), true, self.now);
+                let tried = self.loss.trial.is_some();
+                self.loss.look(&snapshots, MAX_CONNECTIONS, self.now);
+                self.trials += usize::from(!tried && self.loss.trial.is_some());
+                self.there = self.loss.wanted().max(self.least);
+            }
+        }
     }
 
     #[test]
     fn where_packets_are_lost_each_connection_carries_as_much_so_there_are_many() {
-        assert_eq!(after(2, 1, |_| 16_000), (MAX_CONNECTIONS, MAX_CONNECTIONS));
+        for least in [1, 6, 8] {
+            let mut pool = Pool::new(least, |_| 16_000);
+            pool.pass(60);
+            assert_eq!((pool.there, pool.trials), (MAX_CONNECTIONS, 1));
+        }
     }
 
     #[test]
-    fn a_slow_link_carries_no_more_so_there_is_one() {
-        assert_eq!(after(20, 1, |there| 50_000 / there as u64).1, 2);
-        assert_eq!(after(5, 1, |there| 50_000 / there as u64).0, 1);
+    fn a_slow_link_carries_no_more_so_what_was_tried_goes_and_is_tried_ever_less_often() {
+        let mut pool = Pool::new(4, |there| 50_000 / there as u64);
+        let mut after = |minutes| {
+            pool.pass(60 * minutes);
+            (pool.there, pool.trials)
+        };
+        assert_eq!(
+            [1u64, 1, 2, 5].map(&mut after),
+            [(4, 1), (4, 2), (4, 3), (4, 4)]
+        );
     }
 
     #[test]
-    fn a_link_that_a_few_connections_fill_has_a_few() {
-        let (_, most) = after(20, 1, |there| 16_000.min(64_000 / there as u64));
-        assert_eq!(most, 8, "one more step showed that they are of no use");
+    fn connections_that_gain_little_go() {
+        let mut pool = Pool::new(1, |there| 16_000.min(48_000 / there as u64));
+        pool.pass(60);
+        assert_eq!((pool.there, pool.trials), (1, 1), "16 carry what 3 do");
+    }
+
+    #[test]
+    fn what_old_connections_carry_before_new_ones_have_work_does_not_count() {
+        let start = Instant::now();
+        let mut loss = Loss::new(start);
+        let mut look = |seconds, at_work, there| {
+            let now = start + Duration::from_secs(seconds);
+            let mut all = snapshots(at_work, 16_000, true, now);
+            all.resize(there, Snapshot::idle());
+            loss.look(&all, MAX_CONNECTIONS, now);
+            loss.wanted()
+        };
+        assert_eq!((1..=6).map(|second| look(second, 4, 4)).last(), Some(16));
+        let tried = (7..30).map(|second| look(second, 4, 16)).last();
+        assert_eq!(tried, Some(16), "no verdict yet");
+        assert_eq!((30..36).map(|second| look(second, 16, 16)).last(), Some(16));
+        assert_eq!(loss.proven(), MAX_CONNECTIONS);
+    }
+
+    #[test]
+    fn no_more_are_tried_than_there_are_transfers_or_where_most_have_no_work() {
+        let start = Instant::now();
+        let tried = |at_work, there, channels| {
+            let mut loss = Loss::new(start);
+            for second in 1..=6 {
+                let now = start + Duration::from_secs(second);
+                let mut all = snapshots(at_work, 16_000, true, now);
+                all.resize(there, Snapshot::idle());
+                all.iter_mut().for_each(|one| one.channels = 0);
+                all[0].channels = channels;
+                loss.look(&all, MAX_CONNECTIONS, now);
+            }
+            loss.wanted()
+        };
+        assert_eq!(tried(1, 1, 1), 1, "one transfer at a time");
+        assert_eq!(tried(2, 2, 4), 4);
+        assert_eq!(tried(2, 4, 100), 16);
+        assert_eq!(tried(1, 4, 100), 1);
     }
 
     /// A few seconds of loss, and what each connection carries from then on.
-    fn later(pace: Option<u64>) -> Vec<usize> {
+    fn later(rate: Option<u64>) -> Vec<usize> {
         let start = Instant::now();
         let mut loss = Loss::new(start);
         (loss.proven, loss.rate) = (MAX_CONNECTIONS, 16_000);
         let look = |seconds| {
             let now = start + Duration::from_secs(seconds);
-            loss.look(&snapshots(MAX_CONNECTIONS, pace, now), MAX_CONNECTIONS, now)
+            let (rate, limited) = (rate.unwrap_or_default(), rate.is_some());
+            let snapshots = snapshots(MAX_CONNECTIONS, rate, limited, now);
+            loss.look(&snapshots, MAX_CONNECTIONS, now);
+            loss.wanted()
         };
         [0, 30, 59, 60, 300].map(look).into()
     }
@@ -265,22 +369,12 @@ mod tests {
 
     #[test]
     fn a_trial_without_a_verdict_leaves_nothing() {
-        let start = Instant::now();
-        let mut loss = Loss::new(start);
-        let found = (1..=3).map(|second| {
-            let now = start + Duration::from_secs(second);
-            loss.look(&snapshots(2, Some(16_000), now), MAX_CONNECTIONS, now)
-        });
-        assert_eq!(found.last(), Some(4));
-        let end = start + 2 * TRIAL;
-        assert_eq!(loss.look(&snapshots(4, None, end), MAX_CONNECTIONS, end), 1);
-    }
-
-    #[test]
-    fn one_transfer_at_a_time_tries_nothing() {
-        let now = Instant::now();
-        let mut alone = snapshots(1, Some(16_000), now);
-        alone[0].channels = 1;
-        assert_eq!(Loss::new(now).look(&alone, MAX_CONNECTIONS, now), 1);
+        let mut pool = Pool::new(2, |_| 16_000);
+        pool.pass(6);
+        assert_eq!(pool.there, MAX_CONNECTIONS);
+        let end = pool.now + 2 * TRIAL;
+        pool.loss
+            .look(&snapshots(16, 0, false, end), MAX_CONNECTIONS, end);
+        assert_eq!(pool.loss.wanted(), 1);
     }
 }

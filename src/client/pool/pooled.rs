@@ -13,6 +13,11 @@ use crate::client::settings::Settings;
 /// sockets, are spread evenly after that.
 const NEW: Duration = Duration::from_secs(10);
 
+/// Round trips over which its rate is taken, and the shortest that count, as those of
+/// [`ThroughputLimited`](crate::driver::ThroughputLimited).
+const SAMPLE: u32 = 4;
+const LEAST_RTT: Duration = Duration::from_millis(20);
+
 /// How long a task that was not run may take to begin, where the whole process was held
 /// up.
 const RESUMES: Duration = Duration::from_millis(5);
@@ -33,6 +38,27 @@ pub(super) struct Pooled<L> {
     expires: Option<Instant>,
     most_opened: u64,
     outlier: Outlier,
+    carried: Carried,
+}
+
+/// What it has carried of late.
+struct Carried {
+    since: Instant,
+    bytes: u64,
+    rate: u64,
+}
+
+impl Carried {
+    /// Bytes a second.
+    fn rate(&mut self, seen: &Seen, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= seen.rtt.unwrap_or_default().max(LEAST_RTT) * SAMPLE {
+            let bytes = (seen.bytes - self.bytes) as f64;
+            self.rate = (bytes / elapsed.as_secs_f64()) as u64;
+            (self.since, self.bytes) = (now, seen.bytes);
+        }
+        self.rate
+    }
 }
 
 impl<L: Link> Pooled<L> {
@@ -50,6 +76,11 @@ impl<L: Link> Pooled<L> {
             expires: age.and_then(|age| now.checked_add(age)),
             most_opened: (f64::from(pool.max_opened) * some_chance()).max(1.0) as u64,
             outlier: Outlier::default(),
+            carried: Carried {
+                since: now,
+                bytes: 0,
+                rate: 0,
+            },
         }
     }
 
@@ -77,6 +108,7 @@ impl<L: Link> Pooled<L> {
             available: seen.available,
             answered: seen.answered,
             bytes: seen.bytes,
+            rate: self.carried.rate(seen, now),
             rtt: seen.rtt,
             heard: seen.heard,
             unanswered_for: self.asked.map_or(Duration::ZERO, |asked| now - asked),

@@ -56,6 +56,8 @@ pub(super) struct Snapshot {
     pub answered: u64,
     /// Bytes, both ways.
     pub bytes: u64,
+    /// Bytes a second that it has carried of late.
+    pub rate: u64,
     pub rtt: Option<Duration>,
     /// When the peer was last heard.
     pub heard: Instant,
@@ -234,6 +236,7 @@ impl Snapshot {
             available: 100,
             answered: 0,
             bytes: 0,
+            rate: 0,
             rtt: Some(Duration::from_millis(10)),
             heard: Instant::now(),
             unanswered_for: Duration::ZERO,

@@ -50,6 +50,7 @@ impl World {
     /// All is well again: who waits is served, and what is not needed goes.
     pub(super) fn settle(&mut self) {
         (self.ends, self.fails, self.settles) = (Ends::Well, false, true);
+        self.limits = None;
         if let Some(names) = &mut self.names {
             names.down.clear();
             if names.found.is_empty() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::link::{Health, Link, Seen};
 use super::{SECOND, SUSPECT_AFTER};
 use crate::client::ConnectError;
+use crate::driver::ThroughputLimited;
 
 #[derive(Clone)]
 pub struct Fake(pub Rc<RefCell<Connection>>);
@@ -24,6 +25,9 @@ pub struct Connection {
     pub stalled: Option<Instant>,
     /// The server fails each channel.
     pub fails: bool,
+    /// Bytes a second, while the transport limits it.
+    pub limited: Option<u64>,
+    pub bytes: f64,
     pub channels: usize,
     pub limit: usize,
     pub opened: u64,
@@ -53,7 +57,10 @@ impl Link for Fake {
 
     fn look(&self, now: Instant) -> Seen {
         let mut one = self.0.borrow_mut();
+        let passed = now - one.now;
         one.now = now;
+        let limited = one.limited.filter(|_| one.channels > 0);
+        one.bytes += limited.unwrap_or_default() as f64 * passed.as_secs_f64();
         Seen {
             health: match one.ended {
                 Some(true) => Health::Abandoned,
@@ -69,11 +76,11 @@ impl Link for Fake {
             opened: one.opened,
             answered: one.answered,
             unanswered: one.unanswered,
-            bytes: one.opened,
+            bytes: one.opened + one.bytes as u64,
             rtt: one.greeted.then_some(SECOND / 50),
             heard: one.since,
             saturated: false,
-            throughput_limited: None,
+            throughput_limited: limited.map(|rate| ThroughputLimited::at(now, rate)),
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::action::Action;
 use super::super::state::Opened;
 use super::super::waiters::WaiterId;
 use super::connection::{Connection, Fake};
-use super::{Ends, OPEN_TIMEOUT, World};
+use super::{Ends, Limits, OPEN_TIMEOUT, RATE, World};
 use crate::client::ConnectError;
 use crate::client::fallback::met::{Evidence, Met};
 
@@ -53,7 +53,20 @@ impl World {
         self.check();
     }
 
+    /// Packets are lost, and limit each connection, or the link is full, and limits all.
+    fn limit(&mut self) {
+        let at_work = |link: &&Fake| link.0.borrow().channels > 0;
+        let share = match self.limits {
+            Some(Limits::Each) => 1,
+            _ => self.links.iter().filter(at_work).count().max(1),
+        };
+        let limited = self.limits.map(|_| RATE / share as u64);
+        let links = self.links.iter();
+        links.for_each(|link| link.0.borrow_mut().limited = limited);
+    }
+
     pub(super) fn look(&mut self) {
+        self.limit();
         self.end_drained();
         self.state.look(self.now);
         self.run();
@@ -92,6 +105,8 @@ impl World {
             ended: None,
             stalled: None,
             fails: self.fails,
+            limited: None,
+            bytes: 0.0,
             channels: 0,
             limit: self.rng.usize(1..40),
             opened: 0,

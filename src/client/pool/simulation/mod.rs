@@ -37,8 +37,10 @@ const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 const DEAD: Duration = Duration::from_secs(20);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(300);
-/// How long connections stay that nobody needs.
-const QUIET: Duration = Duration::from_secs(60);
+/// How long connections stay that nobody needs: loss is over after a minute.
+const QUIET: Duration = Duration::from_secs(120);
+/// Bytes a second of a connection that is alone on the link.
+const RATE: u64 = 64_000;
 
 /// How dials end.
 #[derive(Clone, Copy)]
@@ -48,6 +50,13 @@ enum Ends {
     IsLost,
     Never,
     MeetsHttp,
+}
+
+/// What limits the rate of connections.
+#[derive(Clone, Copy)]
+enum Limits {
+    Each,
+    All,
 }
 
 struct World {
@@ -65,6 +74,7 @@ struct World {
     served: usize,
     ends: Ends,
     fails: bool,
+    limits: Option<Limits>,
     /// Servers may speak HTTP.
     falls_back: bool,
     /// If the target has a name that is resolved.
@@ -121,6 +131,7 @@ impl World {
             served: 0,
             ends: Ends::Well,
             fails: false,
+            limits: None,
             falls_back,
             settles: false,
         }
@@ -147,7 +158,7 @@ impl World {
                 self.prewarming += 1;
                 self.run();
             }
-            68..72 => {
+            68..71 => {
                 let ends = [
                     Ends::Well,
                     Ends::Fails,
@@ -158,6 +169,7 @@ impl World {
                 let most = ends.len() - usize::from(!self.falls_back);
                 self.ends = ends[self.rng.usize(..most)];
             }
+            71 => self.limits = [None, Some(Limits::Each), Some(Limits::All)][nth % 3],
             72 => self.fails = !self.fails,
             73 => self.change_addresses(),
             kind => {
