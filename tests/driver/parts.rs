@@ -52,17 +52,12 @@ async fn writes_for(count: usize) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_quarter_of_many_answers_leaves_before_the_next_is_begun() {
-    let lengths = writes_for(64).await;
-    assert_eq!(lengths.len(), 4, "{lengths:?}");
-    assert!(lengths.iter().all(|length| *length == lengths[0]));
-}
-
-#[tokio::test]
-async fn no_part_of_the_answers_is_small() {
-    let lengths = writes_for(32).await;
-    assert_eq!(lengths.len(), 2, "{lengths:?}");
-    assert_eq!(lengths[0], lengths[1]);
+async fn sixteen_of_many_answers_leave_before_the_next_are_begun() {
+    for (count, parts) in [(32, 2), (48, 3)] {
+        let lengths = writes_for(count).await;
+        assert_eq!(lengths.len(), parts, "{lengths:?}");
+        assert!(lengths.iter().all(|length| *length == lengths[0]));
+    }
 }
 
 #[tokio::test]
