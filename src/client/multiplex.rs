@@ -3,6 +3,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, Write};
@@ -247,6 +248,11 @@ impl<C> Multiplex<C> {
     /// no call for it. The cost does not grow with the number of targets.
     pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
         self.targets.stats_of(&without_user_info(uri))
+    }
+
+    /// The shortest round trip of the target's connections that answer.
+    pub(super) fn rtt_of(&self, uri: &Uri) -> Option<Duration> {
+        self.targets.find(&without_user_info(uri))?.rtt()
     }
 
     /// The connections of the target of a URI, those that drain too, with their peers: for

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{HOST, HeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -78,6 +78,8 @@ const HANGS: Duration = Duration::from_secs(2);
 pub struct Requests<C> {
     multiplex: Multiplex<C>,
     target: Uri,
+    /// The `host` header of the target's authority.
+    host: Option<HeaderValue>,
     state: Arc<State>,
 }
 
@@ -96,9 +98,11 @@ impl<C> Requests<C> {
     pub fn new(multiplex: Multiplex<C>, target: Uri) -> Self {
         let state = Arc::default();
         let target = without_user_info(&target).into_owned();
+        let host = target.authority().and_then(host_of);
         Requests {
             multiplex,
             target,
+            host,
             state,
         }
     }
@@ -121,20 +125,25 @@ impl<C> Requests<C> {
 
     /// The shortest round trip of the connections that answer.
     fn rtt(&self) -> Option<Duration> {
-        let stats = self.multiplex.stats_of(&self.target)?;
-        let answer = stats.connections.iter().filter(|one| !one.suspect);
-        answer.filter_map(|one| one.min_rtt).min()
+        self.multiplex.rtt_of(&self.target)
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.target.authority().map(Authority::as_str)
     }
 
     /// Gives a request the form that HTTP/1 has for an origin server.
     fn prepare<B>(&self, request: &mut Request<B>) {
-        let authority = request.uri().authority().or(self.target.authority());
-        let host = authority.map(|authority| match authority.port_u16() {
-            Some(port) => format!("{}:{port}", authority.host()),
-            None => authority.host().to_owned(),
-        });
-        if let Some(Ok(host)) = host.map(HeaderValue::try_from) {
-            request.headers_mut().entry(HOST).or_insert(host);
+        if !request.headers().contains_key(HOST) {
+            let authority = request.uri().authority();
+            let other = authority.filter(|one| Some(one.as_str()) != self.authority());
+            let host = match other {
+                Some(other) => host_of(other),
+                None => self.host.clone(),
+            };
+            if let Some(host) = host {
+                request.headers_mut().insert(HOST, host);
+            }
         }
         if request.method() != Method::CONNECT {
             let path = request.uri().path_and_query().cloned();
@@ -145,6 +154,14 @@ impl<C> Requests<C> {
             *request.version_mut() = Version::HTTP_11;
         }
     }
+}
+
+fn host_of(authority: &Authority) -> Option<HeaderValue> {
+    let host = match authority.port_u16() {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    HeaderValue::try_from(host).ok()
 }
 
 impl<C> fmt::Debug for Requests<C> {
@@ -326,17 +343,18 @@ where
         self.prepare(&mut request);
         let under_way = UnderWay::new(&self.state);
         let unanswered = Unanswered::new(self.state.clone());
-        let requests = self.clone();
-        let opening = self.multiplex.call(self.target.clone());
+        let target = self.multiplex.target(&self.target);
+        let labels = self.multiplex.labels_of(&self.target);
+        let opening = Connecting::new(target.clone(), labels);
         Responding(Box::pin(async move {
             match respond(opening, request, under_way).await {
                 Ok(response) => {
-                    unanswered.answered(requests.rtt());
+                    unanswered.answered(target.rtt());
                     Ok(response)
                 }
                 Err(cause) => {
                     let error = RequestError(cause);
-                    unanswered.failed(&error, requests.rtt().is_some());
+                    unanswered.failed(&error, target.rtt().is_some());
                     Err(error)
                 }
             }

@@ -226,6 +226,12 @@ impl Connection {
         }
     }
 
+    /// The shortest round-trip time, unless the peer is late with an answer.
+    #[cfg(feature = "client")]
+    pub(crate) fn rtt_if_answering(&self) -> Option<Duration> {
+        self.handle.0.lock().core.rtt_if_answering()
+    }
+
     /// Ends the connection though its task is not run.
     #[cfg(feature = "client")]
     pub(crate) fn abandon(&self) {

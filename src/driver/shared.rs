@@ -60,8 +60,10 @@ pub(super) struct Inner {
     armed: Instant,
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
-    /// The second half of many readers, whom the task wakes when it runs next.
-    second_half: Vec<Waker>,
+    /// Those of many whom the task wakes when it runs next.
+    rest: Vec<Waker>,
+    /// How many of those are woken at once.
+    part: usize,
     /// How many of those have learned of the end.
     dispatched: usize,
     unused: Unused,
@@ -75,8 +77,9 @@ struct Wakers {
     writer: Option<Waker>,
 }
 
-/// From so many on, those who read are woken in two halves.
-pub(super) const MANY: usize = 16;
+/// More who read than this are woken in so many parts, of which none is smaller than this.
+pub(super) const PART: usize = 16;
+const PARTS: usize = 4;
 
 /// What to wake once the locks are free.
 #[derive(Debug, Default)]
@@ -87,6 +90,8 @@ pub(super) struct Wake {
     acceptable: bool,
     openable: bool,
     noted: Noted,
+    /// One alone can read or write, so the task runs again behind it.
+    pub is_for_one: bool,
 }
 
 impl Shared {
@@ -109,7 +114,8 @@ impl Shared {
                 #[cfg(feature = "client")]
                 armed: now(),
                 wakers: Vec::new(),
-                second_half: Vec::new(),
+                rest: Vec::new(),
+                part: PART,
                 dispatched: 0,
                 unused: Unused::default(),
                 #[cfg(feature = "hyper")]
@@ -166,6 +172,10 @@ impl Shared {
         let limited = inner.on_received(len, now);
         wake.note_changed(limited);
         inner.dispatch(wake);
+        wake.is_for_one |= wake.count() == 1 && !wake.acceptable;
+        if wake.is_for_one {
+            inner.woken = Some(now); // the task runs behind it
+        }
         (inner.core.work_received() - before) as usize
     }
 
@@ -185,10 +195,12 @@ impl Shared {
             waker.wake();
         }
         wake.readable = 0;
-        self.observer.tell(&mut wake.noted, || {
-            let inner = self.lock();
-            (inner.core.stats(), inner.core.error().cloned())
-        });
+        if !wake.noted.is_empty() {
+            self.observer.tell(&mut wake.noted, || {
+                let inner = self.lock();
+                (inner.core.stats(), inner.core.error().cloned())
+            });
+        }
     }
 
     /// Publishes what the connection has done, if it is time, or says when it is.
@@ -217,7 +229,7 @@ impl Shared {
     pub fn abandon(&self) {
         let mut wake = Wake::default();
         let mut inner = self.lock();
-        inner.take_second_half(&mut wake);
+        inner.take_rest(&mut wake);
         inner.core.abandon();
         inner.dispatch(&mut wake);
         while inner.dispatch_ends(&mut wake) {}
@@ -250,21 +262,29 @@ impl Wake {
 }
 
 impl Inner {
-    /// Keeps the second half of many for [`take_second_half`](Self::take_second_half); whether
-    /// there is one.
-    pub fn halve(&mut self, wake: &mut Wake) -> bool {
-        let count = wake.wakers.len();
-        if count >= MANY {
-            self.second_half.extend(wake.wakers.drain(count / 2..));
-        }
-        !self.second_half.is_empty()
+    /// Keeps all but the first part for [`take_part`](Self::take_part).
+    pub fn keep_rest(&mut self, wake: &mut Wake) {
+        let all = self.rest.len() + wake.wakers.len();
+        self.part = PART.max(all.div_ceil(PARTS));
+        let first = self.part.min(wake.wakers.len());
+        self.rest.extend(wake.wakers.drain(first..));
     }
 
-    /// Has the second half woken, too; whether there is one.
-    pub fn take_second_half(&mut self, wake: &mut Wake) -> bool {
-        let there_is = !self.second_half.is_empty();
-        wake.wakers.append(&mut self.second_half);
-        there_is
+    /// Has the next part of those who were kept woken, behind whom the task runs again;
+    /// whether there is one.
+    pub fn take_part(&mut self, wake: &mut Wake, now: Instant) -> bool {
+        if self.rest.is_empty() {
+            return false;
+        }
+        self.woken = Some(now);
+        let part = self.rest.drain(..self.part.min(self.rest.len()));
+        wake.wakers.extend(part);
+        true
+    }
+
+    /// Has all of them woken.
+    pub fn take_rest(&mut self, wake: &mut Wake) {
+        wake.wakers.append(&mut self.rest);
     }
 
     /// Takes the core's events: what to wake once the lock is free. The channels

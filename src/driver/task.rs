@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::close::LingeringClose;
 use super::send::decision::{Decision, Known, Reason, decide};
-use super::shared::{Inner, MANY, Shared, Wake};
+use super::shared::{Inner, PART, Shared, Wake};
 use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
 use crate::memory_budget::LOOK_AGAIN;
@@ -35,8 +35,8 @@ struct AfterRead {
     more: bool,
     /// The transport was at rest after it.
     at_rest: bool,
-    /// Only half of those who can read were woken.
-    halved: bool,
+    /// The task is to run again behind those who were woken.
+    follows: bool,
 }
 
 /// How far a write came.
@@ -90,15 +90,8 @@ impl Task {
     }
 
     /// One pass of reading, writing and looking at the time; whether another
-    /// should follow at once. Where there is a second half of readers, it is woken in place of a
-    /// read.
-    fn pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        may_read: usize,
-        second_half: bool,
-        now: Instant,
-    ) -> bool {
+    /// should follow at once. A `part` of those who were kept is woken in place of a read.
+    fn pass(&mut self, cx: &mut Context<'_>, may_read: usize, part: bool, now: Instant) -> bool {
         if let Some((until, Reason::Coalescing)) = self.wait
             && until <= now.into_std()
         {
@@ -106,29 +99,35 @@ impl Task {
             self.write(cx, now);
         }
         let read = match may_read {
-            1.. if !second_half => self.read(cx, may_read, now),
+            1.. if !part => self.read(cx, may_read, now),
             _ => AfterRead::default(),
         };
-        let decision = match read.halved {
-            true => {
-                self.yielded = true;
-                Decision::Yield
-            }
+        // The task runs again behind those who were woken, to write their answers at once.
+        let follows = part || read.follows;
+        let decision = match follows && !self.yielded {
+            true => Decision::Yield,
             false => self.decide_to_write(read.at_rest),
         };
+        self.yielded = follows || decision == Decision::Yield;
         let sent = match decision {
-            Decision::Yield => {
-                if !self.work.is_spent(cx) {
-                    cx.waker().wake_by_ref();
-                }
-                return false;
-            }
+            Decision::Yield => return self.run_again(cx),
             Decision::Write => self.write(cx, now),
             _ if self.broken.is_some() => Sent::Part,
             _ => Sent::All,
         };
         let acted = self.poll_time(cx, now, matches!(sent, Sent::All));
-        read.more || second_half || acted || matches!(sent, Sent::Quantum)
+        match follows {
+            true => self.run_again(cx),
+            false => read.more || acted || matches!(sent, Sent::Quantum),
+        }
+    }
+
+    /// Has the task run once others have.
+    fn run_again(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.work.is_spent(cx) {
+            cx.waker().wake_by_ref();
+        }
+        false
     }
 
     /// What follows a read, or nothing to read: whether that left the transport at
@@ -146,15 +145,14 @@ impl Task {
             yielded: self.yielded,
             idle: at_rest && self.wait.is_none() && sample == self.sample,
         });
-        self.yielded = decision == Decision::Yield;
-        if !self.yielded {
+        if decision != Decision::Yield {
             self.sample = sample;
         }
         decision
     }
 
-    /// Reads, and wakes whom that is for: of many the first half. The second half is woken
-    /// right before the frames of the first are written, so that the peer works on those
+    /// Reads, and wakes whom that is for: of many the first part. Each of the others is woken
+    /// right before the frames of the one before are written, so that the peer works on those
     /// meanwhile. If all frames left at once, each side would wait while the other works.
     fn read(&mut self, cx: &mut Context<'_>, most: usize, now: Instant) -> AfterRead {
         let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
@@ -174,16 +172,19 @@ impl Task {
         if !more {
             self.work.on_idle();
         }
+        let for_one = std::mem::take(&mut self.wake.is_for_one);
         // If others are to run anyway, all of them may.
-        let many = self.wake.count() >= MANY && !self.work.is_over();
-        let halved = many && self.shared.lock().halve(&mut self.wake);
+        let many = self.wake.count() > PART && !self.work.is_over();
+        if many {
+            self.shared.lock().keep_rest(&mut self.wake);
+        }
         if read.is_ready() {
             self.shared.wake(&mut self.wake);
         }
         AfterRead {
             more,
             at_rest,
-            halved,
+            follows: many || for_one && !more,
         }
     }
 
@@ -195,12 +196,8 @@ impl Task {
         }
         let mut transport = self.shared.transport();
         let sent = loop {
-            match decide(encode(
-                &self.shared,
-                &mut transport,
-                &mut self.wake,
-                now.into(),
-            )) {
+            let (known, more) = encode(&self.shared, &mut transport, &mut self.wake, now.into());
+            match decide(known) {
                 Decision::Write => {}
                 Decision::WaitUntil(until, reason) => {
                     self.wait = Some((until, reason));
@@ -228,10 +225,12 @@ impl Task {
                 blocked: written.is_pending(),
                 quantum,
                 woke_writers,
+                all: !more && transport.is_at_rest(),
             }) {
                 Decision::Write => {}
                 Decision::Yield => break Sent::Quantum,
-                Decision::Leave | Decision::WaitUntil(..) => break Sent::Part,
+                _ if written.is_ready() => break Sent::All,
+                _ => break Sent::Part,
             }
         };
         let paced = matches!(self.wait, Some((_, Reason::Pacing)));
@@ -255,12 +254,13 @@ impl Task {
         if ends(&mut inner, &mut self.broken, now, sent) {
             return true;
         }
-        if short && !inner.core.is_short_of_memory() {
+        let still_short = inner.core.is_short_of_memory();
+        if short && !still_short {
             return true; // others have given some back
         }
         let deadline = inner.core.poll_timeout().map(Instant::from_std);
         let report = report.map(Instant::from_std);
-        let memory = inner.core.is_short_of_memory().then(|| now + LOOK_AGAIN);
+        let memory = still_short.then(|| now + LOOK_AGAIN);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
         let wait = self.wait.map(|(until, _)| until.into());
         let deadlines = [deadline, broken, report, wait, memory];
@@ -296,6 +296,7 @@ impl Task {
     /// Closes the transport, and tells the channels of the end, some in each poll.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.lock();
+        inner.take_rest(&mut self.wake);
         inner.dispatch(&mut self.wake);
         let more = inner.dispatch_ends(&mut self.wake);
         inner.fit_memory();
@@ -325,13 +326,13 @@ fn ends(inner: &mut Inner, broken: &mut Option<Broken>, now: Instant, sent: bool
     inner.core.error().is_some()
 }
 
-/// Encodes what may leave now.
+/// Encodes what may leave now; what is known then, and whether more is to leave.
 fn encode(
     shared: &Shared,
     transport: &mut Transport,
     wake: &mut Wake,
     now: std::time::Instant,
-) -> Known {
+) -> (Known, bool) {
     let mut inner = shared.lock();
     if transport.resumed() {
         let found = inner.on_blocked(false, now);
@@ -344,7 +345,7 @@ fn encode(
     inner.dispatch(wake);
     let more = inner.core.wants_transmit();
     drop(inner);
-    transport.encoded(more, now)
+    (transport.encoded(more, now), more)
 }
 
 impl Future for Task {
@@ -356,7 +357,7 @@ impl Future for Task {
             let now = Instant::now();
             let mut inner = this.shared.lock();
             let old = inner.register_task(cx.waker());
-            let second_half = inner.take_second_half(&mut this.wake);
+            let part = inner.take_part(&mut this.wake, now.into());
             let ended = inner.core.error().is_some();
             let (state, size) = (&mut *inner, this.work.read_size());
             let may_read = match ended {
@@ -369,7 +370,7 @@ impl Future for Task {
             if ended {
                 return this.poll_end(cx);
             }
-            if !this.pass(cx, may_read, second_half, now) || this.work.is_spent(cx) {
+            if !this.pass(cx, may_read, part, now) || this.work.is_spent(cx) {
                 return Poll::Pending;
             }
         }
@@ -382,7 +383,7 @@ impl Drop for Task {
     /// Also when the runtime drops the task: nobody is left asleep.
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
-        inner.take_second_half(&mut self.wake);
+        inner.take_rest(&mut self.wake);
         match std::thread::panicking() {
             true => {
                 let panicked = io::Error::other("the connection's task panicked");

@@ -131,6 +131,13 @@ impl Connection {
         }
     }
 
+    /// The shortest round-trip time that was measured, unless the peer is late with an answer.
+    #[cfg(feature = "client")]
+    pub(crate) fn rtt_if_answering(&self) -> Option<Duration> {
+        let answers = !self.keepalive.is_suspect();
+        answers.then(|| self.keepalive.min_rtt()).flatten()
+    }
+
     /// Asks the peer for an answer soon, unless it was asked already, so that
     /// [`delivery_sample`](Self::delivery_sample) tells how what is sent now fares.
     pub fn probe(&mut self, now: Instant) {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use tokio::runtime::Handle;
@@ -301,6 +302,13 @@ impl Target {
             answers,
             expires: Box::pin(expires),
         }
+    }
+
+    /// The shortest round trip of the connections that answer.
+    pub fn rtt(&self) -> Option<Duration> {
+        let inner = self.lock();
+        let connections = inner.state.connections();
+        connections.filter_map(Connection::rtt_if_answering).min()
     }
 
     pub fn stats(&self) -> TargetStats {

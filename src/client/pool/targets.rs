@@ -93,17 +93,20 @@ impl Targets {
         targets.iter().map(|target| target.stats()).collect()
     }
 
+    /// The target that the URI has, if there was a call for it.
+    pub fn find(&self, uri: &Uri) -> Option<Arc<Target>> {
+        let key = (uri.scheme().cloned(), uri.authority().cloned());
+        lock(&self.map).targets.get(&key).cloned()
+    }
+
     /// Of the target that the URI has.
     pub fn stats_of(&self, uri: &Uri) -> Option<TargetStats> {
-        let key = (uri.scheme().cloned(), uri.authority().cloned());
-        let target = lock(&self.map).targets.get(&key).cloned();
-        target.map(|target| target.stats())
+        self.find(uri).map(|target| target.stats())
     }
 
     /// All connections of the target that the URI has.
     pub fn connections(&self, uri: &Uri) -> Vec<Connection> {
-        let key = (uri.scheme().cloned(), uri.authority().cloned());
-        let target = lock(&self.map).targets.get(&key).cloned();
+        let target = self.find(uri);
         target.map_or_else(Vec::new, |target| target.connections())
     }
 

@@ -45,6 +45,8 @@ pub enum Known {
         quantum: bool,
         /// Writers were woken, because the core has room for their bytes again.
         woke_writers: bool,
+        /// Nothing is left.
+        all: bool,
     },
 }
 
@@ -114,6 +116,7 @@ pub fn decide(known: Known) -> Decision {
             woke_writers: true,
             ..
         } => Decision::Yield,
+        Known::Written { all: true, .. } => Decision::Leave,
         Known::Written { .. } => Decision::Write,
     }
 }
@@ -190,18 +193,22 @@ mod tests {
 
     #[test]
     fn a_write_quantum_that_made_room_lets_the_writers_run() {
-        for (blocked, quantum, woke_writers, expected) in [
-            (true, true, true, Leave),
-            (true, false, false, Leave),
-            (false, true, true, Yield),
-            (false, true, false, Write),
-            (false, false, true, Write),
-            (false, false, false, Write),
+        for (blocked, quantum, woke_writers, all, expected) in [
+            (true, true, true, false, Leave),
+            (true, false, false, false, Leave),
+            (false, true, true, false, Yield),
+            (false, true, true, true, Yield),
+            (false, true, false, false, Write),
+            (false, false, true, false, Write),
+            (false, false, false, false, Write),
+            (false, false, true, true, Leave),
+            (false, false, false, true, Leave),
         ] {
             let known = Known::Written {
                 blocked,
                 quantum,
                 woke_writers,
+                all,
             };
             assert_eq!(decide(known), expected, "{known:?}");
         }

@@ -1,5 +1,5 @@
-//! While a task's peer answers many channels, the task should not have to wait: half of the
-//! answers leave before the other half is begun.
+//! While a task answers many channels, its peer should not have to wait: a part of the
+//! answers leaves before the next is begun.
 
 use futures_util::future::join_all;
 use tcpchan::{Channel, Config, Connection};
@@ -52,10 +52,12 @@ async fn writes_for(count: usize) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn half_of_many_answers_leave_before_the_others_are_begun() {
-    let lengths = writes_for(64).await;
-    assert_eq!(lengths.len(), 2, "{lengths:?}");
-    assert_eq!(lengths[0], lengths[1]);
+async fn sixteen_of_many_answers_leave_before_the_next_are_begun() {
+    for (count, parts) in [(32, 2), (48, 3)] {
+        let lengths = writes_for(count).await;
+        assert_eq!(lengths.len(), parts, "{lengths:?}");
+        assert!(lengths.iter().all(|length| *length == lengths[0]));
+    }
 }
 
 #[tokio::test]
