@@ -23,10 +23,6 @@ const WOKEN: usize = 4;
 const FIRST_READ: usize = 2 * 1024;
 const LEAST_READ: usize = 512;
 
-/// Bytes of a read that are always asked for if their work is cheap. A connection at rest has
-/// memory for them, so that small messages lease none.
-const SMALL_READ: usize = 6 * 1024;
-
 pub(super) struct WorkBudget {
     /// Work since others had theirs.
     done: usize,
@@ -51,7 +47,7 @@ impl WorkBudget {
         let work = bytes / BYTES + work + woken * WOKEN;
         self.done += work;
         let read_size = match work {
-            ..HALF_BUDGET => (bytes * 2).max(self.read_size / 2).max(SMALL_READ),
+            ..HALF_BUDGET => self.read_size * 2,
             HALF_BUDGET..=BUDGET => self.read_size,
             _ => bytes * BUDGET / work,
         };
@@ -85,22 +81,4 @@ impl WorkBudget {
 /// runtime from that for 61 polls.
 pub(crate) fn yields(cx: &mut Context<'_>) {
     let _ = pin!(tokio::task::yield_now()).poll(cx);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_get_large_while_much_comes_and_small_again_with_small_messages() {
-        let mut work = WorkBudget::new();
-        for _ in 0..6 {
-            work.on_read(work.read_size(), 1, 1);
-        }
-        assert_eq!(work.read_size(), READ);
-        for _ in 0..6 {
-            work.on_read(100, 1, 1);
-        }
-        assert_eq!(work.read_size(), SMALL_READ);
-    }
 }
