@@ -21,7 +21,9 @@ impl<L: Link> State<L> {
         let waiting = self.waiters.callers();
         let failing = self.addresses.all_fail();
         let slow = !failing && !self.verdict.asks_first() && self.dials.is_slow(now);
-        self.loss.look(&snapshots, self.settings.pool.most, now);
+        let draining = self.draining.links().count();
+        let most = self.settings.pool.most;
+        self.loss.look(&snapshots, draining, most, now);
         let asked = Asked {
             caller: caller || waiting > 0,
             behind_slow_dial: if slow { waiting } else { 0 },

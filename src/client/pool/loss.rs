@@ -4,7 +4,8 @@
 //! back over eight round trips at a low rate. A slow link does that, too. So it is an
 //! experiment: try as many as there may be, and keep them if all connections together carry
 //! more. Under loss each connection carries what it did before, beside however many. On a
-//! slow link, or on one that is shared, they carry together what they did before.
+//! slow link they carry together what they did before. Where many flows of others share the
+//! link, more connections get more of it, so those stay, too.
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ const KEEP: Duration = Duration::from_secs(60);
 /// A connection that carries so many times what it did under loss shows no loss. One
 /// that carries so many times less shows more of it.
 const OTHER: u64 = 2;
+
+/// While so many times as many drain, nothing is tried: what those of the last trial still
+/// carry is missing in what all carry.
+const DRAINING: usize = 2;
 
 /// How long no more are tried after they were of no use, at first and at most.
 const REST: Duration = Duration::from_secs(60);
@@ -151,7 +156,8 @@ impl Loss {
         self.trial.as_ref().map_or(self.proven, |trial| trial.to)
     }
 
-    pub fn look(&mut self, snapshots: &[Snapshot], most: usize, now: Instant) {
+    /// So many connections are `draining`, and have no snapshots.
+    pub fn look(&mut self, snapshots: &[Snapshot], draining: usize, most: usize, now: Instant) {
         let sample = self.samples.take(snapshots, now);
         if sample.is_some_and(|sample| sample.one < (self.rate * OTHER) as f64) {
             self.seen = now;
@@ -159,15 +165,21 @@ impl Loss {
             self.proven = 1;
         }
         match (&self.trial, sample) {
+            (Some(trial), _) if now >= trial.since + TRIAL => {
+                // What was worse than that is known now.
+                self.rate = self.rate.min(trial.before.one as u64);
+                self.give_up(now);
+            }
             (Some(trial), Some(sample)) if sample.at_work >= trial.wider => {
                 self.samples.add(sample);
                 self.judge(now);
             }
-            (Some(trial), _) if now >= trial.since + TRIAL => self.give_up(now),
             (None, Some(sample)) => {
                 self.samples.add(sample);
                 let channels = snapshots.iter().map(|snapshot| snapshot.channels).sum();
-                self.begin(most.min(MAX_CONNECTIONS).min(channels), now);
+                if draining < DRAINING * self.samples.there {
+                    self.begin(most.min(MAX_CONNECTIONS).min(channels), now);
+                }
             }
             _ => {}
         }
@@ -266,7 +278,7 @@ mod tests {
                 self.now += Duration::from_secs(1);
                 let snapshots = snapshots(self.there, (self.rate)(self.there), true, self.now);
                 let tried = self.loss.trial.is_some();
-                self.loss.look(&snapshots, MAX_CONNECTIONS, self.now);
+                self.loss.look(&snapshots, 0, MAX_CONNECTIONS, self.now);
                 self.trials += usize::from(!tried && self.loss.trial.is_some());
                 self.there = self.loss.wanted().max(self.least);
             }
@@ -310,7 +322,7 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             let mut all = snapshots(at_work, 16_000, true, now);
             all.resize(there, Snapshot::idle());
-            loss.look(&all, MAX_CONNECTIONS, now);
+            loss.look(&all, 0, MAX_CONNECTIONS, now);
             loss.wanted()
         };
         assert_eq!((1..=6).map(|second| look(second, 4, 4)).last(), Some(16));
@@ -331,7 +343,7 @@ mod tests {
                 all.resize(there, Snapshot::idle());
                 all.iter_mut().for_each(|one| one.channels = 0);
                 all[0].channels = channels;
-                loss.look(&all, MAX_CONNECTIONS, now);
+                loss.look(&all, 0, MAX_CONNECTIONS, now);
             }
             loss.wanted()
         };
@@ -350,7 +362,7 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             let (rate, limited) = (rate.unwrap_or_default(), rate.is_some());
             let snapshots = snapshots(MAX_CONNECTIONS, rate, limited, now);
-            loss.look(&snapshots, MAX_CONNECTIONS, now);
+            loss.look(&snapshots, 0, MAX_CONNECTIONS, now);
             loss.wanted()
         };
         [0, 30, 59, 60, 300].map(look).into()
@@ -374,7 +386,38 @@ mod tests {
         assert_eq!(pool.there, MAX_CONNECTIONS);
         let end = pool.now + 2 * TRIAL;
         pool.loss
-            .look(&snapshots(16, 0, false, end), MAX_CONNECTIONS, end);
+            .look(&snapshots(16, 0, false, end), 0, MAX_CONNECTIONS, end);
         assert_eq!(pool.loss.wanted(), 1);
+    }
+
+    #[test]
+    fn a_trial_without_a_verdict_is_followed_by_a_rest_though_each_carries_less_than_ever() {
+        let start = Instant::now();
+        let mut loss = Loss::new(start);
+        loss.rate = 40_000;
+        let mut trials = 0;
+        for second in 1..=600 {
+            let now = start + Duration::from_secs(second);
+            let tried = loss.trial.is_some();
+            let mut all = snapshots(4, 12_000, true, now);
+            all.resize(loss.wanted().max(4), Snapshot::idle());
+            loss.look(&all, 0, MAX_CONNECTIONS, now);
+            trials += usize::from(!tried && loss.trial.is_some());
+        }
+        assert_eq!(trials, 4, "after 1, 2 and 4 minutes");
+    }
+
+    #[test]
+    fn nothing_is_tried_while_many_of_the_last_trial_drain() {
+        let start = Instant::now();
+        let mut loss = Loss::new(start);
+        let mut look = |seconds, draining| {
+            let now = start + Duration::from_secs(seconds);
+            let all = snapshots(4, 16_000, true, now);
+            loss.look(&all, draining, MAX_CONNECTIONS, now);
+            loss.wanted()
+        };
+        assert_eq!((1..60).map(|second| look(second, 8)).last(), Some(1));
+        assert_eq!((60..66).map(|second| look(second, 7)).last(), Some(16));
     }
 }
