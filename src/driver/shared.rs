@@ -77,9 +77,14 @@ struct Wakers {
     writer: Option<Waker>,
 }
 
-/// More who read than this are woken in so many parts, of which none is smaller than this.
+/// More who read than this are woken in parts, of which none is smaller than this: in four, or
+/// in two where a part of four would be large itself.
 pub(super) const PART: usize = 16;
-const PARTS: usize = 4;
+const LARGE_PART: usize = 4 * PART;
+
+/// Bytes of a read up to which it is taken for a message that will be answered, not for a part of
+/// a transfer.
+const MESSAGE: usize = 4 * 1024;
 
 /// What to wake once the locks are free.
 #[derive(Debug, Default)]
@@ -90,7 +95,7 @@ pub(super) struct Wake {
     acceptable: bool,
     openable: bool,
     noted: Noted,
-    /// One alone can read or write, so the task runs again behind it.
+    /// One alone can read a message, so the task runs again behind it.
     pub is_for_one: bool,
 }
 
@@ -172,7 +177,8 @@ impl Shared {
         let limited = inner.on_received(len, now);
         wake.note_changed(limited);
         inner.dispatch(wake);
-        wake.is_for_one |= wake.count() == 1 && !wake.acceptable;
+        let one_reads = wake.count() == 1 && wake.readable == 1 && !wake.acceptable;
+        wake.is_for_one |= one_reads && len <= MESSAGE;
         if wake.is_for_one {
             inner.woken = Some(now); // the task runs behind it
         }
@@ -265,7 +271,11 @@ impl Inner {
     /// Keeps all but the first part for [`take_part`](Self::take_part).
     pub fn keep_rest(&mut self, wake: &mut Wake) {
         let all = self.rest.len() + wake.wakers.len();
-        self.part = PART.max(all.div_ceil(PARTS));
+        let quarter = all.div_ceil(4);
+        self.part = match quarter < LARGE_PART {
+            true => PART.max(quarter),
+            false => all.div_ceil(2),
+        };
         let first = self.part.min(wake.wakers.len());
         self.rest.extend(wake.wakers.drain(first..));
     }
