@@ -123,8 +123,11 @@ where
 
 pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionAborted | ConnectionReset
-    )
+    match error.kind() {
+        ConnectionRefused | ConnectionAborted | ConnectionReset => true,
+        // macOS accepts a connection that was reset, and tells no address. To tokio that is an
+        // invalid input; the system's own error of this kind is about the listener.
+        InvalidInput => error.raw_os_error().is_none() && error.get_ref().is_none(),
+        _ => false,
+    }
 }

@@ -95,6 +95,30 @@ async fn after_an_error_the_listener_is_left_alone_for_a_second() {
     );
 }
 
+/// As tokio says it where the system tells no address: macOS, of a connection that was reset.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_reset_before_it_was_accepted_holds_up_no_other() {
+    let mut server = Server::new();
+    let error = io::ErrorKind::InvalidInput.into();
+    server.to.send(Err(error)).unwrap();
+    sleep(Duration::from_millis(1)).await;
+    let took = server.serves().await;
+    assert!(took < AT_ONCE, "{took:?}");
+}
+
+/// As Linux says it of one that was shut down: else the acceptor would ask it without an end.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_says_it_does_not_listen_is_left_alone_for_a_second() {
+    const EINVAL: i32 = 22;
+    let mut server = Server::new();
+    let error = io::Error::from_raw_os_error(EINVAL);
+    server.to.send(Err(error)).unwrap();
+    sleep(Duration::from_millis(1)).await;
+    let took = server.serves().await;
+    assert!(took > SECOND - AT_ONCE, "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_the_pause() {
     let mut server = Server::new();

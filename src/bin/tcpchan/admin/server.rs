@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::routes::Admin;
+use crate::net::is_of_one_connection;
 
 /// Connections at a time. Further ones wait in the system's backlog.
 const MOST: usize = 16;
@@ -31,6 +32,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
                 Ok((tcp, _)) => {
                     connections.spawn(answer(tcp, admin.clone()));
                 }
+                Err(error) if is_of_one_connection(&error) => {}
                 // Out of file descriptors, for one.
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             },

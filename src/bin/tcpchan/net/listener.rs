@@ -17,8 +17,17 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Cancel safe.
+    /// The next connection that its client has not given up already. Cancel safe.
     pub async fn accept(&self) -> io::Result<(Stream, Client)> {
+        loop {
+            match self.accept_next().await {
+                Err(error) if is_of_one_connection(&error) => {}
+                accepted => return accepted,
+            }
+        }
+    }
+
+    async fn accept_next(&self) -> io::Result<(Stream, Client)> {
         match self {
             Listener::Tcp(listener) => {
                 let (tcp, addr) = listener.accept().await?;
@@ -31,6 +40,16 @@ impl Listener {
                 Ok((Stream::Unix(unix), Client::Local(process)))
             }
         }
+    }
+}
+
+/// Whether it says nothing of the listener.
+pub fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    match error.kind() {
+        ConnectionRefused | ConnectionAborted | ConnectionReset => true,
+        InvalidInput => error.raw_os_error().is_none(), // macOS tells no address of one that was reset
+        _ => false,
     }
 }
 

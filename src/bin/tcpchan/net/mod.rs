@@ -16,7 +16,7 @@ mod unix_connector;
 mod unix_incoming;
 
 pub use self::address::Address;
-pub use self::listener::Listener;
+pub use self::listener::{Listener, is_of_one_connection};
 pub use self::listeners::{Listeners, Place};
 pub use self::outgoing::Outgoing;
 pub use self::passed::Passed;

@@ -219,14 +219,8 @@ impl Relay {
 
     /// Waits if the system is out of something, such as file descriptors.
     async fn rest_after(&self, error: &io::Error) {
-        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-        if !matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionRefused | ConnectionReset
-        ) {
-            warn!(service = self.label.field(), %error, "can't accept a client");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        warn!(service = self.label.field(), %error, "can't accept a client");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
