@@ -3,7 +3,6 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, Write};
@@ -251,7 +250,8 @@ impl<C> Multiplex<C> {
     }
 
     /// The shortest round trip of the target's connections that answer.
-    pub(super) fn rtt_of(&self, uri: &Uri) -> Option<Duration> {
+    #[cfg(feature = "requests")]
+    pub(super) fn rtt_of(&self, uri: &Uri) -> Option<std::time::Duration> {
         self.targets.find(&without_user_info(uri))?.rtt()
     }
 

@@ -227,7 +227,7 @@ impl Connection {
     }
 
     /// The shortest round-trip time, unless the peer is late with an answer.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "requests")]
     pub(crate) fn rtt_if_answering(&self) -> Option<Duration> {
         self.handle.0.lock().core.rtt_if_answering()
     }

@@ -132,7 +132,7 @@ impl Connection {
     }
 
     /// The shortest round-trip time that was measured, unless the peer is late with an answer.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "requests")]
     pub(crate) fn rtt_if_answering(&self) -> Option<Duration> {
         let answers = !self.keepalive.is_suspect();
         answers.then(|| self.keepalive.min_rtt()).flatten()

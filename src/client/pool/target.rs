@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
-use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use tokio::runtime::Handle;
@@ -305,7 +304,8 @@ impl Target {
     }
 
     /// The shortest round trip of the connections that answer.
-    pub fn rtt(&self) -> Option<Duration> {
+    #[cfg(feature = "requests")]
+    pub fn rtt(&self) -> Option<std::time::Duration> {
         let inner = self.lock();
         let connections = inner.state.connections();
         connections.filter_map(Connection::rtt_if_answering).min()
