@@ -16,6 +16,7 @@ mod hyper_io;
 #[cfg(all(test, tcpchan_loom))]
 mod loom;
 mod memory;
+mod parts;
 mod send;
 mod shared;
 #[cfg(feature = "net")]

@@ -19,6 +19,7 @@ use super::clock::now;
 #[cfg(feature = "hyper")]
 use super::deferred_error::DeferredErrors;
 use super::memory::Memory;
+use super::parts::Parts;
 use super::sync::{Mutex, MutexGuard, Notify};
 use super::throughput::Monitor;
 use super::transport::{Input, Transport};
@@ -60,10 +61,7 @@ pub(super) struct Inner {
     armed: Instant,
     /// By [`Key::index`].
     wakers: Vec<Wakers>,
-    /// Those of many whom the task wakes when it runs next.
-    rest: Vec<Waker>,
-    /// How many of those are woken at once.
-    part: usize,
+    parts: Parts,
     /// How many of those have learned of the end.
     dispatched: usize,
     unused: Unused,
@@ -76,11 +74,6 @@ struct Wakers {
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
-
-/// More who read than this are woken in parts, of which none is smaller than this: in four, or
-/// in two where a part of four would be large itself.
-pub(super) const PART: usize = 16;
-const LARGE_PART: usize = 4 * PART;
 
 /// Bytes of a read up to which it is taken for a message that will be answered, not for a part of
 /// a transfer.
@@ -119,8 +112,7 @@ impl Shared {
                 #[cfg(feature = "client")]
                 armed: now(),
                 wakers: Vec::new(),
-                rest: Vec::new(),
-                part: PART,
+                parts: Parts::default(),
                 dispatched: 0,
                 unused: Unused::default(),
                 #[cfg(feature = "hyper")]
@@ -270,31 +262,22 @@ impl Wake {
 impl Inner {
     /// Keeps all but the first part for [`take_part`](Self::take_part).
     pub fn keep_rest(&mut self, wake: &mut Wake) {
-        let all = self.rest.len() + wake.wakers.len();
-        let quarter = all.div_ceil(4);
-        self.part = match quarter < LARGE_PART {
-            true => PART.max(quarter),
-            false => all.div_ceil(2),
-        };
-        let first = self.part.min(wake.wakers.len());
-        self.rest.extend(wake.wakers.drain(first..));
+        self.parts.keep(&mut wake.wakers);
     }
 
     /// Has the next part of those who were kept woken, behind whom the task runs again;
     /// whether there is one.
     pub fn take_part(&mut self, wake: &mut Wake, now: Instant) -> bool {
-        if self.rest.is_empty() {
-            return false;
+        let there_is = self.parts.give_part(&mut wake.wakers);
+        if there_is {
+            self.woken = Some(now);
         }
-        self.woken = Some(now);
-        let part = self.rest.drain(..self.part.min(self.rest.len()));
-        wake.wakers.extend(part);
-        true
+        there_is
     }
 
     /// Has all of them woken.
     pub fn take_rest(&mut self, wake: &mut Wake) {
-        wake.wakers.append(&mut self.rest);
+        self.parts.give_all(&mut wake.wakers);
     }
 
     /// Takes the core's events: what to wake once the lock is free. The channels

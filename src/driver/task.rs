@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::close::LingeringClose;
+use super::parts::PART;
 use super::send::decision::{Decision, Known, Reason, decide};
-use super::shared::{Inner, PART, Shared, Wake};
+use super::shared::{Inner, Shared, Wake};
 use super::transport::Transport;
 use super::work_budget::{WorkBudget, yields};
 use crate::memory_budget::LOOK_AGAIN;
