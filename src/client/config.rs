@@ -34,7 +34,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         PoolConfig {
             least: 1,
-            most: 25,
+            most: 32,
             target_concurrency: 256,
             open_timeout: Duration::from_secs(10),
             await_hello: false,
@@ -48,7 +48,7 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// The least and the most connections of one target. Default `1..=25`: a clean link needs
+    /// The least and the most connections of one target. Default `1..=32`: a clean link needs
     /// one. A target that nobody uses may have none.
     ///
     /// The load decides how many there are ([how](crate::guide::pool)). Another is dialled if:
@@ -59,7 +59,7 @@ impl PoolConfig {
     /// - callers wait for a dial that has taken 5 ms: one for each two;
     /// - transfers are throughput-limited
     ///   ([`Throughput::limited`](crate::Throughput::limited)), as on a link that loses packets:
-    ///   twice as many, up to 16, again and again while more connections carry more.
+    ///   as many as there are channels, up to 16. They stay if they carry more.
     ///
     /// Those that the load of the last 30 to 60 s did not need drain. Of those that were
     /// dialled for callers that waited, six stay so long; the others drain when they
