@@ -203,6 +203,18 @@ impl Lease {
         self.bytes
     }
 
+    /// Whether nothing is leased beyond what each connection always has.
+    pub fn is_reserve(&self) -> bool {
+        self.bytes == RESERVE
+    }
+
+    /// Whether [`resize`](Self::resize) would get so many bytes now. It takes none.
+    pub fn could_have(&self, bytes: u64) -> bool {
+        let more = bytes.next_multiple_of(RESERVE).saturating_sub(self.bytes);
+        let most = |free| self.budget.most(free, self.bytes - RESERVE);
+        more == 0 || more <= most(self.budget.0.free.load(SeqCst))
+    }
+
     /// Has so many bytes or a little more from now on: fewer than before, or more as far as
     /// the budget allows.
     pub fn resize(&mut self, bytes: u64) {
@@ -335,6 +347,18 @@ mod tests {
         assert!(budget.used() <= 512 * MIB);
         let reserves: Vec<_> = (0..3_000).map_while(|_| budget.try_lease()).collect();
         assert_eq!(reserves.len(), 3_000);
+    }
+
+    #[test]
+    fn a_lease_could_have_what_it_would_get() {
+        let budget = MemoryBudget::of(4 * MIB);
+        let mut lease = budget.try_lease().unwrap();
+        let most = (1..100)
+            .rev()
+            .find(|steps| lease.could_have(steps * RESERVE));
+        assert_eq!(budget.used(), RESERVE, "it takes none");
+        lease.resize(4 * MIB);
+        assert_eq!(Some(lease.bytes() / RESERVE), most);
     }
 
     #[test]

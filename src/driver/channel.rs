@@ -172,7 +172,7 @@ impl Channel {
         coop.made_progress();
         let used = inner.on_used();
         let resumes = paused && inner.core.wants_input();
-        inner.fit_memory();
+        inner.fit_less_memory();
         let tell = resumes || inner.core.is_credit_pending(self.key);
         let task = tell.then(|| inner.task_to_wake()).flatten();
         drop(inner);

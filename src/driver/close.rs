@@ -163,6 +163,7 @@ impl LingeringClose {
                     let bytes = read.map_or(0, |read| read.len());
                     over |= bytes == 0;
                     self.read += bytes;
+                    false
                 });
                 if over {
                     self.stage = Stage::Over;

@@ -14,6 +14,15 @@ const SLACK: u64 = 12 << 10;
 /// Bytes that may always be encoded at once.
 const LEAST_OUTPUT: u64 = 4 << 10;
 
+/// Bytes of memory that so many received bytes may need.
+fn needed_to_receive(bytes: usize) -> u64 {
+    let times = match bytes < READ {
+        true => 2,  // a buffer that grows may double
+        false => 8, // a block counts for each channel that keeps a part of it
+    };
+    times * bytes as u64
+}
+
 /// What a connection has of the budget.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -50,16 +59,23 @@ impl Memory {
         }
     }
 
-    /// How many bytes may be read of the transport, of so many.
+    /// How many bytes may be read of the transport, of so many. Most reads bring few, so what
+    /// the rest need is leased by [`need_to_receive`](Self::need_to_receive). Others may lease it
+    /// first: then the connection holds more than its limit, by what one read brings.
     pub fn may_read(&mut self, core: &mut proto::Connection, bytes: usize, now: Instant) -> usize {
-        let times = match bytes < READ {
-            true => 2,  // a buffer that grows may double
-            false => 8, // a block counts for each channel that keeps a part of it
-        };
-        let needed = times * bytes as u64;
-        if core.memory_left() < needed {
-            self.resize(core, needed + SLACK);
+        let needed = needed_to_receive(bytes);
+        let held = core.memory() + self.output as u64;
+        let lease = self.lease.as_ref();
+        if lease
+            .is_some_and(|lease| lease.bytes() >= held + SLACK && lease.could_have(held + needed))
+        {
+            core.handle_memory(now);
+            return match core.has_room_to_receive() {
+                true => bytes,
+                false => 0,
+            };
         }
+        self.resize(core, needed + SLACK);
         match core.is_out_of_memory() {
             true => core.handle_no_memory(now),
             false => core.handle_memory(now),
@@ -70,6 +86,34 @@ impl Memory {
             true if left >= needed => bytes,
             true => bytes.min(left as usize / 2),
         }
+    }
+
+    /// The core is about to take so many bytes that were read.
+    #[inline]
+    pub fn need_to_receive(&mut self, core: &mut proto::Connection, bytes: usize) {
+        let needed = needed_to_receive(bytes);
+        if core.memory_left() < needed {
+            self.resize(core, needed + SLACK);
+        }
+    }
+
+    /// Whether nothing can be given back: the transport has taken all, nothing is leased, and
+    /// enough is left.
+    #[inline]
+    pub fn is_at_rest(&self, core: &proto::Connection, output: usize) -> bool {
+        output == 0 && self.output == 0 && self.has_only_reserve() && core.memory_left() >= SLACK
+    }
+
+    /// Has less of the budget if the connection needs less.
+    #[inline]
+    pub fn fit_less(&mut self, core: &mut proto::Connection) {
+        if !self.has_only_reserve() {
+            self.fit(core);
+        }
+    }
+
+    fn has_only_reserve(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_reserve)
     }
 
     /// After input: channels that the peer opened are refused if there is no memory for them.
@@ -102,6 +146,7 @@ impl Memory {
         core.memory_left_to_send().max(LEAST_OUTPUT) as usize
     }
 
+    #[inline(never)]
     fn resize(&mut self, core: &mut proto::Connection, more: u64) {
         let Some(lease) = &mut self.lease else {
             return;
@@ -113,5 +158,39 @@ impl Memory {
             core.free_memory();
         }
         core.limit_memory(lease.bytes().saturating_sub(output));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory_budget::{MemoryBudget, RESERVE};
+
+    fn connection(budget: &MemoryBudget) -> (Memory, proto::Connection) {
+        let config = proto::Config::default();
+        let mut core = proto::Connection::new(proto::Role::Client, config, Instant::now());
+        let mut memory = Memory::new(budget.try_lease());
+        memory.fit(&mut core);
+        (memory, core)
+    }
+
+    #[test]
+    fn a_read_leases_what_it_brings_not_what_it_might_bring() {
+        let budget = MemoryBudget::new(64 << 20).unwrap();
+        let (mut memory, mut core) = connection(&budget);
+        assert_eq!(memory.may_read(&mut core, READ, Instant::now()), READ);
+        memory.need_to_receive(&mut core, 100);
+        assert_eq!(budget.used(), RESERVE);
+        memory.need_to_receive(&mut core, READ);
+        assert!(budget.used() > 8 * READ as u64, "{}", budget.used());
+    }
+
+    #[test]
+    fn a_read_is_smaller_where_what_it_might_bring_could_not_be_leased() {
+        let budget = MemoryBudget::new(1 << 20).unwrap();
+        let (mut memory, mut core) = connection(&budget);
+        let _others: Vec<_> = std::iter::from_fn(|| budget.try_lease()).collect();
+        let may = memory.may_read(&mut core, READ, Instant::now());
+        assert!((1..READ).contains(&may), "{may}");
     }
 }

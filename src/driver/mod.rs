@@ -27,6 +27,7 @@ mod task;
 mod throughput;
 mod transport;
 mod unused;
+mod wake;
 mod work_budget;
 
 pub use self::channel::Channel;

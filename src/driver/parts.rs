@@ -26,9 +26,11 @@ impl Parts {
 
     /// Gives the next part; whether there is one.
     pub fn give_part(&mut self, wakers: &mut Vec<Waker>) -> bool {
-        let there_is = !self.rest.is_empty();
+        if self.rest.is_empty() {
+            return false; // nearly always
+        }
         wakers.extend(self.rest.drain(..self.part.min(self.rest.len())));
-        there_is
+        true
     }
 
     /// Gives all.

@@ -22,10 +22,11 @@ use super::memory::Memory;
 use super::parts::Parts;
 use super::sync::{Mutex, MutexGuard, Notify};
 use super::throughput::Monitor;
-use super::transport::{Input, Transport};
+use super::transport::{Input, MESSAGE, Transport};
 use super::unused::{Token, Unused};
+use super::wake::Wake;
 use crate::memory_budget::Lease;
-use crate::observability::{Noted, Observer};
+use crate::observability::Observer;
 use crate::proto::{self, Event, Key};
 
 /// Channels whose tasks are woken in one poll after the connection has ended. Each is a task
@@ -73,23 +74,6 @@ pub(super) struct Inner {
 struct Wakers {
     reader: Option<Waker>,
     writer: Option<Waker>,
-}
-
-/// Bytes of a read up to which it is taken for a message that will be answered, not for a part of
-/// a transfer.
-const MESSAGE: usize = 4 * 1024;
-
-/// What to wake once the locks are free.
-#[derive(Debug, Default)]
-pub(super) struct Wake {
-    wakers: Vec<Waker>,
-    /// Channels that have something to read.
-    readable: usize,
-    acceptable: bool,
-    openable: bool,
-    noted: Noted,
-    /// One alone can read a message, so the task runs again behind it.
-    pub is_for_one: bool,
 }
 
 impl Shared {
@@ -158,6 +142,8 @@ impl Shared {
         let mut inner = self.lock();
         let before = inner.core.work_received();
         let len = read.as_ref().map_or(0, |read| read.len());
+        let state = &mut *inner;
+        state.memory.need_to_receive(&mut state.core, len);
         match read {
             Ok(Input::Bytes([])) => inner.core.handle_eof(),
             Ok(Input::Bytes(bytes)) => inner.core.handle_input(bytes, now),
@@ -170,7 +156,7 @@ impl Shared {
         wake.note_changed(limited);
         inner.dispatch(wake);
         let one_reads = wake.count() == 1 && wake.readable == 1 && !wake.acceptable;
-        wake.is_for_one |= one_reads && len <= MESSAGE;
+        wake.is_for_one |= one_reads && !wake.is_unanswered && len <= MESSAGE;
         if wake.is_for_one {
             inner.woken = Some(now); // the task runs behind it
         }
@@ -179,10 +165,15 @@ impl Shared {
 
     /// Wakes what `dispatch` found and tells what it noted, of which nothing is
     /// left.
+    #[inline]
     pub fn wake(&self, wake: &mut Wake) {
-        if wake.is_empty() {
-            return;
+        if !wake.is_empty() {
+            self.wake_all(wake);
         }
+    }
+
+    #[inline(never)]
+    fn wake_all(&self, wake: &mut Wake) {
         if std::mem::take(&mut wake.acceptable) {
             self.acceptable.notify_waiters();
         }
@@ -236,29 +227,6 @@ impl Shared {
     }
 }
 
-impl Wake {
-    fn is_empty(&self) -> bool {
-        let nobody = self.wakers.is_empty() && !self.acceptable && !self.openable;
-        nobody && self.readable == 0 && self.noted.is_empty()
-    }
-
-    /// Something has changed that a pool acts on.
-    pub fn note_changed(&mut self, changed: bool) {
-        self.openable |= changed;
-    }
-
-    /// Channels whose readers and writers are to be woken.
-    pub fn count(&self) -> usize {
-        self.wakers.len()
-    }
-
-    /// Whether there is something to read for more than one channel that ends
-    /// and one that begins.
-    pub fn is_for_many(&self) -> bool {
-        self.readable > 2
-    }
-}
-
 impl Inner {
     /// Keeps all but the first part for [`take_part`](Self::take_part).
     pub fn keep_rest(&mut self, wake: &mut Wake) {
@@ -282,7 +250,15 @@ impl Inner {
 
     /// Takes the core's events: what to wake once the lock is free. The channels
     /// learn of the end from the task, by [`dispatch_ends`](Self::dispatch_ends).
+    #[inline]
     pub fn dispatch(&mut self, wake: &mut Wake) {
+        if self.core.has_events() {
+            self.dispatch_all(wake);
+        }
+    }
+
+    #[inline(never)]
+    fn dispatch_all(&mut self, wake: &mut Wake) {
         while let Some(event) = self.core.poll_event() {
             wake.noted.note(event);
             match event {
@@ -391,6 +367,11 @@ impl Inner {
     /// The transport's output has so much memory; whether there is enough for it.
     pub fn hold_output(&mut self, bytes: usize) -> bool {
         self.memory.hold_output(&mut self.core, bytes)
+    }
+
+    /// After a read of the application, which needs no more than before.
+    pub fn fit_less_memory(&mut self) {
+        self.memory.fit_less(&mut self.core);
     }
 
     /// Has as much of the memory budget as is needed now.

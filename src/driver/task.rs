@@ -12,8 +12,9 @@ use tokio::time::{Instant, Sleep};
 use super::close::LingeringClose;
 use super::parts::PART;
 use super::send::decision::{Decision, Known, Reason, decide};
-use super::shared::{Inner, Shared, Wake};
+use super::shared::{Inner, Shared};
 use super::transport::Transport;
+use super::wake::Wake;
 use super::work_budget::{WorkBudget, yields};
 use crate::memory_budget::LOOK_AGAIN;
 use crate::proto::DeliverySample;
@@ -65,6 +66,8 @@ pub(super) struct Task {
     output: usize,
     /// It has yielded since the last write.
     yielded: bool,
+    /// It runs behind one reader of a message.
+    behind_one: bool,
     /// Until when bytes wait, and what for.
     wait: Option<(std::time::Instant, Reason)>,
     /// The last that the pacer has seen.
@@ -84,6 +87,7 @@ impl Task {
             work: WorkBudget::new(),
             output: 0,
             yielded: false,
+            behind_one: false,
             wait: None,
             sample: None,
             close: LingeringClose::new(patience),
@@ -99,6 +103,7 @@ impl Task {
             // What keeps coming in does not hold up what has waited enough.
             self.write(cx, now);
         }
+        let behind_one = std::mem::take(&mut self.behind_one);
         let read = match may_read {
             1.. if !part => self.read(cx, may_read, now),
             _ => AfterRead::default(),
@@ -107,7 +112,7 @@ impl Task {
         let follows = part || read.follows;
         let decision = match follows && !self.yielded {
             true => Decision::Yield,
-            false => self.decide_to_write(read.at_rest),
+            false => self.decide_to_write(read.at_rest, behind_one),
         };
         self.yielded = follows || decision == Decision::Yield;
         let sent = match decision {
@@ -133,13 +138,16 @@ impl Task {
 
     /// What follows a read, or nothing to read: whether that left the transport at
     /// rest. Wakes whom anything has happened to.
-    fn decide_to_write(&mut self, at_rest: bool) -> Decision {
+    fn decide_to_write(&mut self, at_rest: bool, behind_one: bool) -> Decision {
         let mut inner = self.shared.lock();
         inner.dispatch(&mut self.wake);
         let frames = inner.core.wants_transmit();
         let sample = inner.core.delivery_sample();
         drop(inner);
         self.shared.wake(&mut self.wake);
+        if frames || behind_one {
+            self.wake.is_unanswered = !frames;
+        }
         let decision = decide(Known::Pending {
             broken: self.broken.is_some(),
             frames,
@@ -162,6 +170,7 @@ impl Task {
             let (bytes, woken) = (read.as_ref().map_or(0, |read| read.len()), wake.count());
             let work = shared.input(read, now.into(), wake);
             budget.on_read(bytes, work, wake.count() - woken);
+            wake.is_for_one
         });
         // What waits already is not held up by what keeps coming.
         if wake.is_for_many() && !matches!(self.wait, Some((_, Reason::Coalescing))) {
@@ -174,8 +183,9 @@ impl Task {
             self.work.on_idle();
         }
         let for_one = std::mem::take(&mut self.wake.is_for_one);
-        // If others are to run anyway, all of them may.
-        let many = self.wake.count() > PART && !self.work.is_over();
+        self.behind_one = for_one && !more;
+        // A peer that has sent more works already. If others are to run anyway, all may.
+        let many = self.wake.count() > PART && !more && !self.work.is_over();
         if many {
             self.shared.lock().keep_rest(&mut self.wake);
         }
@@ -185,7 +195,7 @@ impl Task {
         AfterRead {
             more,
             at_rest,
-            follows: many || for_one && !more,
+            follows: many || self.behind_one,
         }
     }
 
@@ -251,11 +261,14 @@ impl Task {
         let report = self.shared.report(now.into());
         let mut inner = self.shared.lock();
         let short = inner.core.is_short_of_memory();
-        inner.hold_output(self.output);
+        let rests = !short && inner.memory.is_at_rest(&inner.core, self.output);
+        if !rests {
+            inner.hold_output(self.output);
+        }
         if ends(&mut inner, &mut self.broken, now, sent) {
             return true;
         }
-        let still_short = inner.core.is_short_of_memory();
+        let still_short = !rests && inner.core.is_short_of_memory();
         if short && !still_short {
             return true; // others have given some back
         }
@@ -264,8 +277,8 @@ impl Task {
         let memory = still_short.then(|| now + LOOK_AGAIN);
         let broken = self.broken.as_ref().map(|(until, _)| *until);
         let wait = self.wait.map(|(until, _)| until.into());
-        let deadlines = [deadline, broken, report, wait, memory];
-        let Some(deadline) = deadlines.into_iter().flatten().min() else {
+        let others = [broken, report, wait, memory];
+        let Some(deadline) = others.into_iter().flatten().fold(deadline, sooner) else {
             inner.arm(now.into_std() + REST);
             return false;
         };
@@ -310,6 +323,10 @@ impl Task {
         }
         over
     }
+}
+
+fn sooner(first: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(first.map_or(other, |first| first.min(other)))
 }
 
 /// Ends the connection if it is over, though nobody says so.

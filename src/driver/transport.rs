@@ -47,6 +47,10 @@ thread_local! {
 /// connections.
 const BLOCKS: usize = 6;
 
+/// Bytes of a read up to which it is taken for a message that will be answered, not for a part of
+/// a transfer.
+pub(super) const MESSAGE: usize = 4 * 1024;
+
 /// Reads of one block. A transport may give less than a block at a time: rustls gives one
 /// record of 16 KiB.
 const READS: usize = 8;
@@ -261,38 +265,56 @@ impl Transport {
     /// Reads up to `most` bytes, in several reads if fewer come, since only a read
     /// that finds nothing has the waker of `cx` woken when there is more.
     /// `sink` gets the bytes, or learns that no more will come: no bytes, or the
-    /// transport's error. Ready with whether more may be there.
+    /// transport's error. If it says that the caller reads again soon, a message is all that
+    /// is read now. Ready with whether more may be there.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        mut sink: impl FnMut(io::Result<Input<'_>>),
+        mut sink: impl FnMut(io::Result<Input<'_>>) -> bool,
     ) -> Poll<bool> {
         let Some(io) = &mut self.io else {
             sink(Ok(Input::Bytes(&[])));
             return Poll::Ready(false);
         };
         let mut block = take_block();
-        let mut last = Poll::Pending;
-        for _ in 0..READS {
+        let (mut last, mut passed) = (Poll::Pending, false);
+        for read in 0..READS {
             let left = most - block.len();
             let mut room = (&mut block).limit(left);
             last = pin!(io.read_buf(&mut room)).poll(cx);
             if !matches!(last, Poll::Ready(Ok(1..))) || block.len() == most {
                 break;
             }
-        }
-        if block.is_empty() && last.is_pending() {
-            put_back(block);
-            return Poll::Pending;
+            if read == 0 && block.len() <= MESSAGE {
+                self.tap.received(&block);
+                let again = sink(Ok(Input::Bytes(&block)));
+                block.clear();
+                if again {
+                    put_back(block);
+                    return Poll::Ready(false);
+                }
+                passed = true;
+            }
         }
         if !block.is_empty() {
             self.tap.received(&block);
             pass_on(block, &mut sink);
+        } else {
+            put_back(block);
+            if last.is_pending() {
+                return if passed {
+                    Poll::Ready(false)
+                } else {
+                    Poll::Pending
+                };
+            }
         }
         match last {
             Poll::Ready(Ok(1..)) => return Poll::Ready(true),
-            Poll::Ready(end) => sink(end.map(|_| Input::Bytes(&[]))),
+            Poll::Ready(end) => {
+                sink(end.map(|_| Input::Bytes(&[])));
+            }
             Poll::Pending => {}
         }
         Poll::Ready(false)
@@ -397,7 +419,7 @@ fn put_back(block: BytesMut) {
 
 /// Gives `sink` what was read. A full block may be kept, so others are read into
 /// before it is again.
-fn pass_on(mut block: BytesMut, sink: &mut impl FnMut(io::Result<Input<'_>>)) {
+fn pass_on(mut block: BytesMut, sink: &mut impl FnMut(io::Result<Input<'_>>) -> bool) {
     if block.len() < READ {
         sink(Ok(Input::Bytes(&block)));
         block.clear();

@@ -93,9 +93,12 @@ impl Connection {
     /// [no memory](Self::limit_memory) for what may come, or a version 0 peer, which knows
     /// no flow control, has sent more than the application reads.
     pub fn wants_input(&self) -> bool {
-        let reads =
-            !self.is_v0() || self.stats.buffered < self.config.settings.receive_budget.max(1);
-        reads && !self.is_out_of_memory()
+        self.has_room_to_receive() && !self.is_out_of_memory()
+    }
+
+    /// Whether that is so, if there is memory.
+    pub(crate) fn has_room_to_receive(&self) -> bool {
+        !self.is_v0() || self.stats.buffered < self.config.settings.receive_budget.max(1)
     }
 
     /// Whether the peer has said its hello.
@@ -130,6 +133,12 @@ impl Connection {
             channel.queues.remove(queue);
         }
         event
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// What the connection has done and how it is.

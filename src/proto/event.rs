@@ -54,6 +54,11 @@ impl Events {
         }
     }
 
+    #[cfg(feature = "tokio")]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub fn pop(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
         self.queued &= !event.bit() | CLOSED;

@@ -137,8 +137,10 @@ impl Keepalive {
     /// The shortest round-trip time of the last ten to twenty seconds, or of the last
     /// two pings if those are longer ago.
     pub fn min_rtt(&self) -> Option<Duration> {
-        let rtts = self.min_rtt.now.into_iter().chain(self.min_rtt.before);
-        rtts.min()
+        match (self.min_rtt.now, self.min_rtt.before) {
+            (Some(now), Some(before)) => Some(now.min(before)),
+            (now, before) => now.or(before),
+        }
     }
 
     pub fn is_suspect(&self) -> bool {

@@ -12,7 +12,7 @@ use super::key::Key;
 use super::memory::Memory;
 use super::recv_budget::RecvBudget;
 use super::shutdown::Drain;
-use crate::wire::{Control, Decoded, Decoder, Protocol, Settings};
+use crate::wire::{Control, Decoded, Settings};
 
 /// Work in frames that a channel makes which the peer gives up: a task of the
 /// application's ends with it.
@@ -69,11 +69,7 @@ impl Connection {
         if !self.handshake.is_hello_received() {
             self.input.first.add(input);
         }
-        // Borrowed apart, since frames change the rest.
-        let mut decoder = std::mem::replace(&mut self.input.decoder, Decoder::new(Protocol::V1));
-        let result = self.frames(&mut decoder, &mut input, block, now);
-        self.input.decoder = decoder;
-        if let Err(error) = result {
+        if let Err(error) = self.frames(&mut input, block, now) {
             self.on_error(error);
         }
     }
@@ -81,12 +77,11 @@ impl Connection {
     #[inline]
     fn frames(
         &mut self,
-        decoder: &mut Decoder,
         input: &mut &[u8],
         block: Option<&Bytes>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        while let Some(decoded) = decoder.decode(input)? {
+        while let Some(decoded) = self.input.decoder.decode(input)? {
             self.input.work += 1;
             match decoded {
                 Decoded::Payload(bytes) => self.on_payload(bytes, block),
@@ -99,7 +94,7 @@ impl Connection {
                     self.limits.no_ops.take()?;
                 }
                 Decoded::Control(control) => {
-                    self.handshake.learn(decoder.version());
+                    self.handshake.learn(self.input.decoder.version());
                     self.on_control(control, now)?;
                 }
             }

@@ -138,11 +138,29 @@ impl Decoder {
                 let n = self.skip.min(input.len());
                 *input = &input[n..];
                 self.skip -= n;
+            } else if let Some((channel, len)) = self.whole_data_header(input) {
+                *input = &input[LONG..];
+                self.payload = len;
+                return Ok(Some(Decoded::Data { channel, len }));
             } else if let Some(decoded) = self.frame(input)? {
                 return Ok(Some(decoded));
             }
         }
         Ok(None)
+    }
+
+    /// The channel and the length of a DATA frame of version 1 whose header stands whole in the
+    /// input: most frames are that, and the other checks are for the rest.
+    #[inline]
+    fn whole_data_header(&self, input: &[u8]) -> Option<(u32, usize)> {
+        let &[1, op::DATA, a, b, c, d, e, f] = input.first_chunk::<LONG>()? else {
+            return None;
+        };
+        let channel = u32::from_be_bytes([a, b, c, d]);
+        let len = usize::from(u16::from_be_bytes([e, f]));
+        let fits = channel != 0 && (1..=MAX_DATA).contains(&len);
+        let goes_on = self.version == Some(Version::V1) && self.held.is_empty();
+        (fits && goes_on).then_some((channel, len))
     }
 
     /// Takes bytes up to the end of a header or of a control frame.

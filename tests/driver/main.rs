@@ -16,6 +16,7 @@ mod proxy;
 mod started;
 
 mod api;
+mod behind_one;
 mod channel_io;
 mod coalescing;
 mod configuration;

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use tcpchan::{Channel, Config, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinSet, unconstrained, yield_now};
 
 use crate::guard::within;
 use crate::noted::Writes;
@@ -58,6 +58,19 @@ async fn sixteen_of_many_answers_leave_before_the_next_are_begun() {
         assert_eq!(lengths.len(), parts, "{lengths:?}");
         assert!(lengths.iter().all(|length| *length == lengths[0]));
     }
+}
+
+/// The first round shows what the frames of many channels cost, so the second is read in pieces.
+#[tokio::test]
+async fn all_readers_are_woken_while_the_peer_has_sent_more() {
+    let (mut channels, writes) = echoes(500).await;
+    let mut before = 0;
+    for _ in 0..2 {
+        before = writes.lengths().len();
+        within(unconstrained(join_all(channels.iter_mut().map(round)))).await;
+    }
+    let lengths = writes.lengths().split_off(before);
+    assert!(lengths.len() <= 6, "{lengths:?}");
 }
 
 #[tokio::test]

@@ -118,10 +118,14 @@ impl<L: Link> State<L> {
         // While some wait, what is idle is about to get channels.
         let dials = self.dials.promising(&self.addresses, None, now);
         let settled = self.waiters.is_empty() && dials == 0;
+        let count = snapshots.len();
+        let one_rests = || snapshots.iter().any(|one| one.channels == 0);
         let mut surplus: Vec<usize> = match (keep.busy, keep.idle) {
-            _ if self.is_idle(now) => (0..snapshots.len()).collect(),
-            (Some(busy), _) => beyond(busy, worth_keeping(snapshots), snapshots, &self.addresses),
-            (None, Some(idle)) if settled => {
+            _ if self.is_idle(now) => (0..count).collect(),
+            (Some(busy), _) if count > busy => {
+                beyond(busy, worth_keeping(snapshots), snapshots, &self.addresses)
+            }
+            (None, Some(idle)) if settled && count > idle && one_rests() => {
                 let order =
                     beyond(idle, warmest(snapshots), snapshots, &self.addresses).into_iter();
                 order.filter(|at| snapshots[*at].channels == 0).collect()
