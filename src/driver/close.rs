@@ -105,9 +105,11 @@ impl LingeringClose {
     fn start(&mut self, shared: &Shared) -> Duration {
         let inner = shared.lock();
         let error = inner.core.error().cloned();
-        let silent = !inner.core.wants_transmit();
+        let nothing_to_say = !inner.core.wants_transmit();
         self.answered = inner.core.stats().rtt.is_some();
         drop(inner);
+        // What the task has encoded last may wait yet.
+        let silent = nothing_to_say && shared.transport().is_idle();
         self.stage = Stage::Writing;
         match error {
             Some(ConnectionError::Closed) => {

@@ -60,8 +60,8 @@ impl Memory {
     }
 
     /// How many bytes may be read of the transport, of so many. Most reads bring few, so what
-    /// the rest need is leased by [`need_to_receive`](Self::need_to_receive). Others may lease it
-    /// first: then the connection holds more than its limit, by what one read brings.
+    /// the rest need is leased by [`need_to_receive`](Self::need_to_receive). A task on another
+    /// thread may lease it first: then the connection holds more than its limit, by one read.
     pub fn may_read(&mut self, core: &mut proto::Connection, bytes: usize, now: Instant) -> usize {
         let needed = needed_to_receive(bytes);
         let held = core.memory() + self.output as u64;

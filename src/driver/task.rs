@@ -160,9 +160,10 @@ impl Task {
         decision
     }
 
-    /// Reads, and wakes whom that is for: of many the first part. Each of the others is woken
-    /// right before the frames of the one before are written, so that the peer works on those
-    /// meanwhile. If all frames left at once, each side would wait while the other works.
+    /// Reads, and wakes whom that is for: of many the first part, if nothing more came. Each of
+    /// the others is woken right before the frames of the one before are written, so that the peer
+    /// works on those meanwhile. If all frames left at once, each side would wait while the other
+    /// works.
     fn read(&mut self, cx: &mut Context<'_>, most: usize, now: Instant) -> AfterRead {
         let (shared, wake, budget) = (&self.shared, &mut self.wake, &mut self.work);
         let mut transport = shared.transport();
@@ -179,11 +180,12 @@ impl Task {
         let at_rest = transport.is_at_rest();
         drop(transport);
         let more = matches!(read, Poll::Ready(true));
-        if !more {
-            self.work.on_idle();
-        }
         let for_one = std::mem::take(&mut self.wake.is_for_one);
         self.behind_one = for_one && !more;
+        // Behind a message there may be more, which counts as work until a read finds nothing.
+        if !more && !for_one {
+            self.work.on_idle();
+        }
         // A peer that has sent more works already. If others are to run anyway, all may.
         let many = self.wake.count() > PART && !more && !self.work.is_over();
         if many {

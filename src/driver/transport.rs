@@ -266,7 +266,8 @@ impl Transport {
     /// that finds nothing has the waker of `cx` woken when there is more.
     /// `sink` gets the bytes, or learns that no more will come: no bytes, or the
     /// transport's error. If it says that the caller reads again soon, a message is all that
-    /// is read now. Ready with whether more may be there.
+    /// is read now. Ready with whether the last read found more than there was room for; after such
+    /// a message it is not known.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -278,23 +279,23 @@ impl Transport {
             return Poll::Ready(false);
         };
         let mut block = take_block();
-        let (mut last, mut passed) = (Poll::Pending, false);
+        let (mut last, mut passed) = (Poll::Pending, 0);
         for read in 0..READS {
-            let left = most - block.len();
+            let left = most - passed - block.len();
             let mut room = (&mut block).limit(left);
             last = pin!(io.read_buf(&mut room)).poll(cx);
-            if !matches!(last, Poll::Ready(Ok(1..))) || block.len() == most {
+            if !matches!(last, Poll::Ready(Ok(1..))) || passed + block.len() == most {
                 break;
             }
             if read == 0 && block.len() <= MESSAGE {
                 self.tap.received(&block);
                 let again = sink(Ok(Input::Bytes(&block)));
+                passed = block.len();
                 block.clear();
                 if again {
                     put_back(block);
                     return Poll::Ready(false);
                 }
-                passed = true;
             }
         }
         if !block.is_empty() {
@@ -303,10 +304,9 @@ impl Transport {
         } else {
             put_back(block);
             if last.is_pending() {
-                return if passed {
-                    Poll::Ready(false)
-                } else {
-                    Poll::Pending
+                return match passed {
+                    0 => Poll::Pending,
+                    _ => Poll::Ready(false),
                 };
             }
         }

@@ -15,7 +15,7 @@ pub(super) struct Wake {
     pub noted: Noted,
     /// One alone can read a message, so the task runs again behind it.
     pub is_for_one: bool,
-    /// Nobody answered the last of those, as is so with events. Then it does not.
+    /// Behind the last of those there was nothing to send, as is so with events. Then it does not.
     pub is_unanswered: bool,
 }
 

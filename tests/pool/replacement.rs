@@ -192,7 +192,7 @@ async fn a_target_that_is_always_late_has_a_bounded_number_of_connections() {
         held.push(open(&multiplex).await);
         sleep(Duration::from_secs(5)).await;
     }
-    assert_eq!(net.dials().len(), 50);
+    assert_eq!(net.dials().len(), 64);
 }
 
 #[tokio::test(start_paused = true)]
