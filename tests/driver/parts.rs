@@ -63,14 +63,14 @@ async fn sixteen_of_many_answers_leave_before_the_next_are_begun() {
 /// The first round shows what the frames of many channels cost, so the second is read in pieces.
 #[tokio::test]
 async fn all_readers_are_woken_while_the_peer_has_sent_more() {
-    let (mut channels, writes) = echoes(500).await;
+    let (mut channels, writes) = echoes(1000).await;
     let mut before = 0;
     for _ in 0..2 {
         before = writes.lengths().len();
         within(unconstrained(join_all(channels.iter_mut().map(round)))).await;
     }
     let lengths = writes.lengths().split_off(before);
-    assert!(lengths.len() <= 6, "{lengths:?}");
+    assert!(lengths.len() <= 16, "{lengths:?}");
 }
 
 #[tokio::test]
