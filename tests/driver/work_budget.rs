@@ -142,7 +142,7 @@ async fn they_are_as_well_where_they_come_in_small_pieces_and_are_answered() {
         });
     };
     let most = most_of_pieces_in_a_row(config, &[frame], MIB, 1000, answers).await;
-    assert!(most <= 64 << 10, "{most} bytes");
+    assert!(most <= 32 << 10, "{most} bytes");
 }
 
 /// Each becomes a task of the application's.
