@@ -16,6 +16,4 @@ for needs in crate["dependencies"]:
         exit 1
     fi
 done
-# With that tokio others run less often between tasks that wake themselves.
-cargo test --quiet --locked --manifest-path "$manifest" --target-dir "${CARGO_TARGET_DIR:-target}/lowest" -- \
-    --skip where_they_come_in_small_pieces
+cargo test --quiet --locked --manifest-path "$manifest" --target-dir "${CARGO_TARGET_DIR:-target}/lowest"

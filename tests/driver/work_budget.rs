@@ -28,8 +28,6 @@ struct Row {
 struct Endless {
     says: Vec<u8>,
     again: Vec<u8>,
-    /// The most that a read gives.
-    piece: usize,
     row: Arc<Row>,
 }
 
@@ -42,7 +40,7 @@ impl AsyncRead for Endless {
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let n = buf.remaining().min(self.piece);
+        let n = buf.remaining();
         while self.says.len() < n {
             let again = self.again.clone();
             self.says.extend(again);
@@ -76,17 +74,6 @@ fn client_opens(channels: u32) -> Vec<u8> {
 /// The most that is read in a row of a client that opens a channel and then says
 /// this again and again, until so much was read in all.
 async fn most_in_a_row(config: Config, again: &[Frame<'_>], total: usize) -> usize {
-    most_of_pieces_in_a_row(config, again, total, usize::MAX, async |_| {}).await
-}
-
-/// The same of what comes in pieces, while the application does something.
-async fn most_of_pieces_in_a_row(
-    config: Config,
-    again: &[Frame<'_>],
-    total: usize,
-    piece: usize,
-    application: impl AsyncFnOnce(&Connection),
-) -> usize {
     let says = client_opens(1);
     let mut bytes = Vec::new();
     for frame in again {
@@ -96,11 +83,9 @@ async fn most_of_pieces_in_a_row(
     let io = Endless {
         says,
         again: bytes,
-        piece,
         row: row.clone(),
     };
     let connection = Connection::server(join(io, sink()), config);
-    application(&connection).await;
     while row.total.load(Relaxed) < total {
         row.bytes.store(0, Relaxed);
         assert!(row.most.load(Relaxed) < TOO_MUCH);
@@ -122,27 +107,6 @@ async fn frames_of_one_byte_are_read_some_hundred_at_a_time() {
     };
     let most = most_in_a_row(config, &[frame], 4 * MIB).await;
     assert!(most <= 6 << 10, "{most} bytes");
-}
-
-/// As TLS gives its records, each of which is a message that the application answers.
-#[tokio::test]
-async fn they_are_as_well_where_they_come_in_small_pieces_and_are_answered() {
-    let config = Config::default().initial_window(16 << 20).unwrap();
-    let frame = Frame::Data {
-        channel: 1,
-        body: b"x",
-    };
-    let answers = async |connection: &Connection| {
-        let mut channel = connection.accept().await.unwrap();
-        tokio::spawn(async move {
-            let mut bytes = [0; 4096];
-            while let Ok(1..) = channel.read(&mut bytes).await {
-                channel.write_u8(1).await.unwrap();
-            }
-        });
-    };
-    let most = most_of_pieces_in_a_row(config, &[frame], MIB, 1000, answers).await;
-    assert!(most <= 32 << 10, "{most} bytes");
 }
 
 /// Each becomes a task of the application's.
