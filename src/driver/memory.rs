@@ -14,6 +14,10 @@ const SLACK: u64 = 12 << 10;
 /// Bytes that may always be encoded at once.
 const LEAST_OUTPUT: u64 = 4 << 10;
 
+/// Tasks that may read at once, each on a thread: while the budget has room for the reads of so
+/// many, a read leases nothing before it begins.
+const READERS: u64 = 32;
+
 /// Bytes of memory that so many received bytes may need.
 fn needed_to_receive(bytes: usize) -> u64 {
     let times = match bytes < READ {
@@ -59,16 +63,16 @@ impl Memory {
         }
     }
 
-    /// How many bytes may be read of the transport, of so many. Most reads bring few, so what
-    /// the rest need is leased by [`need_to_receive`](Self::need_to_receive). A task on another
-    /// thread may lease it first: then the connection holds more than its limit, by one read.
+    /// How many bytes may be read of the transport, of so many. Most reads bring few. So while the
+    /// budget has room for [`READERS`], what a read brings is leased by
+    /// [`need_to_receive`](Self::need_to_receive). Near its end a read leases before it begins.
     pub fn may_read(&mut self, core: &mut proto::Connection, bytes: usize, now: Instant) -> usize {
         let needed = needed_to_receive(bytes);
         let held = core.memory() + self.output as u64;
-        let lease = self.lease.as_ref();
-        if lease
-            .is_some_and(|lease| lease.bytes() >= held + SLACK && lease.could_have(held + needed))
-        {
+        let has_room = |lease: &Lease| {
+            lease.bytes() >= held + SLACK && lease.could_have(held + READERS * needed)
+        };
+        if self.lease.as_ref().is_some_and(has_room) {
             core.handle_memory(now);
             return match core.has_room_to_receive() {
                 true => bytes,
@@ -182,6 +186,14 @@ mod tests {
         memory.need_to_receive(&mut core, 100);
         assert_eq!(budget.used(), RESERVE);
         memory.need_to_receive(&mut core, READ);
+        assert!(budget.used() > 8 * READ as u64, "{}", budget.used());
+    }
+
+    #[test]
+    fn a_read_leases_before_it_begins_where_the_budget_comes_to_its_end() {
+        let budget = MemoryBudget::new(16 << 20).unwrap();
+        let (mut memory, mut core) = connection(&budget);
+        assert_eq!(memory.may_read(&mut core, READ, Instant::now()), READ);
         assert!(budget.used() > 8 * READ as u64, "{}", budget.used());
     }
 

@@ -153,13 +153,14 @@ impl Decoder {
     /// input: most frames are that, and the other checks are for the rest.
     #[inline]
     fn whole_data_header(&self, input: &[u8]) -> Option<(u32, usize)> {
-        let &[1, op::DATA, a, b, c, d, e, f] = input.first_chunk::<LONG>()? else {
+        let &[version, op::DATA, a, b, c, d, e, f] = input.first_chunk::<LONG>()? else {
             return None;
         };
         let channel = u32::from_be_bytes([a, b, c, d]);
         let len = usize::from(u16::from_be_bytes([e, f]));
         let fits = channel != 0 && (1..=MAX_DATA).contains(&len);
-        let goes_on = self.version == Some(Version::V1) && self.held.is_empty();
+        let is_v1 = version == Version::V1 as u8 && self.version == Some(Version::V1);
+        let goes_on = is_v1 && self.held.is_empty();
         (fits && goes_on).then_some((channel, len))
     }
 
