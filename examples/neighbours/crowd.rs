@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tcpchan::wire::{Control, DEFAULT_MAGIC, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::Failure;
-use crate::flood::{LARGE, Route, data, id, request, say};
+use crate::flood::{LARGE, data, id, request, say};
 
 pub struct Kind {
     pub name: &'static str,
@@ -90,62 +90,85 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-/// So many such peers for so long; what became of them.
+pub struct Peers {
+    pub count: usize,
+    /// Addresses that they come from.
+    pub networks: u8,
+    /// All connect before any of them speaks.
+    pub connect_first: bool,
+    pub to: SocketAddr,
+}
+
+/// Such peers for so long; what became of them.
 #[tokio::main(flavor = "current_thread")]
-pub async fn run(
-    kind: &'static Kind,
-    route: Route,
-    count: usize,
-    time: Duration,
-) -> Result<(), Failure> {
+pub async fn run(kind: &'static Kind, peers: &Peers, time: Duration) -> Result<(), Failure> {
     let alive = Arc::new(AtomicUsize::new(0));
-    for _ in 0..count {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(route.from, 0))?;
-        let stream = socket.connect(route.to).await?;
-        let alive = alive.clone();
+    let mut connected = Vec::new();
+    for nth in 0..peers.count {
+        let stream = connect(peers, nth).await?;
         alive.fetch_add(1, Relaxed);
-        tokio::spawn(async move {
-            let (mut reader, mut writer) = stream.into_split();
-            let speak = async {
-                let mut out = Vec::new();
-                let magic = DEFAULT_MAGIC;
-                let body = Settings::default().encode();
-                say(Control::Hello { magic }, &mut out);
-                say(Control::Settings { body }, &mut out);
-                let mut nth = 0;
-                while !out.is_empty() {
-                    if writer.write_all(&out).await.is_err() {
-                        return;
-                    }
-                    out.clear();
-                    while out.len() < 16 << 10 && nth < u32::MAX {
-                        let before = out.len();
-                        (kind.say)(nth, &mut out);
-                        nth = if out.len() == before {
-                            u32::MAX
-                        } else {
-                            nth + 1
-                        };
-                    }
-                }
-                std::future::pending().await
-            };
-            let hear = async {
-                let mut bytes = vec![0; 4096];
-                match kind.reads {
-                    true => while let Ok(1..) = reader.read(&mut bytes).await {},
-                    false => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = speak => {}
-                () = hear => {}
-            }
+        let alive = alive.clone();
+        let peer = async move {
+            play(kind, stream).await;
             alive.fetch_sub(1, Relaxed);
-        });
+        };
+        match peers.connect_first {
+            true => connected.push(peer),
+            false => drop(tokio::spawn(peer)),
+        }
+    }
+    for peer in connected {
+        tokio::spawn(peer);
     }
     let _ = timeout(time, std::future::pending::<()>()).await;
     println!("{}", alive.load(Relaxed));
     Ok(())
+}
+
+async fn connect(peers: &Peers, nth: usize) -> Result<TcpStream, Failure> {
+    let socket = TcpSocket::new_v4()?;
+    let last = 1 + nth % usize::from(peers.networks);
+    let from = [127, 0, 1, u8::try_from(last)?];
+    socket.bind((from, 0).into())?;
+    Ok(socket.connect(peers.to).await?)
+}
+
+/// Says what such a peer says, and stays.
+async fn play(kind: &Kind, stream: TcpStream) {
+    let (mut reader, mut writer) = stream.into_split();
+    let speak = async {
+        let mut out = Vec::new();
+        let magic = DEFAULT_MAGIC;
+        let body = Settings::default().encode();
+        say(Control::Hello { magic }, &mut out);
+        say(Control::Settings { body }, &mut out);
+        let mut nth = 0;
+        while !out.is_empty() {
+            if writer.write_all(&out).await.is_err() {
+                return;
+            }
+            out.clear();
+            while out.len() < 16 << 10 && nth < u32::MAX {
+                let before = out.len();
+                (kind.say)(nth, &mut out);
+                nth = if out.len() == before {
+                    u32::MAX
+                } else {
+                    nth + 1
+                };
+            }
+        }
+        std::future::pending().await
+    };
+    let hear = async {
+        let mut bytes = vec![0; 4096];
+        match kind.reads {
+            true => while let Ok(1..) = reader.read(&mut bytes).await {},
+            false => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = speak => {}
+        () = hear => {}
+    }
 }

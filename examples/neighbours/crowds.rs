@@ -25,11 +25,11 @@ struct Measured {
 #[tokio::main(flavor = "current_thread")]
 pub async fn measure(options: &Options, count: usize) -> Result<(), Failure> {
     println!(
-        "p50 / p99 of {} requests a second, in microseconds, beside {count} peers; medians of {} rounds",
-        options.rate, options.rounds
+        "p50 / p99 of {} requests a second, in microseconds, beside {count} peers at {} addresses; medians of {} rounds",
+        options.rate, options.networks, options.rounds
     );
     println!(
-        "| each peer | without | as they come | as they stay | ratio | a new client | the process, MiB | leased, MiB | peers left |\n|---|---|---|---|---|---|---|---|---|"
+        "| each peer | without | as they come | failed, % | as they stay | failed, % | ratio | a new client | failed, % | the process, MiB | leased, MiB | peers left |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let cpus = sched_getaffinity(None)?;
     for (nth, kind) in crowd::KINDS.iter().enumerate() {
@@ -68,7 +68,19 @@ async fn once(
     let (without, _) = with_newcomers().await?;
     let all = 2 * options.seconds + 2;
     let (nth, count, seconds) = (nth.to_string(), count.to_string(), all.to_string());
-    let args = ["crowd", &nth, &count, &seconds, "127.0.1.1", &ports.server];
+    let (networks, connect_first) = (
+        options.networks.to_string(),
+        options.connect_first.to_string(),
+    );
+    let args = [
+        "crowd",
+        &nth,
+        &count,
+        &seconds,
+        &networks,
+        &connect_first,
+        &ports.server,
+    ];
     let (mut peers, mut says) = Process::start(&args)?;
     let comes = requests(options.seconds).await?;
     let (stays, newcomers) = with_newcomers().await?;
@@ -92,11 +104,14 @@ fn report(name: &str, rounds: &[Measured]) {
     let both = |of: fn(&Measured) -> &Latencies| both(rounds, of);
     let (without, comes) = (both(|one| &one.without), both(|one| &one.comes));
     let (stays, newcomers) = (both(|one| &one.stays), both(|one| &one.newcomers));
+    let failed = |of: fn(&Measured) -> &Latencies| median(rounds, |one| of(one).failed());
+    let [of_first, of_later] = [failed(|one| &one.comes), failed(|one| &one.stays)];
+    let of_new = failed(|one| &one.newcomers);
     let ratio = median(rounds, |one| one.stays.at(0.99) / one.without.at(0.99));
     let most = |of: fn(&Measured) -> f64| rounds.iter().map(of).fold(0.0, f64::max);
     let (peak, leased) = (most(|one| one.peak), most(|one| one.leased));
     let left = rounds.last().map_or("", |one| &one.left);
     println!(
-        "| {name} | {without} | {comes} | {stays} | {ratio:.2} | {newcomers} | {peak:.0} | {leased:.0} | {left} |"
+        "| {name} | {without} | {comes} | {of_first:.2} | {stays} | {of_later:.2} | {ratio:.2} | {newcomers} | {of_new:.1} | {peak:.0} | {leased:.0} | {left} |"
     );
 }

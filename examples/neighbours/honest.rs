@@ -35,8 +35,7 @@ impl Client {
         Ok(std::str::from_utf8(&body.to_bytes())?.parse()?)
     }
 
-    /// How long each of so many requests a second took from its sending. One that fails counts
-    /// as 10 s.
+    /// How long each of so many requests a second took from its sending.
     pub async fn requests(&self, rate: u32, time: Duration) -> Result<Latencies, Failure> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
         let mut requests = JoinSet::new();
@@ -47,11 +46,11 @@ impl Client {
             requests.spawn(async move {
                 let start = Instant::now();
                 let Ok(answer) = http.get(uri).await else {
-                    return Ok(PATIENCE); // it was refused
+                    return Ok(None);
                 };
                 let body = answer.into_body().collect().await?;
                 assert_eq!(body.to_bytes(), "hello");
-                Ok::<_, Failure>(start.elapsed())
+                Ok::<_, Failure>(Some(start.elapsed()))
             });
         }
         let took: Result<Vec<_>, Failure> = requests.join_all().await.into_iter().collect();
@@ -70,32 +69,44 @@ pub async fn newcomers(to: &str, time: Duration) -> Result<Latencies, Failure> {
         clients.spawn(async move {
             let start = Instant::now();
             let get = client.http.get(client.uri.clone());
-            // One that fails, or takes longer, counts as so long.
             match tokio::time::timeout(PATIENCE, get).await {
-                Ok(Ok(_)) => start.elapsed(),
-                _ => PATIENCE,
+                Ok(Ok(_)) => Some(start.elapsed()),
+                _ => None,
             }
         });
     }
     Ok(Latencies::new(clients.join_all().await))
 }
 
-/// See [`newcomers`].
+/// A new client that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub struct Latencies(Vec<Duration>);
+/// Of the requests that were answered.
+pub struct Latencies {
+    answered: Vec<Duration>,
+    failed: usize,
+}
 
 impl Latencies {
-    fn new(mut took: Vec<Duration>) -> Latencies {
-        took.sort();
-        Latencies(took)
+    fn new(took: Vec<Option<Duration>>) -> Latencies {
+        let all = took.len();
+        let mut answered: Vec<_> = took.into_iter().flatten().collect();
+        answered.sort();
+        let failed = all - answered.len();
+        Latencies { answered, failed }
     }
 
     /// Microseconds.
     pub fn at(&self, part: f64) -> f64 {
-        let nth = (self.0.len() as f64 * part) as usize;
-        self.0
+        let nth = (self.answered.len() as f64 * part) as usize;
+        self.answered
             .get(nth)
             .map_or(f64::NAN, |took| took.as_secs_f64() * 1e6)
+    }
+
+    /// The part of the requests that failed, in percent.
+    pub fn failed(&self) -> f64 {
+        let all = self.answered.len() + self.failed;
+        self.failed as f64 / all as f64 * 100.0
     }
 }

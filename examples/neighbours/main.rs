@@ -11,7 +11,8 @@
 //! cut off. Each figure is the median of the rounds.
 //!
 //! With `--crowd 1000`, a thousand peers make the server hold what they can, and stay. Each kind
-//! meets a server of its own. The latency as they come and as they stay stands beside that
+//! meets a server of its own. They come from one address, or from several with `--networks`. With
+//! `--connect-first` all connect before any of them speaks. The latency as they come and as they stay stands beside that
 //! without them, and the memory of the server's process.
 //!
 //! The server is a process of one thread, kept on one processor; the client and
@@ -63,6 +64,12 @@ struct Options {
     /// In place of floods, so many peers that make the server hold what they can, and stay
     #[arg(long, value_name = "COUNT")]
     crowd: Option<usize>,
+    /// Addresses that the crowd comes from
+    #[arg(long, default_value_t = 1)]
+    networks: u8,
+    /// All of the crowd connect before any of them speaks
+    #[arg(long)]
+    connect_first: bool,
     /// Only the floods or crowds whose names contain this
     #[arg(long, default_value = "")]
     only: String,
@@ -87,7 +94,9 @@ enum Part {
         kind: usize,
         count: usize,
         seconds: u64,
-        from: IpAddr,
+        networks: u8,
+        #[arg(action = clap::ArgAction::Set)]
+        connect_first: bool,
         to: SocketAddr,
     },
 }
@@ -117,18 +126,19 @@ fn main() -> Result<(), Failure> {
             kind,
             count,
             seconds,
-            from,
+            networks,
+            connect_first,
             to,
         }) => {
             stay_on(1)?;
             let kind = crowd::KINDS.get(kind).ok_or("no such crowd")?;
-            let plain = false;
-            crowd::run(
-                kind,
-                Route { from, to, plain },
+            let peers = crowd::Peers {
                 count,
-                Duration::from_secs(seconds),
-            )
+                networks,
+                connect_first,
+                to,
+            };
+            crowd::run(kind, &peers, Duration::from_secs(seconds))
         }
         None => match options.crowd {
             Some(count) => crowds::measure(&options, count),

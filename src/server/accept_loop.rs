@@ -106,7 +106,7 @@ impl AcceptLoop {
     {
         let mut incoming = pin!(incoming);
         loop {
-            let lease = self.lease().await;
+            let mut lease = self.lease().await;
             let next = poll_fn(|cx| {
                 ready!(self.half_open.poll_permit(cx));
                 incoming.as_mut().poll_next(cx)
@@ -119,6 +119,9 @@ impl AcceptLoop {
                         refuse(io, peer.addr, "max_handshakes");
                         continue;
                     };
+                    if let Some(lease) = &mut lease {
+                        lease.count_for(peer.memory());
+                    }
                     self.serve(peer, Some(permit), |origin| {
                         Connection::spawn_with(Role::Server, io, config, origin, lease)
                     });
@@ -174,7 +177,7 @@ impl AcceptLoop {
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (signal, live, guard) = (member.signal, member.live, member.guard);
         let age = self.settings.config.get_max_connection_age();
-        let gate = self.settings.gate();
+        let gate = self.settings.gate(peer.memory());
         tokio::spawn(async move {
             let forwarder = Forwarder {
                 from: &connection,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::limits::{Bucket, Rate};
 use crate::check::{ConfigError, HOUR, MOST, check, check_time};
-use crate::memory_budget::{MemoryBudget, Share, Shares};
+use crate::memory_budget::{MemoryBudget, NetworkUse, Share, Shares};
 use crate::observability::{self, WaitingChannel};
 
 /// axum and hyper hold 29.2 KiB for a channel that has got a byte.
@@ -234,11 +234,11 @@ impl ChannelLimits {
         }
     }
 
-    /// The limits of the channels of one connection.
-    pub(super) fn gate(&self, budget: &MemoryBudget) -> Gate {
+    /// The limits of the channels of one connection, which is from this network.
+    pub(super) fn gate(&self, budget: &MemoryBudget, network: Option<Arc<NetworkUse>>) -> Gate {
         Gate {
             limits: self.clone(),
-            memory: Shares::new(budget.clone(), self.memory_per_channel.into()),
+            memory: Shares::new(budget.clone(), self.memory_per_channel.into(), network),
             bucket: Bucket::default(),
             full_since: None,
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{Admission, ConnectionLimits, Network, Refusal};
+use crate::memory_budget::NetworkUse;
 #[cfg(feature = "tls")]
 use crate::tls::Identity;
 
@@ -77,16 +78,17 @@ impl Peer {
         peer
     }
 
-    /// It is a proxy that has told of its client. How long that is to be held back, unless
-    /// the limits refuse it.
+    /// It is a proxy that has told of its client, of whose network there may be `most`. How long
+    /// that is to be held back, unless the limits refuse it.
     pub fn stands_for(
         &mut self,
         client: SocketAddr,
         limits: &ConnectionLimits,
+        most: u32,
     ) -> Result<Duration, Refusal> {
         self.proxy = Some(std::mem::replace(&mut self.addr, client));
         match &self.admission {
-            Some(admission) => admission.is_from(client.ip(), limits),
+            Some(admission) => admission.is_from(client.ip(), limits, most),
             None => Ok(Duration::ZERO),
         }
     }
@@ -94,6 +96,11 @@ impl Peer {
     /// The network that it counts among.
     pub fn network(&self) -> Option<Network> {
         self.admission.as_ref()?.network()
+    }
+
+    /// What the connections of its network have of the memory budget.
+    pub fn memory(&self) -> Option<Arc<NetworkUse>> {
+        self.admission.as_ref()?.memory()
     }
 
     /// It has broken a rule.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
@@ -14,6 +15,7 @@ use super::proxy_protocol::ProxyProtocol;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::config::Config;
+use crate::memory_budget::NetworkUse;
 use crate::rewind::Rewind;
 
 #[derive(Clone, Debug, Default)]
@@ -40,9 +42,10 @@ impl Settings {
         }
     }
 
-    /// What the channels of another connection pass.
-    pub fn gate(&self) -> Gate {
-        self.channel_limits.gate(self.config.get_memory_budget())
+    /// What the channels of another connection pass, which is from this network.
+    pub fn gate(&self, network: Option<Arc<NetworkUse>>) -> Gate {
+        let budget = self.config.get_memory_budget();
+        self.channel_limits.gate(budget, network)
     }
 
     /// A connection from this address has come. It is to be held back so long, unless it is
@@ -54,7 +57,12 @@ impl Settings {
         {
             return self.connection_limits.admit_proxy();
         }
-        self.connection_limits.admit(addr)
+        self.connection_limits.admit(addr, self.most_per_network())
+    }
+
+    /// Connections of one network for which there may be memory.
+    pub fn most_per_network(&self) -> u32 {
+        self.config.get_memory_budget().most_of_one_network()
     }
 
     /// The client of a connection from this address, if it is a proxy's that says who that is.

@@ -24,6 +24,7 @@ mod connections;
 mod graceful;
 mod half_open;
 mod memory;
+mod memory_of_networks;
 mod proxy_protocol;
 mod restarts;
 mod reverse;

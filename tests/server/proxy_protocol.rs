@@ -10,7 +10,7 @@ use std::time::Duration;
 use tcpchan::server::{
     Acceptor, ConnectionLimits, PeerInfo, ProxyProtocol, SharedIo, SharedPort, Tls,
 };
-use tcpchan::{Channel, Config, Connection};
+use tcpchan::{Channel, Config, Connection, MemoryBudget};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -467,6 +467,26 @@ async fn the_limits_of_a_network_are_for_each_client_and_not_for_their_load_bala
     sleep(SECOND).await;
     let io = listener.comes(BALANCER, 1 << 16);
     assert!(serve(&mut acceptor, io, &again).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_of_a_network_is_for_each_client_and_not_for_their_load_balancer() {
+    let (listener, acceptor) = Listener::new();
+    let budget = MemoryBudget::new(1 << 20).unwrap(); // for 32 connections, 24 of a network
+    let acceptor = acceptor.with_config(Config::default().memory_budget(budget));
+    let mut acceptor = started(acceptor.with_proxy_protocol(trusting()));
+    let mut clients = Vec::new();
+    for _ in 0..24 {
+        let mut io = listener.comes(BALANCER, 1 << 16);
+        io.write_all(&of_client([192, 0, 2, 1], 1)).await.unwrap();
+        clients.push(call(io).await.unwrap());
+        within(acceptor.accept()).await;
+    }
+    for (client, is_served) in [(1, false), (2, true)] {
+        let io = listener.comes(BALANCER, 1 << 16);
+        let served = serve(&mut acceptor, io, &of_client([192, 0, 2, client], 1)).await;
+        assert_eq!(served.is_ok(), is_served, "client {client}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

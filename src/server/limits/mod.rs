@@ -18,6 +18,7 @@ pub(super) use self::rate::{Bucket, Rate};
 pub(super) use self::table::Refusal;
 use self::table::{Bounds, NetworkBounds, Table};
 use crate::check::{ConfigError, MOST, check};
+use crate::memory_budget::NetworkUse;
 
 /// How many connections may come, and how quickly. An acceptor or a shared port gets it by
 /// `with_connection_limits`.
@@ -248,21 +249,26 @@ impl ConnectionLimits {
         lock(&self.table).take_turn(self.rate, Instant::now().into_std())
     }
 
-    /// A connection from this address has come. It is to be held back so long.
-    pub(super) fn admit(&self, addr: IpAddr) -> Result<(Admission, Duration), Refusal> {
-        self.admit_of(self.network(addr))
+    /// A connection from this address has come, of whose network there may be so many. It is to
+    /// be held back so long.
+    pub(super) fn admit(&self, addr: IpAddr, most: u32) -> Result<(Admission, Duration), Refusal> {
+        self.admit_of(self.network(addr), most)
     }
 
     /// The connection of a proxy has come, whose client is not known yet.
     #[cfg(feature = "proxy-protocol")]
     pub(super) fn admit_proxy(&self) -> Result<(Admission, Duration), Refusal> {
-        self.admit_of(None)
+        self.admit_of(None, 0)
     }
 
-    fn admit_of(&self, network: Option<Network>) -> Result<(Admission, Duration), Refusal> {
+    fn admit_of(
+        &self,
+        network: Option<Network>,
+        most: u32,
+    ) -> Result<(Admission, Duration), Refusal> {
         let bounds = Bounds {
             connections: self.max_connections,
-            network: network.map(|network| self.bounds(network)),
+            network: network.map(|network| self.bounds(network, most)),
         };
         let now = Instant::now().into_std();
         let held_back = lock(&self.table).admit(&bounds, now)?;
@@ -273,10 +279,10 @@ impl ConnectionLimits {
         Ok((admission, held_back))
     }
 
-    fn bounds(&self, network: Network) -> NetworkBounds {
+    fn bounds(&self, network: Network, most: u32) -> NetworkBounds {
         NetworkBounds {
             network,
-            connections: self.max_per_network,
+            connections: self.max_per_network.min(most),
             rate: self.rate_per_network,
             penalties: self.penalties,
         }
@@ -298,12 +304,18 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// The client of a proxy's connection is known. It is to be held back so long.
-    pub fn is_from(&self, client: IpAddr, limits: &ConnectionLimits) -> Result<Duration, Refusal> {
+    /// The client of a proxy's connection is known, of whose network there may be `most`. It is
+    /// to be held back so long.
+    pub fn is_from(
+        &self,
+        client: IpAddr,
+        limits: &ConnectionLimits,
+        most: u32,
+    ) -> Result<Duration, Refusal> {
         let Some(network) = limits.network(client) else {
             return Ok(Duration::ZERO);
         };
-        let (bounds, now) = (limits.bounds(network), Instant::now().into_std());
+        let (bounds, now) = (limits.bounds(network, most), Instant::now().into_std());
         let held_back = lock(&self.table).assign(&bounds, now)?;
         let assigned = self.network.set(network);
         debug_assert!(assigned.is_ok(), "a connection has one client");
@@ -313,6 +325,11 @@ impl Admission {
     /// Whose it is; none if it is exempt or not known.
     pub fn network(&self) -> Option<Network> {
         self.network.get().copied()
+    }
+
+    /// What the connections of its network have of the memory budget.
+    pub fn memory(&self) -> Option<Arc<NetworkUse>> {
+        lock(&self.table).memory(self.network()?)
     }
 
     /// The connection has broken a rule.

@@ -1,0 +1,210 @@
+//! How many bytes are free, and who may take them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::network::NetworkUse;
+use crate::check::{ConfigError, check};
+
+/// Bytes that each connection always has: enough for ten channels at rest, and for requests
+/// that come one by one. Leases grow and shrink in steps of it.
+pub(crate) const RESERVE: u64 = 32 << 10;
+
+/// The budget of all connections that were given no other: a quarter of a small server's
+/// memory of 2 GiB.
+const DEFAULT: u64 = 512 << 20;
+
+/// How long until one who has no memory looks again whether others have given some back.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// One part of so many of the budget is for reserves, so that connections that hold much never
+/// keep others from beginning. Another is for the first channels of each connection.
+pub(super) const EIGHTHS: u64 = 8;
+
+/// The bytes of memory that connections may hold together. Clones share them.
+///
+/// Each connection has 32 KiB, always. It leases more as it needs it, and gives that back
+/// when it needs it no more. It may lease at most as much as would then still be free, without
+/// the last quarter of the budget. That is for the 32 KiB of others, and half of it for the
+/// first eight channels of each. So a connection alone may hold three eighths of the budget,
+/// and hundreds that hold what they can leave something for the next.
+///
+/// The connections that an acceptor has from one network hold at most three times as much
+/// together as is then left to others. So a crowd at one address leaves the clients at other
+/// addresses a quarter of what it could have.
+///
+/// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
+/// happens to a connection that gets no more.
+///
+/// ```
+/// use tcpchan::{Config, MemoryBudget};
+///
+/// let budget = MemoryBudget::new(1 << 30)?; // bytes
+/// let server = Config::default().memory_budget(budget.clone());
+/// let client = Config::default().memory_budget(budget.clone());
+/// assert_eq!((budget.bytes(), budget.used()), (1 << 30, 0));
+/// # Ok::<(), tcpchan::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct MemoryBudget(Arc<Budget>);
+
+struct Budget {
+    bytes: u64,
+    free: AtomicU64,
+    /// What is free for the first channels of each connection, if `free` is as much.
+    few: AtomicU64,
+    /// Told when more is free.
+    freed: Notify,
+    /// How many wait for that.
+    waiting: AtomicU64,
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// Below 1 MiB.
+    pub fn new(bytes: u64) -> Result<Self, ConfigError> {
+        check("memory_budget", bytes.into(), 1 << 20..=u64::MAX.into())?;
+        Ok(MemoryBudget::of(bytes))
+    }
+
+    /// The budget of 512 MiB that all connections of the process share that were given no
+    /// other.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static PROCESS: OnceLock<MemoryBudget> = OnceLock::new();
+        PROCESS.get_or_init(|| MemoryBudget::of(DEFAULT)).clone()
+    }
+
+    pub(super) fn of(bytes: u64) -> Self {
+        MemoryBudget(Arc::new(Budget {
+            bytes,
+            free: AtomicU64::new(bytes),
+            few: AtomicU64::new(bytes / EIGHTHS),
+            freed: Notify::new(),
+            waiting: AtomicU64::new(0),
+        }))
+    }
+
+    /// All bytes of the budget.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes
+    }
+
+    /// Bytes that connections have now. An acceptor has 32 KiB for the next one.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.bytes - self.0.free.load(SeqCst)
+    }
+
+    /// Connections of one network that may have their reserve: three quarters of all.
+    #[cfg(feature = "server")]
+    pub(crate) fn most_of_one_network(&self) -> u32 {
+        u32::try_from(self.0.bytes / RESERVE / 4 * 3).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn free(&self) -> u64 {
+        self.0.free.load(SeqCst)
+    }
+
+    /// What is free for the first channels of each connection, if [`free`](Self::free) is as
+    /// much.
+    #[cfg(feature = "server")]
+    pub(super) fn free_for_few(&self) -> &AtomicU64 {
+        &self.0.few
+    }
+
+    /// Takes what `wanted` says of what is free, if that is anything.
+    pub(super) fn take(&self, wanted: impl Fn(u64) -> u64) -> Option<u64> {
+        let mut taken = 0;
+        let take = |free| {
+            taken = wanted(free);
+            (taken > 0).then(|| free - taken)
+        };
+        let update = self.0.free.fetch_update(SeqCst, SeqCst, take);
+        update.is_ok().then_some(taken)
+    }
+
+    /// What `try_take` takes, as soon as there is enough. Cancel safe.
+    #[cfg(feature = "server")]
+    pub(super) async fn take_when_free<T>(&self, try_take: impl Fn() -> Option<T>) -> T {
+        if let Some(taken) = try_take() {
+            return taken;
+        }
+        let _waits = Waiting::new(&self.0.waiting);
+        loop {
+            let freed = self.0.freed.notified();
+            if let Some(taken) = try_take() {
+                self.0.freed.notify_one(); // what is left may do for the next
+                return taken;
+            }
+            freed.await;
+        }
+    }
+
+    /// What is for all that connections hold beyond their reserves and first channels, where so
+    /// much is free.
+    fn beyond_reserves(&self, free: u64) -> u64 {
+        let kept = self.0.bytes / EIGHTHS + self.0.few.load(SeqCst);
+        free.saturating_sub(kept)
+    }
+
+    /// What a connection of the network may take that has taken so much: at most what is then
+    /// free.
+    pub(super) fn most(&self, free: u64, before: u64, network: Option<&NetworkUse>) -> u64 {
+        let free = self.beyond_reserves(free);
+        let most = free.saturating_sub(before) / 2;
+        network.map_or(most, |network| most.min(network.most(free)))
+    }
+
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.0.free.fetch_add(bytes, SeqCst);
+        if self.0.waiting.load(SeqCst) > 0 {
+            self.0.freed.notify_one();
+        }
+    }
+}
+
+/// The same budget, not one of the same size.
+impl PartialEq for MemoryBudget {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for MemoryBudget {}
+
+impl fmt::Debug for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBudget")
+            .field("bytes", &self.bytes())
+            .field("used", &self.used())
+            .finish()
+    }
+}
+
+/// Counts one who waits, until it is dropped.
+#[cfg(feature = "server")]
+struct Waiting<'a>(&'a AtomicU64);
+
+#[cfg(feature = "server")]
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, SeqCst);
+        Waiting(count)
+    }
+}
+
+#[cfg(feature = "server")]
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}

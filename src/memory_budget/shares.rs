@@ -1,0 +1,147 @@
+//! The memory that an application holds for the channels of one connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use tokio::sync::Notify;
+
+use super::budget::{EIGHTHS, LOOK_AGAIN, MemoryBudget};
+use super::network::NetworkUse;
+
+/// Channels of each connection that may have their share out of a part of the budget of their
+/// own. The fewer a connection has, the more of it: so a crowd that holds all else leaves others
+/// some channels.
+const FEW_CHANNELS: u64 = 8;
+
+/// What the application holds for the channels of one connection.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    budget: MemoryBudget,
+    network: Option<Arc<NetworkUse>>,
+    /// Bytes of each channel.
+    each: u64,
+    channels: AtomicU64,
+    /// Told when one of them is dropped.
+    freed: Notify,
+}
+
+/// What the application holds for one channel, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    of: Arc<Shares>,
+    from: From,
+}
+
+/// Where a share was taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum From {
+    /// What all connections share.
+    All,
+    /// What is for the first channels of each.
+    Few,
+    /// A connection always has one channel, also if nothing is free.
+    Nowhere,
+}
+
+impl Shares {
+    pub fn new(budget: MemoryBudget, each: u64, network: Option<Arc<NetworkUse>>) -> Arc<Self> {
+        Arc::new(Shares {
+            budget,
+            network,
+            each,
+            channels: AtomicU64::new(0),
+            freed: Notify::new(),
+        })
+    }
+
+    /// The share of another channel, by the rule of a connection's
+    /// [`resize`](super::Lease::resize) and of [`FEW_CHANNELS`].
+    pub fn try_take(self: &Arc<Self>) -> Option<Share> {
+        let channels = self.channels.load(SeqCst);
+        let from = if self.take_of_all(channels) {
+            From::All
+        } else if self.take_of_few(channels) {
+            From::Few
+        } else if channels == 0 {
+            From::Nowhere
+        } else {
+            return None;
+        };
+        self.channels.fetch_add(1, SeqCst);
+        Some(Share {
+            of: self.clone(),
+            from,
+        })
+    }
+
+    fn take_of_all(&self, channels: u64) -> bool {
+        let (each, before) = (self.each, channels * self.each);
+        if each == 0 {
+            return true;
+        }
+        let network = self.network.as_deref();
+        let all = |free| each * u64::from(each <= self.budget.most(free, before, network));
+        let taken = self.budget.take(all).is_some();
+        if let Some(network) = network.filter(|_| taken) {
+            network.takes(each);
+        }
+        taken
+    }
+
+    fn take_of_few(&self, channels: u64) -> bool {
+        let (each, part) = (self.each, self.budget.bytes() / EIGHTHS);
+        let kept = part / FEW_CHANNELS * channels;
+        let few = |free: u64| (free >= kept + each).then(|| free - each);
+        if channels >= FEW_CHANNELS
+            || self
+                .budget
+                .free_for_few()
+                .fetch_update(SeqCst, SeqCst, few)
+                .is_err()
+        {
+            return false;
+        }
+        // What is then left is for reserves.
+        let all = |free| each * u64::from(free >= part + each);
+        let taken = self.budget.take(all).is_some();
+        if !taken {
+            self.budget.free_for_few().fetch_add(each, SeqCst);
+        }
+        taken
+    }
+
+    /// Waits for the share of another channel: until one of the same connection is dropped, or
+    /// for [`LOOK_AGAIN`] after others gave memory back. Cancel safe.
+    pub async fn take(self: &Arc<Self>) -> Share {
+        loop {
+            let freed = self.freed.notified();
+            if let Some(share) = self.try_take() {
+                return share;
+            }
+            let _ = tokio::time::timeout(LOOK_AGAIN, freed).await; // it looks either way
+        }
+    }
+
+    fn give_back(&self, from: From) {
+        match from {
+            From::Nowhere => return,
+            From::Few => {
+                self.budget.free_for_few().fetch_add(self.each, SeqCst);
+            }
+            From::All => {
+                if let Some(network) = self.network.as_deref() {
+                    network.gives_back(self.each);
+                }
+            }
+        }
+        self.budget.give_back(self.each);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.give_back(self.from);
+        self.of.channels.fetch_sub(1, SeqCst);
+        self.of.freed.notify_one();
+    }
+}
