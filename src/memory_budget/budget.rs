@@ -29,13 +29,14 @@ pub(super) const EIGHTHS: u64 = 8;
 ///
 /// Each connection has 32 KiB, always. It leases more as it needs it, and gives that back
 /// when it needs it no more. It may lease at most as much as would then still be free, without
-/// the last quarter of the budget. That is for the 32 KiB of others, and half of it for the
+/// a quarter of the budget. Half of that is for the 32 KiB of others, and half for the
 /// first eight channels of each. So a connection alone may hold three eighths of the budget,
 /// and hundreds that hold what they can leave something for the next.
 ///
-/// The connections that an acceptor has from one network hold at most three times as much
-/// together as is then left to others. So a crowd at one address leaves the clients at other
-/// addresses a quarter of what it could have.
+/// The connections that an acceptor has from one network
+/// ([`ConnectionLimits`](crate::server::ConnectionLimits)) hold at most three times what they leave
+/// to others. And they may be three quarters of those that there is memory for. So a crowd at one
+/// address does not starve the clients at others.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.

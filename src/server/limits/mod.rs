@@ -28,7 +28,7 @@ use crate::memory_budget::NetworkUse;
 /// | limit | default | beyond it, a connection |
 /// |---|---|---|
 /// | [`max_connections`](Self::max_connections) | none | is refused |
-/// | [`max_per_network`](Self::max_per_network) | none | is refused |
+/// | [`max_per_network`](Self::max_per_network) | three quarters of what there is memory for | is refused |
 /// | [`rate`](Self::rate) | none | waits |
 /// | [`rate_per_network`](Self::rate_per_network) | 500 a second, 10,000 at once | is refused |
 /// | [`penalties`](Self::penalties) | on | is held back for up to a second, or refused |
@@ -38,11 +38,11 @@ use crate::memory_budget::NetworkUse;
 /// does not wait in the backlog, because a tcpchan client that gets no answer to its hello
 /// dials another connection.
 ///
-/// The counts have no default, because connections last: behind a load balancer, one address
+/// The counts have no lower default, because connections last: behind a load balancer, one address
 /// has all clients, and a count would keep some out for ever. The
-/// [memory budget](crate::MemoryBudget), which has room for 16,384 by default, and the system's
-/// limit on file descriptors bound them. An acceptor goes on there once one has closed. Set
-/// them if clients come from the internet directly.
+/// [memory budget](crate::MemoryBudget) bounds them, and the system's limit on file descriptors. By
+/// default the budget has room for 16,384, of which one network may have 12,288. An acceptor goes on
+/// there once one has closed. Set the counts if clients come from the internet directly.
 ///
 /// **Clones share their counts.** So give clones of one value to several acceptors to limit
 /// them together. What is set on a clone holds for that clone: an acceptor for administrators
@@ -115,7 +115,9 @@ impl ConnectionLimits {
         self.max_connections
     }
 
-    /// Connections at a time from one network. Default 2^31 - 1: no limit.
+    /// Connections at a time from one network. Default 2^31 - 1: no limit but three quarters of
+    /// those for which the [memory budget](crate::MemoryBudget) has room, 12,288 by default. That
+    /// holds for a higher count, too.
     ///
     /// # Errors
     ///
@@ -222,7 +224,8 @@ impl ConnectionLimits {
 
     /// Exempts the addresses whose leading bits are those of `addr` from the limits of one
     /// network: [`max_per_network`](Self::max_per_network),
-    /// [`rate_per_network`](Self::rate_per_network) and [`penalties`](Self::penalties).
+    /// [`rate_per_network`](Self::rate_per_network) and [`penalties`](Self::penalties), and from
+    /// its part of the memory budget.
     ///
     /// It is for a load balancer that does not say who its clients are. All of them have its
     /// address, so a limit would make each answer for the others.
