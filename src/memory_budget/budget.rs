@@ -1,13 +1,19 @@
 //! How many bytes are free, and who may take them.
 
 use std::fmt;
+#[cfg(feature = "server")]
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "server")]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::network::NetworkUse;
+#[cfg(feature = "server")]
+use super::network::Networks;
 use crate::check::{ConfigError, check};
 
 /// Bytes that each connection always has: enough for ten channels at rest, and for requests
@@ -58,6 +64,8 @@ struct Budget {
     free: AtomicU64,
     /// What is free for the first channels of each connection, if `free` is as much.
     few: AtomicU64,
+    #[cfg(feature = "server")]
+    networks: Mutex<Networks>,
     /// Told when more is free.
     freed: Notify,
     /// How many wait for that.
@@ -88,6 +96,8 @@ impl MemoryBudget {
             bytes,
             free: AtomicU64::new(bytes),
             few: AtomicU64::new(bytes / EIGHTHS),
+            #[cfg(feature = "server")]
+            networks: Mutex::default(),
             freed: Notify::new(),
             waiting: AtomicU64::new(0),
         }))
@@ -105,10 +115,15 @@ impl MemoryBudget {
         self.0.bytes - self.0.free.load(SeqCst)
     }
 
-    /// Connections of one network that may have their reserve: three quarters of all.
+    /// What the connections of a network have, which is named by an address.
     #[cfg(feature = "server")]
-    pub(crate) fn most_of_one_network(&self) -> u32 {
-        u32::try_from(self.0.bytes / RESERVE / 4 * 3).unwrap_or(u32::MAX)
+    pub(crate) fn network(&self, network: IpAddr) -> Arc<NetworkUse> {
+        let mut networks = self
+            .0
+            .networks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        networks.get(network)
     }
 
     pub(super) fn free(&self) -> u64 {
@@ -161,8 +176,8 @@ impl MemoryBudget {
     /// free.
     pub(super) fn most(&self, free: u64, before: u64, network: Option<&NetworkUse>) -> u64 {
         let free = self.beyond_reserves(free);
-        let most = free.saturating_sub(before) / 2;
-        network.map_or(most, |network| most.min(network.most(free)))
+        let free = network.map_or(free, |network| network.most(free));
+        free.saturating_sub(before) / 2
     }
 
     pub(super) fn give_back(&self, bytes: u64) {

@@ -36,6 +36,9 @@ impl Lease {
     #[cfg(feature = "server")]
     pub fn count_for(&mut self, network: Option<Arc<NetworkUse>>) {
         debug_assert!(self.is_reserve(), "what it leases counts from here on");
+        if let Some(network) = &network {
+            network.begins();
+        }
         self.network = network;
     }
 
@@ -94,6 +97,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.give_back(self.bytes - RESERVE);
+        if let Some(network) = &self.network {
+            network.ends();
+        }
         self.budget.give_back(RESERVE);
     }
 }

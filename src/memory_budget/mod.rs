@@ -106,35 +106,80 @@ mod tests {
     }
 
     #[cfg(feature = "server")]
+    fn of_network(budget: &MemoryBudget, network: u8) -> (Lease, std::sync::Arc<Shares>) {
+        let network = budget.network(std::net::IpAddr::from([10, 0, 0, network]));
+        let mut lease = budget.try_lease().unwrap();
+        lease.count_for(Some(network.clone()));
+        (lease, Shares::new(budget.clone(), RESERVE, Some(network)))
+    }
+
+    #[cfg(feature = "server")]
     #[test]
     fn what_a_network_holds_by_leases_and_shares_leaves_a_quarter_to_others() {
-        use std::sync::Arc;
-
         let budget = MemoryBudget::of(512 * MIB);
-        let network = Arc::new(NetworkUse::default());
-        let mut leases: Vec<_> = (0..100).map(|_| budget.try_lease().unwrap()).collect();
-        for lease in &mut leases {
-            lease.count_for(Some(network.clone()));
-            lease.resize(MIB);
+        let mut crowd: Vec<_> = (0..100).map(|_| of_network(&budget, 1)).collect();
+        let mut held = Vec::new();
+        for _ in 0..10_000 {
+            for (lease, shares) in &mut crowd {
+                lease.resize(MIB);
+                held.extend(shares.try_take());
+            }
         }
-        let crowd: Vec<_> = (0..100)
-            .map(|_| Shares::new(budget.clone(), RESERVE, Some(network.clone())))
-            .collect();
-        let take = || {
-            crowd
-                .iter()
-                .filter_map(Shares::try_take)
-                .collect::<Vec<_>>()
-        };
-        let held: Vec<_> = std::iter::repeat_with(take)
-            .take_while(|more| !more.is_empty())
-            .collect();
-        let mut other = budget.try_lease().unwrap();
-        other.resize(30 * MIB);
-        assert!(other.bytes() >= 30 * MIB, "{}", other.bytes());
-        drop((held, leases, other));
+        let (mut other, _) = of_network(&budget, 2);
+        other.resize(40 * MIB);
+        assert!(other.bytes() >= 40 * MIB, "{}", other.bytes());
+        drop((held, crowd, other));
         assert_eq!(budget.used(), 0);
-        assert_eq!(network.most(400), 300, "it holds nothing");
+        let (mut again, _) = of_network(&budget, 1);
+        again.resize(512 * MIB);
+        assert!(again.bytes() >= 191 * MIB, "{}", again.bytes());
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn connections_of_a_network_that_hold_what_they_can_leave_something_for_its_next() {
+        let budget = MemoryBudget::of(512 * MIB);
+        let mut greedy: Vec<_> = (0..4).map(|_| of_network(&budget, 1)).collect();
+        for _ in 0..100 {
+            for (lease, _) in &mut greedy {
+                lease.resize(512 * MIB);
+            }
+        }
+        let (mut next, shares) = of_network(&budget, 1);
+        next.resize(512 * MIB);
+        assert!(next.bytes() >= 5 * MIB, "{}", next.bytes());
+        let channels: Vec<_> = (0..100).map_while(|_| shares.try_take()).collect();
+        assert_eq!(channels.len(), 100);
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn threads_that_take_and_give_back_at_once_leave_nothing_behind() {
+        let budget = MemoryBudget::of(4 * MIB);
+        std::thread::scope(|scope| {
+            for nth in 0..4 {
+                let budget = &budget;
+                scope.spawn(move || {
+                    for round in 0..1_000 {
+                        let (mut lease, shares) = of_network(budget, nth % 2);
+                        lease.resize(round % 5 * MIB);
+                        let held: Vec<_> = (0..20).map_while(|_| shares.try_take()).collect();
+                        lease.resize(round % 3 * MIB);
+                        drop((lease, held));
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+        let mut lease = budget.try_lease().unwrap();
+        lease.resize(4 * MIB);
+        assert!(
+            lease.bytes() >= 3 * MIB / 2 - 2 * RESERVE,
+            "{}",
+            lease.bytes()
+        );
+        let networks = [0, 1].map(|nth| of_network(&budget, nth).0);
+        drop(networks);
     }
 
     #[cfg(feature = "server")]

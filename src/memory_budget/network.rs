@@ -1,49 +1,105 @@
 //! What the connections of one network have of a budget.
 
+#[cfg(feature = "server")]
+use std::collections::HashMap;
+#[cfg(feature = "server")]
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+#[cfg(feature = "server")]
+use std::sync::{Arc, Weak};
 
 /// A network has at most so many times what is left to others.
 const TIMES: u64 = 3;
 
-/// Bytes that the connections of one network have beyond their reserves. The first channels of
-/// each don't count.
+/// What the connections of one network have, beyond the reserve of each and what they have of the
+/// part for first channels.
 #[derive(Debug, Default)]
-pub(crate) struct NetworkUse(AtomicU64);
+pub(crate) struct NetworkUse {
+    bytes: AtomicU64,
+    connections: AtomicU64,
+}
 
 impl NetworkUse {
-    /// What it may take where so much is free.
+    /// What the network may take where so much is free. One connection alone leaves others
+    /// enough by the rule of each.
     pub(super) fn most(&self, free: u64) -> u64 {
-        let held = self.0.load(SeqCst);
+        if self.connections.load(SeqCst) <= 1 {
+            return free;
+        }
+        let held = self.bytes.load(SeqCst);
         free.saturating_mul(TIMES).saturating_sub(held) / (TIMES + 1)
     }
 
     pub(super) fn takes(&self, bytes: u64) {
-        self.0.fetch_add(bytes, SeqCst);
+        self.bytes.fetch_add(bytes, SeqCst);
     }
 
     pub(super) fn gives_back(&self, bytes: u64) {
-        self.0.fetch_sub(bytes, SeqCst);
+        self.bytes.fetch_sub(bytes, SeqCst);
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn begins(&self) {
+        self.connections.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn ends(&self) {
+        self.connections.fetch_sub(1, SeqCst);
     }
 }
 
-#[cfg(test)]
+/// The networks that have anything of a budget, by their addresses.
+#[cfg(feature = "server")]
+#[derive(Debug, Default)]
+pub(super) struct Networks {
+    by_address: HashMap<IpAddr, Weak<NetworkUse>>,
+    /// When as many are known, those that have nothing are forgotten.
+    sweep_at: usize,
+}
+
+#[cfg(feature = "server")]
+impl Networks {
+    pub fn get(&mut self, address: IpAddr) -> Arc<NetworkUse> {
+        if self.by_address.len() >= self.sweep_at {
+            self.by_address
+                .retain(|_, network| network.strong_count() > 0);
+            self.sweep_at = 2 * self.by_address.len() + 16;
+        }
+        let known = self.by_address.entry(address).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let network = Arc::default();
+            *known = Arc::downgrade(&network);
+            network
+        })
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
     fn a_network_has_three_times_what_it_leaves_to_others() {
         let network = NetworkUse::default();
-        let (mut free, mut taken) = (400, 0);
-        loop {
-            let most = network.most(free);
-            if most == 0 {
-                break;
-            }
-            network.takes(most);
-            (free, taken) = (free - most, taken + most);
-        }
-        assert_eq!((free, taken), (100, 300));
-        network.gives_back(300);
+        (0..2).for_each(|_| network.begins());
         assert_eq!(network.most(400), 300);
+        network.takes(300);
+        assert_eq!(network.most(100), 0);
+        network.gives_back(100);
+        assert_eq!(network.most(200), 100);
+    }
+
+    #[test]
+    fn what_a_network_has_is_known_as_long_as_it_has_any_and_not_longer() {
+        let mut networks = Networks::default();
+        let address = |nth: u32| IpAddr::from(Ipv4Addr::from_bits(nth));
+        let held = networks.get(address(0));
+        for nth in 1..100_000 {
+            networks.get(address(nth));
+            assert!(networks.by_address.len() <= 18);
+        }
+        assert!(Arc::ptr_eq(&networks.get(address(0)), &held));
     }
 }

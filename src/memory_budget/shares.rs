@@ -90,24 +90,18 @@ impl Shares {
 
     fn take_of_few(&self, channels: u64) -> bool {
         let (each, part) = (self.each, self.budget.bytes() / EIGHTHS);
-        let kept = part / FEW_CHANNELS * channels;
-        let few = |free: u64| (free >= kept + each).then(|| free - each);
-        if channels >= FEW_CHANNELS
-            || self
-                .budget
-                .free_for_few()
-                .fetch_update(SeqCst, SeqCst, few)
-                .is_err()
-        {
+        // What is then left is for reserves.
+        let all = |free| each * u64::from(channels < FEW_CHANNELS && free >= part + each);
+        if self.budget.take(all).is_none() {
             return false;
         }
-        // What is then left is for reserves.
-        let all = |free| each * u64::from(free >= part + each);
-        let taken = self.budget.take(all).is_some();
-        if !taken {
-            self.budget.free_for_few().fetch_add(each, SeqCst);
+        let kept = part / FEW_CHANNELS * channels;
+        let few = |free: u64| (free >= kept + each).then(|| free - each);
+        let taken = self.budget.free_for_few().fetch_update(SeqCst, SeqCst, few);
+        if taken.is_err() {
+            self.budget.give_back(each);
         }
-        taken
+        taken.is_ok()
     }
 
     /// Waits for the share of another channel: until one of the same connection is dropped, or

@@ -115,7 +115,7 @@ impl AcceptLoop {
                         continue;
                     };
                     if let Some(lease) = &mut lease {
-                        lease.count_for(peer.memory());
+                        lease.count_for(peer.memory(config.get_memory_budget()));
                     }
                     self.serve(peer, Some(permit), |origin| {
                         Connection::spawn_with(Role::Server, io, config, origin, lease)
@@ -172,7 +172,8 @@ impl AcceptLoop {
         let (member, freed) = (self.member.clone(), self.freed.clone());
         let (signal, live, guard) = (member.signal, member.live, member.guard);
         let age = self.settings.config.get_max_connection_age();
-        let gate = self.settings.gate(peer.memory());
+        let budget = self.settings.config.get_memory_budget();
+        let gate = self.settings.gate(peer.memory(budget));
         tokio::spawn(async move {
             let forwarder = Forwarder {
                 from: &connection,

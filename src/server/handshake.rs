@@ -201,8 +201,7 @@ impl Attempt {
             failure => failure,
         })?;
         if let Some(client) = client {
-            let (limits, most) = (&settings.connection_limits, settings.most_per_network());
-            let held_back = self.peer.stands_for(client, limits, most);
+            let held_back = self.peer.stands_for(client, &settings.connection_limits);
             self.observed.is_from(client);
             self.permit.is_from(client.ip());
             match held_back {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{Admission, ConnectionLimits, Network, Refusal};
-use crate::memory_budget::NetworkUse;
+use crate::memory_budget::{MemoryBudget, NetworkUse};
 #[cfg(feature = "tls")]
 use crate::tls::Identity;
 
@@ -78,17 +78,16 @@ impl Peer {
         peer
     }
 
-    /// It is a proxy that has told of its client, of whose network there may be `most`. How long
-    /// that is to be held back, unless the limits refuse it.
+    /// It is a proxy that has told of its client. How long that is to be held back, unless
+    /// the limits refuse it.
     pub fn stands_for(
         &mut self,
         client: SocketAddr,
         limits: &ConnectionLimits,
-        most: u32,
     ) -> Result<Duration, Refusal> {
         self.proxy = Some(std::mem::replace(&mut self.addr, client));
         match &self.admission {
-            Some(admission) => admission.is_from(client.ip(), limits, most),
+            Some(admission) => admission.is_from(client.ip(), limits),
             None => Ok(Duration::ZERO),
         }
     }
@@ -98,9 +97,9 @@ impl Peer {
         self.admission.as_ref()?.network()
     }
 
-    /// What the connections of its network have of the memory budget.
-    pub fn memory(&self) -> Option<Arc<NetworkUse>> {
-        self.admission.as_ref()?.memory()
+    /// What the connections of its network have of a memory budget.
+    pub fn memory(&self, budget: &MemoryBudget) -> Option<Arc<NetworkUse>> {
+        Some(budget.network(self.network()?.0))
     }
 
     /// It has broken a rule.

@@ -57,12 +57,7 @@ impl Settings {
         {
             return self.connection_limits.admit_proxy();
         }
-        self.connection_limits.admit(addr, self.most_per_network())
-    }
-
-    /// Connections of one network for which there may be memory.
-    pub fn most_per_network(&self) -> u32 {
-        self.config.get_memory_budget().most_of_one_network()
+        self.connection_limits.admit(addr)
     }
 
     /// The client of a connection from this address, if it is a proxy's that says who that is.

@@ -471,22 +471,34 @@ async fn the_limits_of_a_network_are_for_each_client_and_not_for_their_load_bala
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_of_a_network_is_for_each_client_and_not_for_their_load_balancer() {
-    let (listener, acceptor) = Listener::new();
-    let budget = MemoryBudget::new(1 << 20).unwrap(); // for 32 connections, 24 of a network
-    let acceptor = acceptor.with_config(Config::default().memory_budget(budget));
-    let mut acceptor = started(acceptor.with_proxy_protocol(trusting()));
-    let mut clients = Vec::new();
-    for _ in 0..24 {
-        let mut io = listener.comes(BALANCER, 1 << 16);
-        io.write_all(&of_client([192, 0, 2, 1], 1)).await.unwrap();
-        clients.push(call(io).await.unwrap());
-        within(acceptor.accept()).await;
+    let mut used = Vec::new();
+    for clients in [1, 20] {
+        let (listener, acceptor) = Listener::new();
+        let budget = MemoryBudget::new(64 << 20).unwrap();
+        let acceptor = acceptor.with_config(Config::default().memory_budget(budget.clone()));
+        let mut acceptor = started(acceptor.with_proxy_protocol(trusting()));
+        let mut opened = Vec::new();
+        for nth in 0..20 {
+            let mut io = listener.comes(BALANCER, 1 << 16);
+            let client = [192, 0, 2, nth % clients];
+            io.write_all(&of_client(client, 1)).await.unwrap();
+            let (client, first) = call(io).await.unwrap();
+            opened.push(first);
+            for _ in 0..100 {
+                opened.push(client.open().await.unwrap());
+            }
+            opened.last_mut().unwrap().write_all(b"x").await.unwrap();
+        }
+        let mut held = Vec::new();
+        let all = async {
+            loop {
+                held.push(acceptor.accept().await);
+            }
+        };
+        let _ = tokio::time::timeout(SECOND, all).await;
+        used.push(budget.used());
     }
-    for (client, is_served) in [(1, false), (2, true)] {
-        let io = listener.comes(BALANCER, 1 << 16);
-        let served = serve(&mut acceptor, io, &of_client([192, 0, 2, client], 1)).await;
-        assert_eq!(served.is_ok(), is_served, "client {client}");
-    }
+    assert!(used[1] > used[0] + (5 << 20), "{used:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,6 @@ pub(super) use self::rate::{Bucket, Rate};
 pub(super) use self::table::Refusal;
 use self::table::{Bounds, NetworkBounds, Table};
 use crate::check::{ConfigError, MOST, check};
-use crate::memory_budget::NetworkUse;
 
 /// How many connections may come, and how quickly. An acceptor or a shared port gets it by
 /// `with_connection_limits`.
@@ -28,7 +27,7 @@ use crate::memory_budget::NetworkUse;
 /// | limit | default | beyond it, a connection |
 /// |---|---|---|
 /// | [`max_connections`](Self::max_connections) | none | is refused |
-/// | [`max_per_network`](Self::max_per_network) | three quarters of what there is memory for | is refused |
+/// | [`max_per_network`](Self::max_per_network) | none | is refused |
 /// | [`rate`](Self::rate) | none | waits |
 /// | [`rate_per_network`](Self::rate_per_network) | 500 a second, 10,000 at once | is refused |
 /// | [`penalties`](Self::penalties) | on | is held back for up to a second, or refused |
@@ -38,11 +37,11 @@ use crate::memory_budget::NetworkUse;
 /// does not wait in the backlog, because a tcpchan client that gets no answer to its hello
 /// dials another connection.
 ///
-/// The counts have no lower default, because connections last: behind a load balancer, one address
+/// The counts have no default, because connections last: behind a load balancer, one address
 /// has all clients, and a count would keep some out for ever. The
-/// [memory budget](crate::MemoryBudget) bounds them, and the system's limit on file descriptors. By
-/// default the budget has room for 16,384, of which one network may have 12,288. An acceptor goes on
-/// there once one has closed. Set the counts if clients come from the internet directly.
+/// [memory budget](crate::MemoryBudget), which has room for 16,384 by default, and the system's
+/// limit on file descriptors bound them. An acceptor goes on there once one has closed. Set
+/// them if clients come from the internet directly.
 ///
 /// **Clones share their counts.** So give clones of one value to several acceptors to limit
 /// them together. What is set on a clone holds for that clone: an acceptor for administrators
@@ -115,9 +114,7 @@ impl ConnectionLimits {
         self.max_connections
     }
 
-    /// Connections at a time from one network. Default 2^31 - 1: no limit but three quarters of
-    /// those for which the [memory budget](crate::MemoryBudget) has room, 12,288 by default. That
-    /// holds for a higher count, too.
+    /// Connections at a time from one network. Default 2^31 - 1: no limit.
     ///
     /// # Errors
     ///
@@ -224,8 +221,7 @@ impl ConnectionLimits {
 
     /// Exempts the addresses whose leading bits are those of `addr` from the limits of one
     /// network: [`max_per_network`](Self::max_per_network),
-    /// [`rate_per_network`](Self::rate_per_network) and [`penalties`](Self::penalties), and from
-    /// its part of the memory budget.
+    /// [`rate_per_network`](Self::rate_per_network) and [`penalties`](Self::penalties).
     ///
     /// It is for a load balancer that does not say who its clients are. All of them have its
     /// address, so a limit would make each answer for the others.
@@ -252,26 +248,21 @@ impl ConnectionLimits {
         lock(&self.table).take_turn(self.rate, Instant::now().into_std())
     }
 
-    /// A connection from this address has come, of whose network there may be so many. It is to
-    /// be held back so long.
-    pub(super) fn admit(&self, addr: IpAddr, most: u32) -> Result<(Admission, Duration), Refusal> {
-        self.admit_of(self.network(addr), most)
+    /// A connection from this address has come. It is to be held back so long.
+    pub(super) fn admit(&self, addr: IpAddr) -> Result<(Admission, Duration), Refusal> {
+        self.admit_of(self.network(addr))
     }
 
     /// The connection of a proxy has come, whose client is not known yet.
     #[cfg(feature = "proxy-protocol")]
     pub(super) fn admit_proxy(&self) -> Result<(Admission, Duration), Refusal> {
-        self.admit_of(None, 0)
+        self.admit_of(None)
     }
 
-    fn admit_of(
-        &self,
-        network: Option<Network>,
-        most: u32,
-    ) -> Result<(Admission, Duration), Refusal> {
+    fn admit_of(&self, network: Option<Network>) -> Result<(Admission, Duration), Refusal> {
         let bounds = Bounds {
             connections: self.max_connections,
-            network: network.map(|network| self.bounds(network, most)),
+            network: network.map(|network| self.bounds(network)),
         };
         let now = Instant::now().into_std();
         let held_back = lock(&self.table).admit(&bounds, now)?;
@@ -282,10 +273,10 @@ impl ConnectionLimits {
         Ok((admission, held_back))
     }
 
-    fn bounds(&self, network: Network, most: u32) -> NetworkBounds {
+    fn bounds(&self, network: Network) -> NetworkBounds {
         NetworkBounds {
             network,
-            connections: self.max_per_network.min(most),
+            connections: self.max_per_network,
             rate: self.rate_per_network,
             penalties: self.penalties,
         }
@@ -307,18 +298,12 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// The client of a proxy's connection is known, of whose network there may be `most`. It is
-    /// to be held back so long.
-    pub fn is_from(
-        &self,
-        client: IpAddr,
-        limits: &ConnectionLimits,
-        most: u32,
-    ) -> Result<Duration, Refusal> {
+    /// The client of a proxy's connection is known. It is to be held back so long.
+    pub fn is_from(&self, client: IpAddr, limits: &ConnectionLimits) -> Result<Duration, Refusal> {
         let Some(network) = limits.network(client) else {
             return Ok(Duration::ZERO);
         };
-        let (bounds, now) = (limits.bounds(network, most), Instant::now().into_std());
+        let (bounds, now) = (limits.bounds(network), Instant::now().into_std());
         let held_back = lock(&self.table).assign(&bounds, now)?;
         let assigned = self.network.set(network);
         debug_assert!(assigned.is_ok(), "a connection has one client");
@@ -328,11 +313,6 @@ impl Admission {
     /// Whose it is; none if it is exempt or not known.
     pub fn network(&self) -> Option<Network> {
         self.network.get().copied()
-    }
-
-    /// What the connections of its network have of the memory budget.
-    pub fn memory(&self) -> Option<Arc<NetworkUse>> {
-        lock(&self.table).memory(self.network()?)
     }
 
     /// The connection has broken a rule.

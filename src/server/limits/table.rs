@@ -2,14 +2,12 @@
 //! no I/O.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::network::Network;
 use super::penalty::Penalty;
 use super::rate::{Bucket, Rate};
 use super::recent::Recent;
-use crate::memory_budget::NetworkUse;
 
 /// Networks without a connection that are remembered for their rates and penalties. At most
 /// twice as many are held, in about a megabyte.
@@ -57,16 +55,10 @@ pub(super) struct NetworkBounds {
 #[derive(Debug)]
 pub(super) struct Table {
     connections: u32,
-    by_network: HashMap<Network, Present>,
+    /// Those of each network that has any.
+    by_network: HashMap<Network, u32>,
     bucket: Bucket,
     recent: Recent<Network, Past>,
-}
-
-/// The connections of a network that has any.
-#[derive(Debug, Default)]
-struct Present {
-    connections: u32,
-    memory: Arc<NetworkUse>,
 }
 
 /// What a network has done of late.
@@ -124,12 +116,7 @@ impl Table {
     }
 
     fn count(&mut self, network: Network) {
-        self.by_network.entry(network).or_default().connections += 1;
-    }
-
-    /// The memory of a network that has a connection.
-    pub fn memory(&self, network: Network) -> Option<Arc<NetworkUse>> {
-        Some(self.by_network.get(&network)?.memory.clone())
+        *self.by_network.entry(network).or_default() += 1;
     }
 
     fn admit_of_network(
@@ -137,8 +124,8 @@ impl Table {
         bounds: &NetworkBounds,
         now: Instant,
     ) -> Result<Duration, Refusal> {
-        let present = self.by_network.get(&bounds.network);
-        if present.is_some_and(|present| present.connections >= bounds.connections) {
+        let connections = self.by_network.get(&bounds.network);
+        if connections.is_some_and(|count| *count >= bounds.connections) {
             return Err(Refusal::PerNetwork);
         }
         let past = self.recent.get(bounds.network);
@@ -156,10 +143,10 @@ impl Table {
     pub fn release(&mut self, network: Option<Network>) {
         self.connections -= 1;
         if let Some(network) = network
-            && let Some(present) = self.by_network.get_mut(&network)
+            && let Some(count) = self.by_network.get_mut(&network)
         {
-            present.connections -= 1;
-            if present.connections == 0 {
+            *count -= 1;
+            if *count == 0 {
                 self.by_network.remove(&network);
             }
         }
