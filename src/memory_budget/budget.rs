@@ -39,10 +39,10 @@ pub(super) const EIGHTHS: u64 = 8;
 /// first eight channels of each. So a connection alone may hold three eighths of the budget,
 /// and hundreds that hold what they can leave something for the next.
 ///
-/// The connections that an acceptor has from one network
-/// ([`ConnectionLimits`](crate::server::ConnectionLimits)) hold at most three times what they leave
-/// to others. And they may be three quarters of those that there is memory for. So a crowd at one
-/// address does not starve the clients at others.
+/// The connections that acceptors have from one network
+/// ([`ConnectionLimits`](crate::server::ConnectionLimits)) take at most three times as much
+/// together as they leave to others. What each of them always has does not count. So a crowd at one
+/// address leaves the clients at others a quarter.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.

@@ -187,8 +187,8 @@ impl ChannelLimits {
     /// waits, but for one of each connection. Default 32 KiB: axum and hyper were measured to
     /// hold 29.2 KiB.
     ///
-    /// With the default budget, an application has some 11,000 channels at a time, at most 9,000
-    /// of them from one network. Set a larger [`MemoryBudget`] for more. With 0 they take nothing of it, and the application has to
+    /// With the default budget, an application has some 11,000 channels at a time. Set a larger
+    /// [`MemoryBudget`] for more. With 0 they take nothing of it, and the application has to
     /// bound them.
     pub fn memory_per_channel(mut self, bytes: u32) -> Self {
         self.memory_per_channel = bytes;

@@ -221,7 +221,8 @@ impl ConnectionLimits {
 
     /// Exempts the addresses whose leading bits are those of `addr` from the limits of one
     /// network: [`max_per_network`](Self::max_per_network),
-    /// [`rate_per_network`](Self::rate_per_network) and [`penalties`](Self::penalties).
+    /// [`rate_per_network`](Self::rate_per_network), [`penalties`](Self::penalties), and its part of
+    /// the [memory budget](crate::MemoryBudget).
     ///
     /// It is for a load balancer that does not say who its clients are. All of them have its
     /// address, so a limit would make each answer for the others.
