@@ -40,7 +40,7 @@ pub(super) const EIGHTHS: u64 = 8;
 /// and hundreds that hold what they can leave something for the next.
 ///
 /// The connections that acceptors have from one network
-/// ([`ConnectionLimits`](crate::server::ConnectionLimits)) take at most three times as much
+/// (`server::ConnectionLimits`) take at most three times as much
 /// together as they leave to others. What each of them always has does not count. So a crowd at one
 /// address leaves the clients at others a quarter.
 ///
