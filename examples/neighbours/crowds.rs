@@ -104,11 +104,14 @@ fn report(name: &str, rounds: &[Measured]) {
     let both = |of: fn(&Measured) -> &Latencies| both(rounds, of);
     let (without, comes) = (both(|one| &one.without), both(|one| &one.comes));
     let (stays, newcomers) = (both(|one| &one.stays), both(|one| &one.newcomers));
-    let failed = |of: fn(&Measured) -> &Latencies| median(rounds, |one| of(one).failed());
-    let [of_first, of_later] = [failed(|one| &one.comes), failed(|one| &one.stays)];
-    let of_new = failed(|one| &one.newcomers);
     let ratio = median(rounds, |one| one.stays.at(0.99) / one.without.at(0.99));
     let most = |of: fn(&Measured) -> f64| rounds.iter().map(of).fold(0.0, f64::max);
+    // A median would hide the failures of a round.
+    let (of_first, of_later) = (
+        most(|one| one.comes.failed()),
+        most(|one| one.stays.failed()),
+    );
+    let of_new = most(|one| one.newcomers.failed());
     let (peak, leased) = (most(|one| one.peak), most(|one| one.leased));
     let left = rounds.last().map_or("", |one| &one.left);
     println!(

@@ -65,7 +65,7 @@ struct Options {
     #[arg(long, value_name = "COUNT")]
     crowd: Option<usize>,
     /// Addresses that the crowd comes from
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=254))]
     networks: u8,
     /// All of the crowd connect before any of them speaks
     #[arg(long)]

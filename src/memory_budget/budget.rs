@@ -29,7 +29,7 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One part of so many of the budget is for reserves, so that connections that hold much never
 /// keep others from beginning. Another is for the first channels of each connection.
-pub(super) const EIGHTHS: u64 = 8;
+const EIGHTHS: u64 = 8;
 
 /// The bytes of memory that connections may hold together. Clones share them.
 ///
@@ -39,10 +39,9 @@ pub(super) const EIGHTHS: u64 = 8;
 /// first eight channels of each. So a connection alone may hold three eighths of the budget,
 /// and hundreds that hold what they can leave something for the next.
 ///
-/// The connections that acceptors have from one network
-/// (`server::ConnectionLimits`) take at most three times as much
-/// together as they leave to others. What each of them always has does not count. So a crowd at one
-/// address leaves the clients at others a quarter.
+/// The connections that acceptors have from one network (`server::ConnectionLimits`) take at most
+/// three times as much together as they leave to others. What each of them always has does not
+/// count. So a crowd at one address leaves clients at others a quarter of what it could take.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.
@@ -130,13 +129,6 @@ impl MemoryBudget {
         self.0.free.load(SeqCst)
     }
 
-    /// What is free for the first channels of each connection, if [`free`](Self::free) is as
-    /// much.
-    #[cfg(feature = "server")]
-    pub(super) fn free_for_few(&self) -> &AtomicU64 {
-        &self.0.few
-    }
-
     /// Takes what `wanted` says of what is free, if that is anything.
     pub(super) fn take(&self, wanted: impl Fn(u64) -> u64) -> Option<u64> {
         let mut taken = 0;
@@ -168,7 +160,7 @@ impl MemoryBudget {
     /// What is for all that connections hold beyond their reserves and first channels, where so
     /// much is free.
     fn beyond_reserves(&self, free: u64) -> u64 {
-        let kept = self.0.bytes / EIGHTHS + self.0.few.load(SeqCst);
+        let kept = self.part() + self.0.few.load(SeqCst);
         free.saturating_sub(kept)
     }
 
@@ -178,6 +170,36 @@ impl MemoryBudget {
         let free = self.beyond_reserves(free);
         let free = network.map_or(free, |network| network.most(free));
         free.saturating_sub(before) / 2
+    }
+
+    /// Takes so many bytes of the part for first channels, if it has `kept` more, and if a part for
+    /// reserves is left.
+    #[cfg(feature = "server")]
+    pub(super) fn take_for_few(&self, bytes: u64, kept: u64) -> bool {
+        let few = &self.0.few;
+        let least = bytes.saturating_add(kept);
+        let has_room = few.load(SeqCst) >= least;
+        let all = |free| bytes * u64::from(free >= self.part().saturating_add(bytes));
+        if !has_room || self.take(all).is_none() {
+            return false;
+        }
+        let take = |few| (few >= least).then(|| few - bytes);
+        let taken = few.fetch_update(SeqCst, SeqCst, take).is_ok();
+        if !taken {
+            self.give_back(bytes); // others were quicker
+        }
+        taken
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn give_back_for_few(&self, bytes: u64) {
+        self.0.few.fetch_add(bytes, SeqCst);
+        self.give_back(bytes);
+    }
+
+    /// Bytes of the part for reserves, and of that for first channels.
+    pub(super) fn part(&self) -> u64 {
+        self.0.bytes / EIGHTHS
     }
 
     pub(super) fn give_back(&self, bytes: u64) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-use super::budget::{EIGHTHS, LOOK_AGAIN, MemoryBudget};
+use super::budget::{LOOK_AGAIN, MemoryBudget};
 use super::network::NetworkUse;
 
 /// Channels of each connection that may have their share out of a part of the budget of their
@@ -89,19 +89,8 @@ impl Shares {
     }
 
     fn take_of_few(&self, channels: u64) -> bool {
-        let (each, part) = (self.each, self.budget.bytes() / EIGHTHS);
-        // What is then left is for reserves.
-        let all = |free| each * u64::from(channels < FEW_CHANNELS && free >= part + each);
-        if self.budget.take(all).is_none() {
-            return false;
-        }
-        let kept = part / FEW_CHANNELS * channels;
-        let few = |free: u64| (free >= kept + each).then(|| free - each);
-        let taken = self.budget.free_for_few().fetch_update(SeqCst, SeqCst, few);
-        if taken.is_err() {
-            self.budget.give_back(each);
-        }
-        taken.is_ok()
+        let kept = self.budget.part() / FEW_CHANNELS * channels;
+        channels < FEW_CHANNELS && self.budget.take_for_few(self.each, kept)
     }
 
     /// Waits for the share of another channel: until one of the same connection is dropped, or
@@ -118,17 +107,15 @@ impl Shares {
 
     fn give_back(&self, from: From) {
         match from {
-            From::Nowhere => return,
-            From::Few => {
-                self.budget.free_for_few().fetch_add(self.each, SeqCst);
-            }
+            From::Nowhere => {}
+            From::Few => self.budget.give_back_for_few(self.each),
             From::All => {
                 if let Some(network) = self.network.as_deref() {
                     network.gives_back(self.each);
                 }
+                self.budget.give_back(self.each);
             }
         }
-        self.budget.give_back(self.each);
     }
 }
 

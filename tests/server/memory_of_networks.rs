@@ -50,6 +50,18 @@ impl Server {
         Connection::client(near, Config::default())
     }
 
+    /// So many peers of one network that open so many channels each; what they must keep.
+    async fn crowd(&self, peers: usize, channels: usize) -> (Vec<Connection>, Vec<Channel>) {
+        let crowd: Vec<_> = (0..peers).map(|_| self.connect(CROWD)).collect();
+        let mut opened = Vec::new();
+        for _ in 0..channels {
+            for peer in &crowd {
+                opened.extend(open(peer).await);
+            }
+        }
+        (crowd, opened)
+    }
+
     /// How many more channels come within a second.
     async fn accept(&mut self) -> usize {
         let before = self.held.len();
@@ -72,15 +84,9 @@ async fn open(client: &Connection) -> Option<Channel> {
 #[tokio::test(start_paused = true)]
 async fn a_crowd_that_opens_all_it_can_leaves_other_networks_many_channels() {
     let mut server = Server::new(64 * MIB, ConnectionLimits::default(), 32 << 10);
-    let mut opened = Vec::new();
-    let crowd: Vec<_> = (0..200).map(|_| server.connect(CROWD)).collect();
-    for _ in 0..64 {
-        for peer in &crowd {
-            opened.extend(open(peer).await);
-        }
-    }
+    let _crowd = server.crowd(200, 64).await;
     assert!(server.accept().await > 500);
-    let other = server.connect(OTHER);
+    let (other, mut opened) = (server.connect(OTHER), Vec::new());
     for _ in 0..20 {
         opened.extend(open(&other).await);
     }
@@ -111,15 +117,9 @@ async fn what_handlers_hold_of_a_network_counts_when_it_comes_again() {
     let mut server = Server::new(64 * MIB, ConnectionLimits::default(), 32 << 10);
     let mut most = 0;
     for _ in 0..6 {
-        let mut opened = Vec::new();
-        let crowd: Vec<_> = (0..20).map(|_| server.connect(CROWD)).collect();
-        for _ in 0..100 {
-            for peer in &crowd {
-                opened.extend(open(peer).await);
-            }
-        }
+        let crowd = server.crowd(20, 100).await;
         server.accept().await;
-        drop((crowd, opened)); // the application keeps its channels
+        drop(crowd); // the application keeps its channels
         most = server.budget.used();
     }
     // Three quarters of what is for all, the first channels, and reserves.
@@ -132,13 +132,7 @@ async fn a_load_balancer_that_is_exempt_may_have_the_memory_of_all() {
     for exempt in [OTHER, CROWD] {
         let limits = ConnectionLimits::default().exempt(exempt.parse().unwrap(), 32);
         let mut server = Server::new(64 * MIB, limits.unwrap(), 32 << 10);
-        let mut opened = Vec::new();
-        let crowd: Vec<_> = (0..20).map(|_| server.connect(CROWD)).collect();
-        for _ in 0..100 {
-            for peer in &crowd {
-                opened.extend(open(peer).await);
-            }
-        }
+        let _crowd = server.crowd(20, 100).await;
         server.accept().await;
         used.push(server.budget.used());
     }
