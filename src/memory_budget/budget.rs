@@ -40,8 +40,9 @@ const EIGHTHS: u64 = 8;
 /// and hundreds that hold what they can leave something for the next.
 ///
 /// The connections that acceptors have from one network (`server::ConnectionLimits`) take at most
-/// three times as much together as they leave to others. What each of them always has does not
-/// count. So a crowd at one address leaves clients at others a quarter of what it could take.
+/// three times as much together as they leave to others. What each of them always has counts
+/// apart, by the same rule: a connection beyond it is refused. So a crowd at one address leaves
+/// clients at others a quarter of what it could take.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.

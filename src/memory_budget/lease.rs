@@ -32,14 +32,15 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// It is that of a connection of this network.
+    /// It is that of a connection of this network, unless that may have no other.
     #[cfg(feature = "server")]
-    pub fn count_for(&mut self, network: Option<Arc<NetworkUse>>) {
+    #[must_use]
+    pub fn count_for(&mut self, network: Option<Arc<NetworkUse>>) -> bool {
         debug_assert!(self.is_reserve(), "what it leases counts from here on");
-        if let Some(network) = &network {
-            network.begins();
-        }
-        self.network = network;
+        let free = self.budget.free();
+        let counts = network.as_ref().is_none_or(|network| network.begins(free));
+        self.network = network.filter(|_| counts);
+        counts
     }
 
     pub fn bytes(&self) -> u64 {

@@ -109,7 +109,7 @@ mod tests {
     fn of_network(budget: &MemoryBudget, network: u8) -> (Lease, std::sync::Arc<Shares>) {
         let network = budget.network(std::net::IpAddr::from([10, 0, 0, network]));
         let mut lease = budget.try_lease().unwrap();
-        lease.count_for(Some(network.clone()));
+        assert!(lease.count_for(Some(network.clone())));
         (lease, Shares::new(budget.clone(), RESERVE, Some(network)))
     }
 

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 #[cfg(feature = "server")]
 use std::sync::{Arc, Weak};
 
+#[cfg(feature = "server")]
+use super::budget::RESERVE;
+
 /// A network has at most so many times what is left to others.
 const TIMES: u64 = 3;
 
@@ -38,9 +41,14 @@ impl NetworkUse {
         self.bytes.fetch_sub(bytes, SeqCst);
     }
 
+    /// Counts another connection, unless the reserves of all would then be more than the network
+    /// may have where so much is free. It may always have one.
     #[cfg(feature = "server")]
-    pub(super) fn begins(&self) {
-        self.connections.fetch_add(1, SeqCst);
+    pub(super) fn begins(&self, free: u64) -> bool {
+        let most = (free.saturating_mul(TIMES) / RESERVE).max(1);
+        let begin = |connections| (connections < most).then_some(connections + 1);
+        let begun = self.connections.fetch_update(SeqCst, SeqCst, begin);
+        begun.is_ok()
     }
 
     pub(super) fn ends(&self) {
@@ -83,12 +91,23 @@ mod tests {
     #[test]
     fn a_network_has_three_times_what_it_leaves_to_others() {
         let network = NetworkUse::default();
-        (0..2).for_each(|_| network.begins());
+        (0..2).for_each(|_| assert!(network.begins(RESERVE)));
         assert_eq!(network.most(400), 300);
         network.takes(300);
         assert_eq!(network.most(100), 0);
         network.gives_back(100);
         assert_eq!(network.most(200), 100);
+    }
+
+    #[test]
+    fn the_reserves_of_a_network_are_three_times_what_they_leave_to_others() {
+        let network = NetworkUse::default();
+        let begun = (1..100).filter(|nth| network.begins((100 - nth) * RESERVE));
+        assert_eq!(begun.count(), 75);
+        assert!(
+            NetworkUse::default().begins(0),
+            "one has the last that is free"
+        );
     }
 
     #[test]

@@ -110,13 +110,15 @@ impl AcceptLoop {
                 Some(Ok((io, mut peer))) => {
                     let config = self.settings.config.clone();
                     peer.look_at(&io);
+                    let memory = peer.memory(config.get_memory_budget());
+                    if lease.as_mut().is_some_and(|lease| !lease.count_for(memory)) {
+                        refuse(io, peer.addr, "memory_budget");
+                        continue;
+                    }
                     let Some(permit) = self.half_open.acquire(peer.addr.ip()) else {
                         refuse(io, peer.addr, "max_handshakes");
                         continue;
                     };
-                    if let Some(lease) = &mut lease {
-                        lease.count_for(peer.memory(config.get_memory_budget()));
-                    }
                     self.serve(peer, Some(permit), |origin| {
                         Connection::spawn_with(Role::Server, io, config, origin, lease)
                     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcpchan::proto::ChannelError;
-use tcpchan::server::{Acceptor, ChannelLimits};
+use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits};
 use tcpchan::{Channel, Config, Connection, MemoryBudget};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,7 +42,10 @@ async fn a_new_connection_waits_until_another_has_ended() {
     let config = Config::default().memory_budget(budget.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::new(listener).with_config(config);
+    let limits = ConnectionLimits::default().exempt(addr.ip(), 32).unwrap();
+    let mut acceptor = Acceptor::new(listener)
+        .with_config(config)
+        .with_connection_limits(limits);
     let mut served = Vec::new();
     for _ in 0..ROOM {
         let client = client(addr).await;
@@ -70,14 +73,14 @@ async fn silent_peers_do_not_keep_all_the_memory() {
     let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
     let mut acceptor =
         Acceptor::from_incoming(incoming).with_config(config.memory_budget(budget.clone()));
-    let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
-    let comes = || {
+    let comes = |nth: usize| {
         let (near, far) = tokio::io::duplex(1 << 16);
+        let addr = std::net::SocketAddr::from(([10, 0, 0, nth as u8], 1));
         to.send(Ok((far, addr))).unwrap();
         near
     };
-    let _silent: Vec<_> = (0..ROOM).map(|_| comes()).collect();
-    let client = Connection::client(comes(), Config::default());
+    let _silent: Vec<_> = (0..ROOM).map(comes).collect();
+    let client = Connection::client(comes(ROOM), Config::default());
     assert!(is_served(&client, &mut acceptor, Duration::from_secs(5)).await);
 }
 

@@ -126,6 +126,25 @@ async fn what_handlers_hold_of_a_network_counts_when_it_comes_again() {
     assert!(most <= 50 * MIB, "{most}");
 }
 
+/// It is the least budget: the reserves of 32, of which the acceptor has one.
+#[tokio::test(start_paused = true)]
+async fn idle_connections_of_one_network_leave_others_a_quarter() {
+    for (exempt, left) in [(OTHER, 8), (CROWD, 0)] {
+        let limits = ConnectionLimits::default().exempt(exempt.parse().unwrap(), 32);
+        let mut server = Server::new(MIB, limits.unwrap(), 0);
+        let (_crowd, opened) = server.crowd(64, 1).await;
+        assert_eq!(server.accept().await, 32 - left);
+        let mut others = Vec::new();
+        for _ in 0..left {
+            let other = server.connect(OTHER);
+            let channel = open(&other).await.unwrap();
+            others.push((other, channel));
+        }
+        assert_eq!(server.accept().await, left);
+        drop(opened);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_load_balancer_that_is_exempt_may_have_the_memory_of_all() {
     let mut used = Vec::new();

@@ -40,8 +40,9 @@ use crate::check::{ConfigError, MOST, check};
 /// The counts have no default, because connections last: behind a load balancer, one address
 /// has all clients, and a count would keep some out for ever. The
 /// [memory budget](crate::MemoryBudget), which has room for 16,384 by default, and the system's
-/// limit on file descriptors bound them. An acceptor goes on there once one has closed. Set
-/// them if clients come from the internet directly.
+/// limit on file descriptors bound them. An acceptor goes on there once one has closed. Of the
+/// budget's 16,384, one network may have 12,288; a further one is refused. Set the counts if
+/// clients come from the internet directly.
 ///
 /// **Clones share their counts.** So give clones of one value to several acceptors to limit
 /// them together. What is set on a clone holds for that clone: an acceptor for administrators

@@ -25,4 +25,4 @@ pub use self::stream::{Client, Stream};
 #[cfg(unix)]
 pub use self::unix_connector::UnixConnector;
 #[cfg(unix)]
-pub use self::unix_incoming::UnixIncoming;
+pub use self::unix_incoming::{UnixIncoming, unix_limits};

@@ -6,10 +6,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use tcpchan::server::ConnectionLimits;
 use tokio::net::{UnixListener, UnixStream};
 
 /// The peers have no address of IP; they get this one.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The peers have one address: what one does, the others must not pay for.
+pub fn unix_limits() -> ConnectionLimits {
+    let exempt = ConnectionLimits::default().exempt(LOCAL.ip(), 32);
+    exempt.unwrap_or_default()
+}
 
 pub struct UnixIncoming(pub UnixListener);
 

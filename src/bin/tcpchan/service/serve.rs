@@ -9,8 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-#[cfg(unix)]
-use tcpchan::server::ConnectionLimits;
 use tcpchan::server::{Acceptor, ChannelLimits, Connections, Stop, Tls};
 use tcpchan::{Channel, Config, ConnectionStats};
 use tokio::io::AsyncWriteExt;
@@ -27,9 +25,9 @@ use crate::carry::{Broken, carry, proxy, set_up};
 use crate::counters::Counters;
 use crate::failure::{Problem, in_a_line};
 use crate::label::Label;
-#[cfg(unix)]
-use crate::net::UnixIncoming;
 use crate::net::{Address, Client, Listener, Stream};
+#[cfg(unix)]
+use crate::net::{UnixIncoming, unix_limits};
 use crate::reverse::Dialler;
 use crate::targets::{Load, Target, TargetView, Targets, Unreached, Way};
 use crate::tls;
@@ -149,11 +147,8 @@ impl Plan {
             (Listener::Tcp(listener), Some(tls)) => Acceptor::new(listener).with_tls(tls.clone()),
             (Listener::Tcp(listener), None) => Acceptor::new(listener),
             #[cfg(unix)]
-            (Listener::Unix(listener), _) => {
-                // They have one address: what one does, the others must not pay for.
-                let limits = ConnectionLimits::default().penalties(false);
-                Acceptor::from_incoming(UnixIncoming(listener)).with_connection_limits(limits)
-            }
+            (Listener::Unix(listener), _) => Acceptor::from_incoming(UnixIncoming(listener))
+                .with_connection_limits(unix_limits()),
         };
         let acceptor = acceptor.with_config(config);
         acceptor.with_channel_limits(channel_limits())
