@@ -122,8 +122,9 @@ impl Config {
     /// When the table is full and another connection comes, one is closed. It is the
     /// oldest that was silent for a second, of the network (an IPv4 address or an
     /// IPv6 /64) with the most such connections. If none was silent that long, the new
-    /// one waits in the system's backlog. So silent peers delay others by at most a
-    /// second.
+    /// one waits in the system's backlog. If that lasts for a second and one network has more than
+    /// half, a further one of that network is reset, and others wait no more. So silent peers
+    /// delay others by at most a second.
     ///
     /// # Errors
     ///

@@ -47,6 +47,7 @@
 //! | `axum` | `axum::serve(acceptor, app)` |
 //! | `tonic` | `serve_with_incoming(acceptor)` of tonic's own server |
 //! | `tls` | TLS by rustls on both sides |
+//! | `proxy-protocol` | the client's address behind a load balancer |
 //! | `retry` | a policy for tower's retry layer |
 //! | `requests` | a tower service of requests, for clients that need no pool of channels |
 //! | `tracing`, `metrics` | spans, events and metrics for [operators][observability] |

@@ -78,7 +78,10 @@ pub struct Multiplex<C> {
 
 impl<C> Multiplex<C> {
     /// Wraps a connector: a `tower::Service<Uri>` whose response is hyper's
-    /// I/O, such as hyper-util's `HttpConnector` (with `set_nodelay(true)`).
+    /// I/O, such as hyper-util's `HttpConnector`. TCP_NODELAY and the other options of
+    /// [`Config::socket`](crate::Config::socket) are set on its sockets. If the socket is hidden in a
+    /// type that this crate does not know, the connector has to set them itself
+    /// ([`SocketProfile::apply`](crate::SocketProfile::apply)).
     ///
     /// Everything else is set by a method `with_x`, and read by the method `x`. Each `with_x`
     /// returns a connector that shares its connections with no other.

@@ -42,7 +42,9 @@ pub type TlsIo<T> = TokioIo<TlsStream<TokioIo<T>>>;
 ///
 /// A [`Multiplex`](super::Multiplex) takes other TLS connectors too, such as
 /// hyper-rustls's `HttpsConnector::from((http, config))`, where the ALPN is
-/// that of its configuration: `config.alpn_protocols = vec![ALPN.to_vec()]`.
+/// that of its configuration: `config.alpn_protocols = vec![ALPN.to_vec()]`. This crate does not find
+/// the socket in it. So BBR and the other options of a [`SocketProfile`](crate::SocketProfile) are
+/// not set on the client's side.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsConnector<C = HttpConnector> {

@@ -39,10 +39,10 @@ const EIGHTHS: u64 = 8;
 /// first eight channels of each. So a connection alone may hold three eighths of the budget,
 /// and hundreds that hold what they can leave something for the next.
 ///
-/// The connections that acceptors have from one network (`server::ConnectionLimits`) take at most
-/// three times as much together as they leave to others. What each of them always has counts
-/// apart, by the same rule: a connection beyond it is refused. So a crowd at one address leaves
-/// clients at others a quarter of what it could take.
+/// The connections that acceptors have from one network (`server::ConnectionLimits`) lease at most
+/// three times as much together as they leave to others. All that they have, with the 32 KiB of each,
+/// is at most three times what is free: a further connection is reset. So a crowd at one address
+/// leaves a quarter of the budget to clients at others.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.

@@ -38,7 +38,9 @@ impl Lease {
     pub fn count_for(&mut self, network: Option<Arc<NetworkUse>>) -> bool {
         debug_assert!(self.is_reserve(), "what it leases counts from here on");
         let free = self.budget.free();
-        let counts = network.as_ref().is_none_or(|network| network.begins(free));
+        let counts = network
+            .as_ref()
+            .is_none_or(|network| network.begins(RESERVE, free));
         self.network = network.filter(|_| counts);
         counts
     }

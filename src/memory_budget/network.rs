@@ -8,9 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 #[cfg(feature = "server")]
 use std::sync::{Arc, Weak};
 
-#[cfg(feature = "server")]
-use super::budget::RESERVE;
-
 /// A network has at most so many times what is left to others.
 const TIMES: u64 = 3;
 
@@ -41,12 +38,13 @@ impl NetworkUse {
         self.bytes.fetch_sub(bytes, SeqCst);
     }
 
-    /// Counts another connection, unless the reserves of all would then be more than the network
-    /// may have where so much is free. It may always have one.
+    /// Counts another connection, unless all that the network has, with the `reserve` of each,
+    /// would then be more than it may have where so much is free. It may always have one.
     #[cfg(feature = "server")]
-    pub(super) fn begins(&self, free: u64) -> bool {
-        let most = (free.saturating_mul(TIMES) / RESERVE).max(1);
-        let begin = |connections| (connections < most).then_some(connections + 1);
+    pub(super) fn begins(&self, reserve: u64, free: u64) -> bool {
+        let most = free.saturating_mul(TIMES);
+        let most = most.saturating_sub(self.bytes.load(SeqCst)) / reserve;
+        let begin = |connections| (connections < most.max(1)).then_some(connections + 1);
         let begun = self.connections.fetch_update(SeqCst, SeqCst, begin);
         begun.is_ok()
     }
@@ -91,7 +89,7 @@ mod tests {
     #[test]
     fn a_network_has_three_times_what_it_leaves_to_others() {
         let network = NetworkUse::default();
-        (0..2).for_each(|_| assert!(network.begins(RESERVE)));
+        (0..2).for_each(|_| assert!(network.begins(1, 1)));
         assert_eq!(network.most(400), 300);
         network.takes(300);
         assert_eq!(network.most(100), 0);
@@ -100,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn the_reserves_of_a_network_are_three_times_what_they_leave_to_others() {
-        let network = NetworkUse::default();
-        let begun = (1..100).filter(|nth| network.begins((100 - nth) * RESERVE));
-        assert_eq!(begun.count(), 75);
-        assert!(
-            NetworkUse::default().begins(0),
-            "one has the last that is free"
-        );
+    fn a_network_with_its_reserves_has_three_times_what_it_leaves_to_others() {
+        for (held, reserves) in [(0, 75), (40, 35), (200, 1)] {
+            let network = NetworkUse::default();
+            network.takes(held);
+            let free = |nth| 100u64.saturating_sub(held + nth);
+            let begun = (1..100).filter(|nth| network.begins(1, free(*nth)));
+            assert_eq!(begun.count(), reserves);
+        }
     }
 
     #[test]

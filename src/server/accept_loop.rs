@@ -100,8 +100,12 @@ impl AcceptLoop {
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let mut incoming = pin!(incoming);
+        // For the next connection that is served.
+        let mut lease = None;
         loop {
-            let mut lease = self.lease().await;
+            if lease.is_none() {
+                lease = self.lease().await;
+            }
             let next = poll_fn(|cx| {
                 ready!(self.half_open.poll_permit(cx));
                 incoming.as_mut().poll_next(cx)
@@ -112,9 +116,11 @@ impl AcceptLoop {
                     peer.look_at(&io);
                     let memory = peer.memory(config.get_memory_budget());
                     if lease.as_mut().is_some_and(|lease| !lease.count_for(memory)) {
+                        self.half_open.evict_silent_of(peer.addr.ip());
                         refuse(io, peer.addr, "memory_budget");
                         continue;
                     }
+                    let lease = lease.take(); // it counts for the network from here on
                     let Some(permit) = self.half_open.acquire(peer.addr.ip()) else {
                         refuse(io, peer.addr, "max_handshakes");
                         continue;

@@ -106,6 +106,8 @@ impl Acceptor {
     ///   in the `identity` of [`PeerInfo`].
     /// - With `with_tls`, handshakes are made over any transport that the
     ///   stream yields.
+    /// - The limits of one network count by the address. If one address stands for all peers, as
+    ///   where they have none, [`exempt`](super::ConnectionLimits::exempt) it.
     pub fn from_incoming<S, T>(incoming: S) -> Self
     where
         S: Stream<Item = io::Result<(T, SocketAddr)>> + Send + 'static,

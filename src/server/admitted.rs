@@ -13,6 +13,7 @@ use futures_core::Stream;
 use socket2::SockRef;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::http_io::HttpIo;
 use super::limits::{Network, Refusal};
 use super::peer::Peer;
 use super::settings::Settings;
@@ -225,7 +226,9 @@ pub(super) fn refuse<T: 'static>(io: T, addr: SocketAddr, limit: &'static str) {
     observability::connection_refused(addr, limit);
     let io: &dyn Any = &io;
     let bare = io.downcast_ref::<TcpStream>().map(SockRef::from);
-    if let Some(socket) = bare.or_else(|| find(io).map(SockRef::from)) {
+    let of_shared_port = || Some(SockRef::from(io.downcast_ref::<HttpIo>()?.get_ref()));
+    let socket = bare.or_else(|| find(io).map(SockRef::from));
+    if let Some(socket) = socket.or_else(of_shared_port) {
         let _ = socket.set_linger(Some(Duration::ZERO));
     }
 }

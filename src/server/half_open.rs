@@ -127,6 +127,22 @@ impl HalfOpenLimit {
         })
     }
 
+    /// Evicts the oldest silent connection of this network, because there is no memory for another
+    /// of it.
+    pub fn evict_silent_of(&self, addr: IpAddr) {
+        let (network, now) = (network(addr), Instant::now());
+        let mut permits = lock(&self.permits);
+        let old = permits.old(now);
+        let mut held = permits.held.range(..old);
+        let oldest = held.position(|held| held.network == network);
+        let taken = oldest.and_then(|at| permits.remove_at(at));
+        if taken.is_some() {
+            permits.on_returned(now);
+        }
+        drop(permits);
+        drop(taken);
+    }
+
     /// Evicts all silent connections, because there is no file descriptor or no memory for
     /// another.
     pub fn evict_silent(&self) {

@@ -153,7 +153,7 @@ impl SocketProfile {
     /// trip is 5 ms or longer, it chooses BBR at one of these times:
     ///
     /// - before more than 256 KiB are written without a gap of 25 ms;
-    /// - between bursts, once 256 KiB were sent, or after a pause of a round trip and 200 ms. A
+    /// - between bursts, once more than 64 KiB were sent, or after a pause of a round trip and 200 ms. A
     ///   burst of more than ten packets must have come before, since only that grows TCP's
     ///   window.
     ///

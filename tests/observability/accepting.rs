@@ -2,6 +2,7 @@
 //! HTTP of a shared port.
 #![cfg(all(feature = "server", feature = "metrics", feature = "tls"))]
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tcpchan::server::ProxyProtocol;
 use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits, SharedIo, SharedPort, Tls};
 use tcpchan::{Channel, Config, Connection, MemoryBudget};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 #[cfg(all(feature = "proxy-protocol", feature = "tracing"))]
@@ -117,6 +118,64 @@ async fn a_connection_that_a_limit_refuses() {
     within(refused).await.unwrap_err();
     let name = "tcpchan_connections_refused_total{limit=\"max_connections\"}";
     assert_eq!(value(&metrics, name), 1.0);
+}
+
+/// It is the least budget: the 32 KiB of 32 connections, of which one network has three quarters.
+fn little_memory() -> Config {
+    Config::default().memory_budget(MemoryBudget::new(1 << 20).unwrap())
+}
+
+/// So many connections are served, and one more is reset.
+async fn serves_24<T, F>(metrics: &PrometheusHandle, connect: impl Fn() -> F)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = T>,
+{
+    let opened = "tcpchan_connections_opened_total{role=\"server\"}";
+    let mut served = Vec::new();
+    for nth in 1..=24 {
+        served.push(Connection::client(connect().await, Config::default()));
+        within(async {
+            while sum(metrics, opened) < f64::from(nth) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    let error = within(connect().await.read_u8()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let refused = "tcpchan_connections_refused_total{limit=\"memory_budget\"}";
+    assert_eq!(value(metrics, refused), 1.0);
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_memory_of_its_network() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (listener, addr) = listen().await;
+    let _acceptor = started(Acceptor::new(listener).with_config(little_memory()));
+    serves_24(&metrics, || async {
+        TcpStream::connect(addr).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_at_a_shared_port_behind_the_handshake() {
+    let (recorder, metrics) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let authority = Authority::new();
+    let (listener, addr) = listen().await;
+    let port = SharedPort::new(listener).with_config(little_memory());
+    let _port = started(port.with_tls(Tls::new(authority.server())));
+    let mut config = authority.client();
+    config.alpn_protocols = vec![tcpchan::ALPN.to_vec()];
+    let tls = TlsConnector::from(std::sync::Arc::new(config));
+    serves_24(&metrics, || async {
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        within(tls.connect(addr.ip().into(), tcp)).await.unwrap()
+    })
+    .await;
 }
 
 /// Nobody else tells why the server takes no more.

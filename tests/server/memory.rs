@@ -84,6 +84,31 @@ async fn silent_peers_do_not_keep_all_the_memory() {
     assert!(is_served(&client, &mut acceptor, Duration::from_secs(5)).await);
 }
 
+/// Those of one address have three quarters of the memory. Each that comes beyond takes the place of
+/// a silent one for the next.
+#[tokio::test(start_paused = true)]
+async fn silent_peers_do_not_keep_all_the_memory_of_their_network() {
+    let budget = MemoryBudget::new(1 << 20).unwrap();
+    let hour = Duration::from_secs(3600);
+    let config = Config::default().handshake_timeout(hour).unwrap();
+    let (to, incoming) = tokio::sync::mpsc::unbounded_channel();
+    let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
+    let mut acceptor = Acceptor::from_incoming(incoming).with_config(config.memory_budget(budget));
+    let comes = || {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+        to.send(Ok((far, addr))).unwrap();
+        near
+    };
+    let _silent: Vec<_> = (0..ROOM).map(|_| comes()).collect();
+    let refused = Connection::client(comes(), Config::default());
+    assert!(!is_served(&refused, &mut acceptor, Duration::from_secs(2)).await);
+    let again = Connection::client(comes(), Config::default());
+    assert!(!is_served(&again, &mut acceptor, Duration::from_millis(1)).await);
+    let next = Connection::client(comes(), Config::default());
+    assert!(is_served(&next, &mut acceptor, Duration::from_secs(1)).await);
+}
+
 #[tokio::test]
 async fn an_acceptor_that_waits_for_memory_ends_when_it_drains() {
     let budget = MemoryBudget::new(1 << 20).unwrap();

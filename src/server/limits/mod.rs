@@ -35,14 +35,15 @@ use crate::check::{ConfigError, MOST, check};
 /// A connection that is refused is reset before a byte of it is read. A client of this crate
 /// gets a dial's error at once, and may try elsewhere: none of its requests was begun. It
 /// does not wait in the backlog, because a tcpchan client that gets no answer to its hello
-/// dials another connection.
+/// dials another connection. A client that a PROXY header names is known later, so its connection is
+/// reset behind that header.
 ///
 /// The counts have no default, because connections last: behind a load balancer, one address
 /// has all clients, and a count would keep some out for ever. The
 /// [memory budget](crate::MemoryBudget), which has room for 16,384 by default, and the system's
-/// limit on file descriptors bound them. An acceptor goes on there once one has closed. Of the
-/// budget's 16,384, one network may have 12,288; a further one is refused. Set the counts if
-/// clients come from the internet directly.
+/// limit on file descriptors bound them. An acceptor goes on there once one has closed. One network
+/// may have three quarters of the budget, 12,288 connections at rest; a further one is reset before
+/// its hello is read. Set the counts if clients come from the internet directly.
 ///
 /// **Clones share their counts.** So give clones of one value to several acceptors to limit
 /// them together. What is set on a clone holds for that clone: an acceptor for administrators
@@ -135,7 +136,7 @@ impl ConnectionLimits {
     /// New connections a second, and how many may come at once. Default 2^31 - 1 a second: no
     /// limit.
     ///
-    /// Beyond it connections wait, so a crowd is served in turn. Another limit refuses those of
+    /// Beyond it connections wait, so a crowd is served in turn. The other limits refuse those of
     /// a network at once, so they take nothing of the rate and hold up nobody. 256 connections
     /// of a listener wait; others stay in the system's backlog. But if one network has more than
     /// half of those, further ones of it are refused, and others may wait beside it: at most
@@ -180,7 +181,8 @@ impl ConnectionLimits {
     /// A violation that ended a connection counts, and a TLS handshake in which the client broke
     /// a rule or showed no certificate that is accepted. A lost connection does not count, nor
     /// does a client that refuses the server's certificate. Nor does a peer that says no valid
-    /// PROXY header, hello or settings, such as a health check by HTTP.
+    /// PROXY header, hello or settings, such as a health check by HTTP. With TLS, bytes that are no
+    /// TLS count, and so does a client that offers no protocol of the port by ALPN.
     ///
     /// Four are free, and one a second is forgiven. After the fifth, connections of that
     /// network are served one each 10 ms. The time doubles with each further violation, up to

@@ -49,9 +49,10 @@ pub struct Dialled {
     /// HTTPS_PROXY are not read: those are for other programs of this host.
     #[arg(long, value_name = "URL")]
     pub proxy: Option<ProxyUrl>,
-    /// Connections to each `serve`, from the first client on; more, up to 4,
-    /// are made when 256 channels are open on each, a transfer fills each,
-    /// packets are lost, or clients wait for a slow connect
+    /// Connections to each `serve`, from the first client on
+    ///
+    /// More, up to 4, are made when 256 channels are open on each, a transfer
+    /// fills each, packets are lost, or clients wait for a slow connect.
     ///
     /// More than one is for a load balancer in between, and for more than one
     /// core's work.
