@@ -12,7 +12,14 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Ends that alerts are for. Their counters begin at 0: an alert on the growth of one does
 /// not see what it begins with.
-const FAILURES: [&str; 5] = ["lost", "dead", "violation", "version", "peer_error"];
+const FAILURES: [&str; 6] = [
+    "lost",
+    "dead",
+    "out_of_memory",
+    "violation",
+    "version",
+    "peer_error",
+];
 
 #[derive(Debug)]
 pub(super) struct Meter {

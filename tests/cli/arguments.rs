@@ -35,6 +35,14 @@ async fn wrong_arguments_are_told_in_a_line() {
             "--tls-cert",
         ),
         ("serve --listen a:1 --to a:1 --max-channels 1", "256..="),
+        (
+            "serve --listen a:1 --to a:1 --max-per-network 0",
+            "1..=2147483647",
+        ),
+        (
+            "serve --listen a:1 --to a:1 --exempt 10.0.0.0/33",
+            "such as 10.0.0.0/8",
+        ),
         ("ping a", "a host without a port"),
         ("sing", "'sing'"),
     ] {

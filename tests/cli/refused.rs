@@ -98,6 +98,29 @@ async fn a_server_that_takes_no_more_streams_is_called_full() {
     held.abort();
 }
 
+/// Whether a server lets a second connection come.
+async fn takes_a_second(options: &str) -> bool {
+    let to = echo().await;
+    let serve = Daemon::start(&format!("serve --to {to} {options}")).await;
+    let _first = TcpStream::connect(serve.addr).await.unwrap();
+    let relay = Daemon::start(&format!("relay --to {}", serve.addr)).await;
+    exchange(relay.addr, b"!").await.is_ok()
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limits_are_refused_unless_they_are_exempt() {
+    for options in ["--max-connections 1", "--max-per-network 1"] {
+        assert!(!takes_a_second(options).await, "{options}");
+    }
+    for options in [
+        "",
+        "--max-per-network 1 --exempt 127.0.0.1",
+        "--max-per-network 1 --exempt 10.0.0.1 --exempt 127.0.0.0/8",
+    ] {
+        assert!(takes_a_second(options).await, "{options}");
+    }
+}
+
 #[tokio::test]
 async fn a_low_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
     let serve = Daemon::start(&format!("serve --to {}", echo().await)).await;

@@ -3,6 +3,7 @@
 mod admin;
 mod cli;
 mod hub;
+mod limits;
 mod link;
 mod listen;
 mod logging;
@@ -20,6 +21,7 @@ mod version;
 pub use self::admin::Admin;
 pub use self::cli::Command;
 pub use self::hub::Hub;
+pub use self::limits::Limits;
 pub use self::link::{Accepted, Dialled, outgoing};
 pub use self::logging::Logging;
 pub use self::parse::{explain, options_of, parse, process_options, with_variables};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::limits::Limits;
 use super::link::Accepted;
 use super::listen::Listen;
 use super::tls::TlsServer;
@@ -19,6 +20,8 @@ pub struct Serve {
     pub tls: TlsServer,
     #[command(flatten)]
     pub accepted: Accepted,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// What channels are carried to, and how.

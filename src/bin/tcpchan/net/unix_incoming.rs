@@ -12,10 +12,10 @@ use tokio::net::{UnixListener, UnixStream};
 /// The peers have no address of IP; they get this one.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The peers have one address: what one does, the others must not pay for.
-pub fn unix_limits() -> ConnectionLimits {
-    let exempt = ConnectionLimits::default().exempt(LOCAL.ip(), 32);
-    exempt.unwrap_or_default()
+/// The limits of a unix socket. Its peers have one address: what one does, the others must not pay
+/// for.
+pub fn unix_limits(limits: ConnectionLimits) -> ConnectionLimits {
+    limits.clone().exempt(LOCAL.ip(), 32).unwrap_or(limits)
 }
 
 pub struct UnixIncoming(pub UnixListener);

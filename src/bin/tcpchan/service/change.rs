@@ -12,7 +12,7 @@ use super::relay::{self, Relay};
 use super::serve::{self, Serve};
 use super::spec::{Mode, Spec};
 use super::view::Running;
-use crate::args::{self, Accepted};
+use crate::args::{self, Accepted, Limits};
 use crate::explain::explain_listen;
 use crate::failure::Problem;
 use crate::label::Label;
@@ -46,7 +46,11 @@ pub struct Front {
 #[derive(Clone, PartialEq, Eq)]
 enum Shape {
     Relay,
-    Serve { tls: bool, accepted: Accepted },
+    Serve {
+        tls: bool,
+        accepted: Accepted,
+        limits: Limits,
+    },
     Hub,
     Publish(Box<args::Way>),
 }
@@ -223,6 +227,7 @@ impl Shape {
             Mode::Serve(args) => Shape::Serve {
                 tls: args.tls.is_on(),
                 accepted: args.accepted.clone(),
+                limits: args.limits.clone(),
             },
             Mode::Hub(_) => Shape::Hub,
             Mode::Publish(args) => Shape::Publish(Box::new(args.way.clone())),

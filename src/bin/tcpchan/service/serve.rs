@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tcpchan::server::{Acceptor, ChannelLimits, Connections, Stop, Tls};
+use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits, Connections, Stop, Tls};
 use tcpchan::{Channel, Config, ConnectionStats};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -58,6 +58,9 @@ pub struct Plan {
     tls: Option<Tls>,
     /// What `tls` is to have from the reload on.
     renewed: Option<Arc<ServerConfig>>,
+    /// What the limits were made of.
+    limited_by: args::Limits,
+    limits: ConnectionLimits,
 }
 
 struct Upstream(Address);
@@ -92,10 +95,18 @@ impl Plan {
         let kept = old.and_then(|old| old.tls.clone());
         let tls = renewed.clone().map(|tls| kept.unwrap_or(Tls::new(tls)));
         let config = args.accepted.config()?;
+        // The connections that are there go on to count.
+        let kept = old.filter(|old| old.limited_by == args.limits);
+        let limits = match kept {
+            Some(old) => old.limits.clone(),
+            None => args.limits.limits()?,
+        };
         Ok(Plan {
             mode: "serve",
             tls,
             renewed,
+            limited_by: args.limits.clone(),
+            limits,
             ..Plan::carrying(label, &args.upstream, config, old)
         })
     }
@@ -129,6 +140,8 @@ impl Plan {
             config,
             tls: None,
             renewed: None,
+            limited_by: args::Limits::default(),
+            limits: ConnectionLimits::default(),
         }
     }
 
@@ -143,14 +156,19 @@ impl Plan {
     /// What takes the channels. A unix socket has no TLS: it never leaves this host.
     pub fn acceptor(&self, listener: Listener) -> Acceptor {
         let config = self.config.clone();
+        let limits = self.limits.clone();
+        #[cfg(unix)]
+        let limits = match &listener {
+            Listener::Unix(_) => unix_limits(limits),
+            Listener::Tcp(_) => limits,
+        };
         let acceptor = match (listener, &self.tls) {
             (Listener::Tcp(listener), Some(tls)) => Acceptor::new(listener).with_tls(tls.clone()),
             (Listener::Tcp(listener), None) => Acceptor::new(listener),
             #[cfg(unix)]
-            (Listener::Unix(listener), _) => Acceptor::from_incoming(UnixIncoming(listener))
-                .with_connection_limits(unix_limits()),
+            (Listener::Unix(listener), _) => Acceptor::from_incoming(UnixIncoming(listener)),
         };
-        let acceptor = acceptor.with_config(config);
+        let acceptor = acceptor.with_config(config).with_connection_limits(limits);
         acceptor.with_channel_limits(channel_limits())
     }
 
