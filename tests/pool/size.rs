@@ -28,7 +28,7 @@ async fn burst(multiplex: &Multiplex<Net>, count: usize) -> Vec<Channel> {
     opened.into_iter().map(Result::unwrap).collect()
 }
 
-fn connections(multiplex: &Multiplex<Net>) -> usize {
+fn connections<C>(multiplex: &Multiplex<C>) -> usize {
     multiplex.stats()[0].connections.len()
 }
 
@@ -132,6 +132,29 @@ async fn a_blip_leaves_no_more_connections_than_there_may_be() {
         assert_eq!(left, *count.end());
         drop(held);
     }
+}
+
+/// The blip leaves as many as there may be, and all of them are past their age.
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_old_together_are_replaced_though_there_is_no_room() {
+    let pool = PoolConfig::default().connections(3..=3).unwrap();
+    let (network, multiplex) = far(pool.max_age(Some(3 * SECOND)).unwrap());
+    let config = Config::default().answer_within(2 * SECOND, 2 * MINUTE);
+    let multiplex = multiplex.with_config(config.unwrap());
+    let held = call(&multiplex).await.unwrap();
+    sleep(SECOND).await;
+    network.change(|now| now.stalled = true);
+    for _ in 0..10 {
+        let _ = timeout(SECOND, call(&multiplex)).await;
+        sleep(SECOND).await;
+    }
+    assert_eq!(connections(&multiplex), 11);
+    let dials = multiplex.stats()[0].dials;
+    network.change(|now| now.stalled = false);
+    sleep(5 * SECOND).await;
+    assert_eq!(connections(&multiplex), 3);
+    assert!(multiplex.stats()[0].dials >= dials + 3);
+    drop(held);
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,12 +34,28 @@ impl<L: Link> State<L> {
         };
         let wanted = self.demand.wanted(&snapshots, asked, &self.settings.pool);
         if !self.is_idle(now) {
+            self.make_room(wanted, &mut snapshots, now);
             self.dial(wanted, &snapshots, now);
             self.resolve(now);
         }
         self.retire_old(&mut snapshots, now);
         self.retire_surplus(&snapshots, now);
         self.spare = snapshots;
+    }
+
+    /// Retires an old connection if there are so many that none can be dialled in their place.
+    /// Another one still serves.
+    fn make_room(&mut self, wanted: usize, snapshots: &mut Vec<Snapshot>, now: Instant) {
+        let count = |of: fn(&Snapshot) -> bool| snapshots.iter().filter(|one| of(one)).count();
+        let is_full = self.dials.count() == 0 && self.room(snapshots) == 0;
+        if !is_full || count(Snapshot::is_fresh) >= wanted || count(Snapshot::is_usable) < 2 {
+            return;
+        }
+        let old = (0..snapshots.len()).filter(|at| snapshots[*at].retiring);
+        if let Some(at) = old.min_by_key(|at| snapshots[*at].channels) {
+            snapshots.remove(at);
+            self.retire(at, now);
+        }
     }
 
     fn dial(&mut self, wanted: usize, snapshots: &[Snapshot], now: Instant) {
