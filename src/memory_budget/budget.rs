@@ -40,9 +40,9 @@ const EIGHTHS: u64 = 8;
 /// and hundreds that hold what they can leave something for the next.
 ///
 /// The connections that acceptors have from one network (`server::ConnectionLimits`) lease at most
-/// three times as much together as they leave to others. All that they have, with the 32 KiB of each,
-/// is at most three times what is free: a further connection is reset. So a crowd at one address
-/// leaves a quarter of the budget to clients at others.
+/// three times as much together as they leave to others, and so it is with first channels. What they
+/// lease and the 32 KiB of each are at most three times what is free: a further connection is reset.
+/// So a crowd at one address leaves clients at others room to begin.
 ///
 /// The [guide](crate::guide::limits#memory-of-the-process) says what is counted, and what
 /// happens to a connection that gets no more.

@@ -11,11 +11,12 @@ use std::sync::{Arc, Weak};
 /// A network has at most so many times what is left to others.
 const TIMES: u64 = 3;
 
-/// What the connections of one network have, beyond the reserve of each and what they have of the
-/// part for first channels.
+/// What the connections of one network have, beyond the reserve of each.
 #[derive(Debug, Default)]
 pub(crate) struct NetworkUse {
     bytes: AtomicU64,
+    /// What they have of the part for first channels.
+    few: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -30,6 +31,25 @@ impl NetworkUse {
         free.saturating_mul(TIMES).saturating_sub(held) / (TIMES + 1)
     }
 
+    /// What must be left of the part for first channels if the network takes so much of it.
+    #[cfg(feature = "server")]
+    pub(super) fn leaves_of_few(&self, bytes: u64) -> u64 {
+        match self.connections.load(SeqCst) {
+            0 | 1 => 0,
+            _ => (self.few.load(SeqCst) + bytes) / TIMES,
+        }
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn takes_few(&self, bytes: u64) {
+        self.few.fetch_add(bytes, SeqCst);
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn gives_back_few(&self, bytes: u64) {
+        self.few.fetch_sub(bytes, SeqCst);
+    }
+
     pub(super) fn takes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, SeqCst);
     }
@@ -38,8 +58,9 @@ impl NetworkUse {
         self.bytes.fetch_sub(bytes, SeqCst);
     }
 
-    /// Counts another connection, unless all that the network has, with the `reserve` of each,
-    /// would then be more than it may have where so much is free. It may always have one.
+    /// Counts another connection, unless all that the network has, with the `reserve` of each, but
+    /// without first channels, would then be more than it may have where so much is free. It may
+    /// always have one.
     #[cfg(feature = "server")]
     pub(super) fn begins(&self, reserve: u64, free: u64) -> bool {
         let most = free.saturating_mul(TIMES);

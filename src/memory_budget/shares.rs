@@ -89,8 +89,17 @@ impl Shares {
     }
 
     fn take_of_few(&self, channels: u64) -> bool {
+        if channels >= FEW_CHANNELS {
+            return false;
+        }
+        let network = self.network.as_deref();
+        let by_network = network.map_or(0, |network| network.leaves_of_few(self.each));
         let kept = self.budget.part() / FEW_CHANNELS * channels;
-        channels < FEW_CHANNELS && self.budget.take_for_few(self.each, kept)
+        let taken = self.budget.take_for_few(self.each, kept.max(by_network));
+        if let Some(network) = network.filter(|_| taken) {
+            network.takes_few(self.each);
+        }
+        taken
     }
 
     /// Waits for the share of another channel: until one of the same connection is dropped, or
@@ -108,7 +117,12 @@ impl Shares {
     fn give_back(&self, from: From) {
         match from {
             From::Nowhere => {}
-            From::Few => self.budget.give_back_for_few(self.each),
+            From::Few => {
+                if let Some(network) = self.network.as_deref() {
+                    network.gives_back_few(self.each);
+                }
+                self.budget.give_back_for_few(self.each);
+            }
             From::All => {
                 if let Some(network) = self.network.as_deref() {
                     network.gives_back(self.each);
@@ -124,5 +138,41 @@ impl Drop for Share {
         self.of.give_back(self.from);
         self.of.channels.fetch_sub(1, SeqCst);
         self.of.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn one_network_leaves_others_a_quarter_of_the_first_channels() {
+        let budget = MemoryBudget::of(512 * MIB);
+        budget.take(|free| free - 140 * MIB); // little is left beyond the parts
+        let of = |network: u8| -> Vec<Arc<Shares>> {
+            let network = budget.network(IpAddr::from([10, 0, 0, network]));
+            (0..2).for_each(|_| assert!(network.begins(1, 100)));
+            let one = || Shares::new(budget.clone(), MIB / 32, Some(network.clone()));
+            (0..3_000).map(|_| one()).collect()
+        };
+        let take = |connections: &[Arc<Shares>]| -> Vec<Share> {
+            connections.iter().filter_map(Shares::try_take).collect()
+        };
+        let few = |shares: &[Share]| {
+            shares
+                .iter()
+                .filter(|share| share.from == From::Few)
+                .count()
+        };
+        let (crowd, others) = (of(1), of(2));
+        let held = take(&crowd);
+        assert_eq!(few(&held), 48 * 32);
+        assert_eq!(few(&take(&others)), 12 * 32);
+        drop(held);
+        assert_eq!(few(&take(&others)), 48 * 32);
     }
 }

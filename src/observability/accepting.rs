@@ -10,9 +10,23 @@ use super::emit::{Label, Level, count, record};
 use super::reason::role_name;
 use crate::proto::Role;
 
+/// The limits that refuse connections.
+const LIMITS: [&str; 7] = [
+    "max_connections",
+    "max_per_network",
+    "rate",
+    "rate_per_network",
+    "penalties",
+    "max_handshakes",
+    "memory_budget",
+];
+
 /// A listener begins. An alert sees only failures that a counter at 0 comes before.
 pub(crate) fn accepts() {
     count("tcpchan_accept_errors_total", Vec::new(), 0);
+    for limit in LIMITS {
+        refusals(limit, 0);
+    }
 }
 
 pub(crate) fn accept_failed(error: &io::Error) {
@@ -31,8 +45,12 @@ pub(crate) fn channel_without_memory() {
 pub(crate) fn connection_refused(addr: SocketAddr, limit: &'static str) {
     #[cfg(feature = "tracing")]
     super::trace::connection_refused(addr, limit);
+    refusals(limit, 1);
+}
+
+fn refusals(limit: &'static str, more: u64) {
     let labels = vec![Label::new("limit", limit)];
-    count("tcpchan_connections_refused_total", labels, 1);
+    count("tcpchan_connections_refused_total", labels, more);
 }
 
 /// A connection waits, because its network has broken rules.

@@ -127,8 +127,8 @@ impl HalfOpenLimit {
         })
     }
 
-    /// Evicts the oldest silent connection of this network, because there is no memory for another
-    /// of it.
+    /// Evicts the oldest silent connection of the network of this address, because there is no
+    /// memory for another of it.
     pub fn evict_silent_of(&self, addr: IpAddr) {
         let (network, now) = (network(addr), Instant::now());
         let mut permits = lock(&self.permits);

@@ -34,8 +34,11 @@ impl<L: Link> State<L> {
         };
         let wanted = self.demand.wanted(&snapshots, asked, &self.settings.pool);
         if !self.is_idle(now) {
-            self.make_room(wanted, &mut snapshots, now);
-            self.dial(wanted, &snapshots, now);
+            let to_dial = self.missing(wanted, &snapshots, now);
+            if to_dial > 0 {
+                self.make_room(&mut snapshots, now);
+            }
+            self.dial(to_dial, &snapshots, now);
             self.resolve(now);
         }
         self.retire_old(&mut snapshots, now);
@@ -43,23 +46,27 @@ impl<L: Link> State<L> {
         self.spare = snapshots;
     }
 
-    /// Retires an old connection if there are so many that none can be dialled in their place.
-    /// Another one still serves.
-    fn make_room(&mut self, wanted: usize, snapshots: &mut Vec<Snapshot>, now: Instant) {
-        let count = |of: fn(&Snapshot) -> bool| snapshots.iter().filter(|one| of(one)).count();
+    /// Retires an old connection if there are so many that none can be dialled in their place, and
+    /// if another one serves. What is late goes of itself.
+    fn make_room(&mut self, snapshots: &mut Vec<Snapshot>, now: Instant) {
         let is_full = self.dials.count() == 0 && self.room(snapshots) == 0;
-        if !is_full || count(Snapshot::is_fresh) >= wanted || count(Snapshot::is_usable) < 2 {
+        if !is_full || !snapshots.iter().all(Snapshot::is_usable) {
             return;
         }
-        let old = (0..snapshots.len()).filter(|at| snapshots[*at].retiring);
-        if let Some(at) = old.min_by_key(|at| snapshots[*at].channels) {
+        let counts = |one: &Snapshot| one.retiring && one.address.is_some();
+        let old = (0..snapshots.len()).filter(|at| counts(&snapshots[*at]));
+        let Some(at) = old.min_by_key(|at| snapshots[*at].channels) else {
+            return;
+        };
+        let serves = |one: &Snapshot| one.greeted && one.is_available();
+        if (0..snapshots.len()).any(|other| other != at && serves(&snapshots[other])) {
             snapshots.remove(at);
             self.retire(at, now);
         }
     }
 
-    fn dial(&mut self, wanted: usize, snapshots: &[Snapshot], now: Instant) {
-        let most = self.most();
+    /// How many connections are missing, beside the dials that may come to something.
+    fn missing(&self, wanted: usize, snapshots: &[Snapshot], now: Instant) -> usize {
         let fresh = snapshots
             .iter()
             .filter(|snapshot| snapshot.is_fresh())
@@ -68,10 +75,14 @@ impl<L: Link> State<L> {
         let late_after = waits.then(|| self.settings.suspect_after());
         let promising = self.dials.promising(&self.addresses, late_after, now);
         let to_dial = wanted.saturating_sub(fresh + promising);
-        let to_dial = match self.addresses.all_fail() && to_dial == 0 {
+        match self.addresses.all_fail() && to_dial == 0 {
             true => 0,
             false => to_dial.max(self.addresses.missing()),
-        };
+        }
+    }
+
+    fn dial(&mut self, to_dial: usize, snapshots: &[Snapshot], now: Instant) {
+        let most = self.most();
         // Beside those that serve, each address that fails is tried again.
         let (retries, dials) = (self.addresses.resolved(), self.dials.count());
         let room = self.room(snapshots);

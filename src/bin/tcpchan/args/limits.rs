@@ -22,9 +22,9 @@ pub struct Limits {
     /// A network that has no limits of its own: ADDRESS or ADDRESS/BITS; repeat
     /// it for several
     ///
-    /// It is for load balancers, which have one address for all clients. Else
-    /// these share 500 new connections a second, three quarters of the memory,
-    /// and the wait of those that break rules.
+    /// It is for load balancers, which have one address for all clients. Without
+    /// it these share 500 new connections a second, three quarters of the
+    /// memory, and the wait of those that break rules.
     #[arg(long, value_name = "NETWORK")]
     pub exempt: Vec<Network>,
 }

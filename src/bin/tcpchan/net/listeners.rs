@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::io;
 
+#[cfg(unix)]
+use socket2::SockRef;
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
@@ -13,6 +15,11 @@ use super::listener::Listener;
 use super::passed::{Held, Passed};
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
+
+/// Connections that wait to be accepted, as after a restart, when all clients come at once. Linux drops
+/// those beyond, and they come again after a second; tokio's own number is 128.
+#[cfg(unix)]
+const BACKLOG: i32 = 4096;
 
 /// Where a service listens. A free port is its service's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -157,12 +164,19 @@ async fn bind(address: &Address, mode: Option<u32>) -> io::Result<Bound> {
             })
         }
         Address::Tcp(address) => Ok(Bound {
-            held: Held::Tcp(TcpListener::bind(address).await?.into_std()?),
+            held: Held::Tcp(listen(address).await?),
             #[cfg(unix)]
             _file: None,
         }),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
+}
+
+async fn listen(address: &str) -> io::Result<std::net::TcpListener> {
+    let listener = TcpListener::bind(address).await?.into_std()?;
+    #[cfg(unix)]
+    SockRef::from(&listener).listen(BACKLOG)?;
+    Ok(listener)
 }
 
 fn listener(held: &Held) -> io::Result<Listener> {

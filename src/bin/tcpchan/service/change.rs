@@ -12,7 +12,7 @@ use super::relay::{self, Relay};
 use super::serve::{self, Serve};
 use super::spec::{Mode, Spec};
 use super::view::Running;
-use crate::args::{self, Accepted, Limits};
+use crate::args;
 use crate::explain::explain_listen;
 use crate::failure::Problem;
 use crate::label::Label;
@@ -46,11 +46,7 @@ pub struct Front {
 #[derive(Clone, PartialEq, Eq)]
 enum Shape {
     Relay,
-    Serve {
-        tls: bool,
-        accepted: Accepted,
-        limits: Limits,
-    },
+    Serve(serve::Shape),
     Hub,
     Publish(Box<args::Way>),
 }
@@ -66,7 +62,7 @@ pub struct Change {
 
 enum Plan {
     Relay(relay::Plan),
-    Serve(serve::Plan),
+    Serve(Box<serve::Plan>),
     Hub(hub::Plan),
 }
 
@@ -84,8 +80,10 @@ impl Plan {
         let (relay, serve) = (relay.as_deref(), serve.as_deref());
         Ok(match &spec.mode {
             Mode::Relay(args) => Plan::Relay(relay::Plan::new(label, args, relay, published)?),
-            Mode::Serve(args) => Plan::Serve(serve::Plan::new(label, args, serve)?),
-            Mode::Publish(args) => Plan::Serve(serve::Plan::dialling(label, args, serve)?),
+            Mode::Serve(args) => Plan::Serve(Box::new(serve::Plan::new(label, args, serve)?)),
+            Mode::Publish(args) => {
+                Plan::Serve(Box::new(serve::Plan::dialling(label, args, serve)?))
+            }
             Mode::Hub(args) => Plan::Hub(hub::Plan::new(args)?),
         })
     }
@@ -99,10 +97,10 @@ impl Plan {
             }
             (Plan::Relay(plan), _) => Kind::Relay(Arc::new(Relay::new(label.clone(), plan))),
             (Plan::Serve(plan), Some(Kind::Serve(serve))) => {
-                serve.change(plan);
+                serve.change(*plan);
                 Kind::Serve(serve)
             }
-            (Plan::Serve(plan), _) => Kind::Serve(Arc::new(Serve::new(label.clone(), plan))),
+            (Plan::Serve(plan), _) => Kind::Serve(Arc::new(Serve::new(label.clone(), *plan))),
             (Plan::Hub(plan), Some(Kind::Hub(hub))) => {
                 hub.change(plan);
                 Kind::Hub(hub)
@@ -224,11 +222,7 @@ impl Shape {
     fn of(mode: &Mode) -> Self {
         match mode {
             Mode::Relay(_) => Shape::Relay,
-            Mode::Serve(args) => Shape::Serve {
-                tls: args.tls.is_on(),
-                accepted: args.accepted.clone(),
-                limits: args.limits.clone(),
-            },
+            Mode::Serve(args) => Shape::Serve(serve::Shape::of(args)),
             Mode::Hub(_) => Shape::Hub,
             Mode::Publish(args) => Shape::Publish(Box::new(args.way.clone())),
         }

@@ -36,6 +36,24 @@ use crate::tls;
 /// is. Two of TCP's segments may be lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What can't change while it listens: else other listeners take its place.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shape {
+    tls: bool,
+    accepted: args::Accepted,
+    limits: args::Limits,
+}
+
+impl Shape {
+    pub fn of(args: &args::Serve) -> Self {
+        Shape {
+            tls: args.tls.is_on(),
+            accepted: args.accepted.clone(),
+            limits: args.limits.clone(),
+        }
+    }
+}
+
 /// A service that takes channels.
 pub struct Serve {
     label: Label,
@@ -58,8 +76,8 @@ pub struct Plan {
     tls: Option<Tls>,
     /// What `tls` is to have from the reload on.
     renewed: Option<Arc<ServerConfig>>,
-    /// What the limits were made of.
-    limited_by: args::Limits,
+    /// None of a service that comes to hubs.
+    shape: Option<Shape>,
     limits: ConnectionLimits,
 }
 
@@ -95,8 +113,9 @@ impl Plan {
         let kept = old.and_then(|old| old.tls.clone());
         let tls = renewed.clone().map(|tls| kept.unwrap_or(Tls::new(tls)));
         let config = args.accepted.config()?;
-        // The connections that are there go on to count.
-        let kept = old.filter(|old| old.limited_by == args.limits);
+        // If its connections stay, they go on to count.
+        let shape = Shape::of(args);
+        let kept = old.filter(|old| old.shape.as_ref() == Some(&shape));
         let limits = match kept {
             Some(old) => old.limits.clone(),
             None => args.limits.limits()?,
@@ -105,7 +124,7 @@ impl Plan {
             mode: "serve",
             tls,
             renewed,
-            limited_by: args.limits.clone(),
+            shape: Some(shape),
             limits,
             ..Plan::carrying(label, &args.upstream, config, old)
         })
@@ -140,7 +159,7 @@ impl Plan {
             config,
             tls: None,
             renewed: None,
-            limited_by: args::Limits::default(),
+            shape: None,
             limits: ConnectionLimits::default(),
         }
     }

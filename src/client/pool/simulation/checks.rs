@@ -84,14 +84,14 @@ impl World {
         assert_eq!(self.served, served + 1, "the next caller gets no channel");
         self.end_channel(0);
         let (mut left, mut needed) = (0, 1);
-        for _ in 0..3 {
+        for _ in 0..2 {
             self.pass(QUIET);
             while self.state.dials.count() > 0 {
                 self.pass(SECOND); // one reaches its age, and goes once it is replaced
             }
             left = self.state.connections().count();
             needed = self.pool.least.max(self.addresses_in_use());
-            if left == needed {
+            if left <= needed {
                 break; // else more than one replaced it a moment ago
             }
         }
