@@ -16,6 +16,7 @@ const TIMES: u64 = 3;
 pub(crate) struct NetworkUse {
     bytes: AtomicU64,
     /// What they have of the part for first channels.
+    #[cfg(feature = "server")]
     few: AtomicU64,
     connections: AtomicU64,
 }
