@@ -58,6 +58,32 @@ async fn services_come_and_go_and_what_is_carried_goes_on() {
     assert_eq!(daemon.ended().await.0, Some(0));
 }
 
+#[tokio::test]
+async fn connections_go_on_to_count_unless_other_listeners_take_their_place() {
+    let files = Files::new("limits");
+    let old = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let with =
+        |to: &str, keys: &str| serve("a", &format!("to = \"{to}\"\nmax-connections = 1{keys}"));
+    let config = with(&old.local_addr().unwrap().to_string(), "");
+    let mut daemon = Daemon::run(&files.write("tcpchan.toml", &config));
+    let addr = daemon.listens("a").await;
+    let relay = Daemon::relay(addr).await;
+    let mut client = TcpStream::connect(relay.addr).await.unwrap();
+    let (mut service, _) = within(old.accept()).await.unwrap();
+    talk(&mut client, &mut service).await;
+    let to = named_echo("b").await.to_string();
+    reload(&mut daemon, &files, &with(&to, "")).await;
+    daemon.says(" reloaded").await;
+    let another = Daemon::relay(addr).await;
+    exchange(another.addr, b"!").await.unwrap_err();
+    drop(another);
+    // The relay's connection drains, and it needs another beside it.
+    reload(&mut daemon, &files, &with(&to, "\nmax-channels = 300")).await;
+    daemon.says(" reloaded").await;
+    assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"b!");
+    talk(&mut client, &mut service).await;
+}
+
 /// A service that is told apart from others by its name only.
 #[tokio::test]
 async fn another_service_takes_over_an_address_and_no_client_is_refused() {
