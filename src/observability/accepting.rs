@@ -49,6 +49,7 @@ pub(crate) fn connection_refused(addr: SocketAddr, limit: &'static str) {
 }
 
 fn refusals(limit: &'static str, more: u64) {
+    debug_assert!(LIMITS.contains(&limit), "{limit} does not begin at 0");
     let labels = vec![Label::new("limit", limit)];
     count("tcpchan_connections_refused_total", labels, more);
 }

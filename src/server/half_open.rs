@@ -137,7 +137,8 @@ impl HalfOpenLimit {
         let oldest = held.position(|held| held.network == network);
         let taken = oldest.and_then(|at| permits.remove_at(at));
         if taken.is_some() {
-            permits.on_returned(now);
+            // It was not given back: else a flood that evicts its own would not count as one.
+            permits.free_since.get_or_insert(now);
         }
         drop(permits);
         drop(taken);

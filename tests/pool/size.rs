@@ -114,6 +114,16 @@ async fn connections_of_a_busy_time_go_though_some_requests_come() {
     assert_eq!(connections(&multiplex), 1);
 }
 
+/// Nothing arrives while so many callers come, one each second or two.
+async fn blip(network: &Network, multiplex: &Multiplex<Network>, callers: usize) {
+    network.change(|now| now.stalled = true);
+    for _ in 0..callers {
+        let _ = timeout(SECOND, call(multiplex)).await;
+        sleep(SECOND).await;
+    }
+    network.change(|now| now.stalled = false);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_blip_leaves_no_more_connections_than_there_may_be() {
     for count in [1..=1, 2..=2, 4..=4] {
@@ -121,12 +131,7 @@ async fn a_blip_leaves_no_more_connections_than_there_may_be() {
         let (network, multiplex) = far(pool);
         let held = call(&multiplex).await.unwrap();
         sleep(SECOND).await;
-        network.change(|now| now.stalled = true);
-        for _ in 0..15 {
-            let _ = timeout(SECOND, call(&multiplex)).await;
-            sleep(SECOND).await;
-        }
-        network.change(|now| now.stalled = false);
+        blip(&network, &multiplex, 15).await;
         sleep(MINUTE).await;
         let left = multiplex.stats()[0].connections.len();
         assert_eq!(left, *count.end());
@@ -143,14 +148,9 @@ async fn connections_that_are_old_together_are_replaced_though_there_is_no_room(
     let multiplex = multiplex.with_config(config.unwrap());
     let held = call(&multiplex).await.unwrap();
     sleep(SECOND).await;
-    network.change(|now| now.stalled = true);
-    for _ in 0..10 {
-        let _ = timeout(SECOND, call(&multiplex)).await;
-        sleep(SECOND).await;
-    }
+    blip(&network, &multiplex, 10).await;
     assert_eq!(connections(&multiplex), 11);
     let dials = multiplex.stats()[0].dials;
-    network.change(|now| now.stalled = false);
     sleep(5 * SECOND).await;
     assert_eq!(connections(&multiplex), 3);
     assert!(multiplex.stats()[0].dials >= dials + 3);

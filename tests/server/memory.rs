@@ -1,19 +1,21 @@
 //! An acceptor takes a connection once there is memory for it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tcpchan::proto::ChannelError;
 use tcpchan::server::{Acceptor, ChannelLimits, ConnectionLimits};
 use tcpchan::{Channel, Config, Connection, MemoryBudget};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 /// The least budget has room for the reserves of 32 connections, and the acceptor keeps one
 /// for the connection that it waits for.
 const ROOM: usize = 32;
 
-async fn client(addr: std::net::SocketAddr) -> Connection {
+async fn client(addr: SocketAddr) -> Connection {
     let tcp = TcpStream::connect(addr).await.unwrap();
     Connection::client(tcp, Config::default())
 }
@@ -63,19 +65,26 @@ async fn a_new_connection_waits_until_another_has_ended() {
     assert!(is_served(&late, &mut acceptor, Duration::from_secs(10)).await);
 }
 
-/// They are fewer than may be half-open.
-#[tokio::test(start_paused = true)]
-async fn silent_peers_do_not_keep_all_the_memory() {
+type Comes = mpsc::UnboundedSender<std::io::Result<(DuplexStream, SocketAddr)>>;
+
+/// An acceptor of the least budget that waits an hour for a hello, and what comes to it.
+fn patient() -> (Acceptor, Comes) {
     let budget = MemoryBudget::new(1 << 20).unwrap();
     let hour = Duration::from_secs(3600);
     let config = Config::default().handshake_timeout(hour).unwrap();
-    let (to, incoming) = tokio::sync::mpsc::unbounded_channel();
+    let (to, incoming) = mpsc::unbounded_channel();
     let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
-    let mut acceptor =
-        Acceptor::from_incoming(incoming).with_config(config.memory_budget(budget.clone()));
+    let acceptor = Acceptor::from_incoming(incoming);
+    (acceptor.with_config(config.memory_budget(budget)), to)
+}
+
+/// They are fewer than may be half-open.
+#[tokio::test(start_paused = true)]
+async fn silent_peers_do_not_keep_all_the_memory() {
+    let (mut acceptor, to) = patient();
     let comes = |nth: usize| {
         let (near, far) = tokio::io::duplex(1 << 16);
-        let addr = std::net::SocketAddr::from(([10, 0, 0, nth as u8], 1));
+        let addr = SocketAddr::from(([10, 0, 0, nth as u8], 1));
         to.send(Ok((far, addr))).unwrap();
         near
     };
@@ -88,15 +97,10 @@ async fn silent_peers_do_not_keep_all_the_memory() {
 /// a silent one for the next.
 #[tokio::test(start_paused = true)]
 async fn silent_peers_do_not_keep_all_the_memory_of_their_network() {
-    let budget = MemoryBudget::new(1 << 20).unwrap();
-    let hour = Duration::from_secs(3600);
-    let config = Config::default().handshake_timeout(hour).unwrap();
-    let (to, incoming) = tokio::sync::mpsc::unbounded_channel();
-    let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
-    let mut acceptor = Acceptor::from_incoming(incoming).with_config(config.memory_budget(budget));
+    let (mut acceptor, to) = patient();
     let comes = || {
         let (near, far) = tokio::io::duplex(1 << 16);
-        let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+        let addr = SocketAddr::from(([10, 0, 0, 1], 1));
         to.send(Ok((far, addr))).unwrap();
         near
     };
@@ -135,7 +139,7 @@ fn shared<const N: usize>(
     limits: ChannelLimits,
 ) -> (Acceptor, [Connection; N]) {
     let (near, far): (Vec<_>, Vec<_>) = (0..N).map(|_| tokio::io::duplex(1 << 16)).unzip();
-    let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+    let addr = SocketAddr::from(([10, 0, 0, 1], 1));
     let incoming = tokio_stream::iter(far.into_iter().map(move |io| Ok((io, addr))));
     let incoming = tokio_stream::StreamExt::chain(incoming, tokio_stream::pending());
     let config = Config::default().memory_budget(budget.clone());
