@@ -37,6 +37,9 @@ pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
             if error.is_user() {
                 return Some(false); // the body's own error: it was being sent
             }
+            if is_of_upgrade(error) {
+                return Some(false); // the response has come
+            }
             // Hyper's own words for a request that it had not begun to send.
             return (error.is_canceled() || error.is_closed()).then_some(true);
         }
@@ -52,9 +55,14 @@ pub fn is_retryable(error: &(dyn Error + 'static)) -> bool {
 /// Whether the request that failed with this error was cut off: its channel or
 /// connection was lost, or ended without a whole response. The peer may have
 /// seen it, so it can be sent again only if doing it twice is harmless.
+///
+/// `false` if the request's own body failed, such as one that comes from another connection.
 pub fn is_lost(error: &(dyn Error + 'static)) -> bool {
     find(error, |error| {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_user() {
+                return Some(false); // of the request, whatever its body says
+            }
             let cut = error.is_incomplete_message() || error.is_canceled();
             return cut.then_some(true);
         }
@@ -78,6 +86,9 @@ pub(super) enum Lost {
 /// was at fault.
 #[cfg(feature = "requests")]
 pub(super) fn lost(error: &(dyn Error + 'static)) -> Option<Lost> {
+    if find(error, is_of_request).is_some() {
+        return None;
+    }
     let connection = find(error, |error| {
         let channel = error.downcast_ref::<ChannelError>();
         let of_channel = channel.is_some_and(|error| match error {
@@ -89,6 +100,20 @@ pub(super) fn lost(error: &(dyn Error + 'static)) -> Option<Lost> {
     });
     let channel = || (is_lost(error) || is_retryable(error)).then_some(Lost::Channel);
     connection.or_else(channel)
+}
+
+/// Whether hyper says that the request was at fault: its body failed, say.
+#[cfg(feature = "requests")]
+fn is_of_request(error: &(dyn Error + 'static)) -> Option<()> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    error.is_user().then_some(())
+}
+
+/// Whether a connection ended between the answer 101 and the upgrade, of which hyper leaves a text
+/// alone.
+fn is_of_upgrade(error: &hyper::Error) -> bool {
+    let cause = error.source().map(ToString::to_string);
+    error.is_canceled() && cause.is_some_and(|cause| cause == "upgrade expected but not completed")
 }
 
 /// Whether there was no channel in time, or no place to wait for one.

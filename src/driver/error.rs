@@ -46,10 +46,12 @@ fn kind(error: &ConnectionError) -> ErrorKind {
         ConnectionError::HandshakeTimeout | ConnectionError::Dead => ErrorKind::TimedOut,
         ConnectionError::OutOfMemory => ErrorKind::OutOfMemory,
         ConnectionError::Lost(how) | ConnectionError::NoHello(how) => match how.get_ref().kind() {
-            // Callers take these for a call to repeat, and the first for a clean end.
-            ErrorKind::UnexpectedEof | ErrorKind::Interrupted | ErrorKind::WouldBlock => {
-                ErrorKind::ConnectionAborted
-            }
+            // Callers take the first for a clean end, the second for a channel whose peer
+            // reads no more, and the others for a call to repeat.
+            ErrorKind::UnexpectedEof
+            | ErrorKind::BrokenPipe
+            | ErrorKind::Interrupted
+            | ErrorKind::WouldBlock => ErrorKind::ConnectionAborted,
             kind => kind,
         },
         ConnectionError::PeerClosed { .. } | ConnectionError::Abandoned => {

@@ -1,11 +1,13 @@
 //! SIGHUP: what is to be done changes, and what is carried goes on.
 
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::files::Files;
 use crate::fixture::{exchange, named_echo, talk};
 use crate::guard::within;
 use crate::programs::Daemon;
+use crate::proxy::Proxy;
 
 fn serve(name: &str, keys: &str) -> String {
     format!("[service.{name}]\nmode = \"serve\"\nlisten = \"127.0.0.1:0\"\n{keys}\n")
@@ -82,6 +84,46 @@ async fn connections_go_on_to_count_unless_other_listeners_take_their_place() {
     daemon.says(" reloaded").await;
     assert_eq!(exchange(relay.addr, b"!").await.unwrap(), b"b!");
     talk(&mut client, &mut service).await;
+}
+
+#[tokio::test]
+async fn a_client_that_waits_gets_the_place_that_a_reload_adds() {
+    let files = Files::new("max-clients");
+    let serve = Daemon::serve(named_echo("a").await).await;
+    let with = |clients| {
+        let keys = format!("to = \"{}\"\nmax-clients = {clients}", serve.addr);
+        format!("[service.r]\nmode = \"relay\"\nlisten = \"127.0.0.1:0\"\n{keys}\n")
+    };
+    let mut daemon = Daemon::run(&files.write("tcpchan.toml", &with(1)));
+    let addr = daemon.listens("r").await;
+    let mut first = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(within(first.read_u8()).await.unwrap(), b'a');
+    let mut second = TcpStream::connect(addr).await.unwrap();
+    reload(&mut daemon, &files, &with(2)).await;
+    assert_eq!(within(second.read_u8()).await.unwrap(), b'a');
+}
+
+/// A client of the plan before finds it down.
+#[tokio::test]
+async fn a_target_that_is_found_down_over_a_reload_is_tried_again() {
+    let files = Files::new("revival");
+    let a = Daemon::serve(named_echo("a").await).await;
+    let b = Daemon::serve(named_echo("b").await).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = Proxy::start(silent.local_addr().unwrap(), None).await;
+    let to = format!("to = [\"{}\", \"{}\"]", way.addr, b.addr);
+    let config = format!("[service.r]\nmode = \"relay\"\nlisten = \"127.0.0.1:0\"\n{to}\n");
+    let mut daemon = Daemon::run(&files.write("tcpchan.toml", &config));
+    let addr = daemon.listens("r").await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    let _dialled = within(silent.accept()).await.unwrap();
+    reload(&mut daemon, &files, &config).await;
+    daemon.says(" reloaded").await;
+    daemon.says("is down").await;
+    assert_eq!(within(client.read_u8()).await.unwrap(), b'b');
+    way.switch(a.addr);
+    assert_eq!(exchange(addr, b"!").await.unwrap(), b"b!");
+    daemon.says("is up again").await;
 }
 
 /// A service that is told apart from others by its name only.

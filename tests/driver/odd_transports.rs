@@ -182,7 +182,7 @@ fn a_transport_is_polled_in_the_runtime_of_its_connection() {
 }
 
 /// A reader that fails with an error of the test's own.
-struct Fails;
+struct Fails(io::ErrorKind);
 
 #[derive(Debug)]
 struct Broken;
@@ -201,16 +201,34 @@ impl AsyncRead for Fails {
         _: &mut Context<'_>,
         _: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::HostUnreachable, Broken)))
+        Poll::Ready(Err(io::Error::new(self.0, Broken)))
     }
+}
+
+/// Of a connection whose transport fails with this kind.
+async fn error_of(kind: io::ErrorKind) -> io::Error {
+    let connection = Connection::client(join(Fails(kind), sink()), Config::default());
+    connection.closed().await;
+    io::Error::from(connection.error().unwrap())
 }
 
 #[tokio::test]
 async fn a_lost_connection_keeps_the_kind_and_the_source_of_the_transports_error() {
-    let connection = Connection::client(join(Fails, sink()), Config::default());
-    connection.closed().await;
-    let error = io::Error::from(connection.error().unwrap());
+    let error = error_of(io::ErrorKind::HostUnreachable).await;
     assert_eq!(error.kind(), io::ErrorKind::HostUnreachable);
     let source = error.get_ref().unwrap().source();
     assert!(source.is_some_and(|source| source.is::<Broken>()));
+}
+
+#[tokio::test]
+async fn a_lost_connection_has_no_kind_that_means_something_else_of_a_channel() {
+    for kind in [
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::BrokenPipe,
+        io::ErrorKind::Interrupted,
+        io::ErrorKind::WouldBlock,
+    ] {
+        let error = error_of(kind).await;
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{kind}");
+    }
 }

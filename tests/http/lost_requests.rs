@@ -2,15 +2,18 @@
 //! may be sent again; hyper itself may hold it for ever (hyper issue 4122).
 #![cfg(feature = "client")]
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
+use http_body_util::channel::Channel as Parts;
 use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use tcpchan::client::{is_lost, is_retryable};
 use tcpchan::{Channel, Config, Connection};
-use tokio::io::{AsyncReadExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -116,4 +119,28 @@ async fn other_readers_than_hypers_learn_of_the_end_at_once() {
     let error = doomed.channel.read_u8().await.unwrap_err();
     assert!(is_lost(&error), "{error:?}");
     assert!(since.elapsed() < SECOND / 10);
+}
+
+/// The answer 101 has come, so the peer has seen the request.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_does_not_come_is_no_request_that_may_be_sent_again() {
+    let (near, mut far) = duplex(64 * 1024);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let (mut parts, body) = Parts::<Bytes, io::Error>::new(1);
+    parts.send_data(Bytes::from_static(b"first")).await.unwrap();
+    let request = Request::post("/").header("connection", "upgrade");
+    let request = request.header("upgrade", "x").body(body).unwrap();
+    let answer = b"HTTP/1.1 101 \r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let (response, ()) = tokio::join!(sender.send_request(request), async {
+        far.read_u8().await.unwrap();
+        far.write_all(answer).await.unwrap();
+    });
+    drop(far);
+    let response = response.unwrap();
+    let upgrade = tokio::spawn(hyper::upgrade::on(response));
+    while parts.send_data(Bytes::from_static(b"more")).await.is_ok() {}
+    let error = upgrade.await.unwrap().unwrap_err();
+    assert!(error.is_canceled(), "{error:?}");
+    assert!(is_lost(&error) && !is_retryable(&error), "{error:?}");
 }

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "axum", feature = "requests", feature = "retry"))]
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,8 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, OriginalUri};
 use axum::http::HeaderMap;
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
+use http_body_util::channel::Channel;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -19,8 +21,9 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tcpchan::client::{
-    Multiplex, ReplayBody, RequestError, Requests, RetryLayer, RetryPolicy, is_retryable,
+    Multiplex, ReplayBody, RequestError, Requests, RetryLayer, RetryPolicy, is_lost, is_retryable,
 };
+use tcpchan::proto::{ChannelError, ConnectionError};
 use tcpchan::server::PeerInfo;
 use tcpchan::{Config, Connection};
 use tokio::io::AsyncReadExt;
@@ -42,9 +45,12 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
+fn at(addr: SocketAddr) -> Uri {
+    Uri::try_from(format!("http://{addr}")).unwrap()
+}
+
 fn requests_to(addr: SocketAddr) -> Client {
-    let target = Uri::try_from(format!("http://{addr}")).unwrap();
-    Requests::new(Multiplex::new(HttpConnector::new()), target)
+    Requests::new(Multiplex::new(HttpConnector::new()), at(addr))
 }
 
 fn get_request(uri: &str) -> Request<Empty<Bytes>> {
@@ -233,6 +239,20 @@ async fn the_balancer_leaves_a_target_alone_that_takes_requests_and_loses_them()
         }
         assert!(failed <= most, "{failed} requests failed");
     }
+}
+
+/// The body comes from a connection of its own, say, that was lost.
+#[tokio::test]
+async fn a_body_that_fails_is_no_failure_of_its_target() {
+    let addr = serve(Router::new().route("/", post(|_: String| async { "up" }))).await;
+    let mut target = Requests::new(Multiplex::new(HttpConnector::new()), at(addr));
+    let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+    sender.send_data(Bytes::from_static(b"part")).await.unwrap();
+    sender.abort(ChannelError::Connection(ConnectionError::Dead).into());
+    let request = Request::post("/").body(body).unwrap();
+    let error = within(target.call(request)).await.unwrap_err();
+    assert!(!is_lost(&error) && !is_retryable(&error), "{error:?}");
+    assert!(target.load() < Duration::MAX);
 }
 
 #[tokio::test]

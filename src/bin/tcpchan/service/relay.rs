@@ -10,6 +10,7 @@ use std::time::Duration;
 use tcpchan::client::TlsConnector;
 use tcpchan::{Channel, ConnectionStats};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
 use tracing::warn;
@@ -33,6 +34,8 @@ pub struct Relay {
     label: Label,
     counters: Counters,
     plan: Swap<Plan>,
+    /// Tells those that listen of another plan.
+    changed: Notify,
 }
 
 /// What it does with a connection; another after a reload.
@@ -132,6 +135,7 @@ impl Relay {
             label,
             counters: Counters::default(),
             plan: Swap::new(plan),
+            changed: Notify::new(),
         }
     }
 
@@ -143,6 +147,7 @@ impl Relay {
     pub fn change(&self, plan: Plan) {
         plan.begin();
         self.plan.set(plan);
+        self.changed.notify_waiters();
     }
 
     /// Takes connections until it is to end, and carries them to their ends. Whether something
@@ -151,8 +156,10 @@ impl Relay {
         let deadline = ended.clone().deadline();
         let mut carriers = JoinSet::new();
         loop {
+            let changed = self.changed.notified(); // from before the plan is read
+            let has_room = carriers.len() < self.plan.get().max_clients;
             tokio::select! {
-                accepted = listener.accept(), if carriers.len() < self.plan.get().max_clients => {
+                accepted = listener.accept(), if has_room => {
                     match accepted {
                         Ok((stream, client)) => {
                             let relay = self.clone();
@@ -162,6 +169,7 @@ impl Relay {
                     }
                 }
                 Some(_) = carriers.join_next() => {}
+                () = changed => {}
                 _ = ended.asked() => break,
             }
         }

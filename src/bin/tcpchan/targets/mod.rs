@@ -51,7 +51,8 @@ pub struct TargetView {
 pub struct Targets<W> {
     targets: Vec<Arc<Target<W>>>,
     turn: AtomicUsize,
-    revivals: Mutex<JoinSet<()>>,
+    /// For each target the task that tries it again, if one does.
+    revivals: Vec<Mutex<JoinSet<()>>>,
 }
 
 /// Something that a target carries.
@@ -75,10 +76,11 @@ impl<W> Drop for Load<W> {
 
 impl<W: Way> Targets<W> {
     pub fn new(targets: impl IntoIterator<Item = Arc<Target<W>>>) -> Self {
+        let targets: Vec<_> = targets.into_iter().collect();
         Targets {
-            targets: targets.into_iter().collect(),
+            revivals: targets.iter().map(|_| Mutex::default()).collect(),
+            targets,
             turn: AtomicUsize::new(0),
-            revivals: Mutex::default(),
         }
     }
 
@@ -88,17 +90,19 @@ impl<W: Way> Targets<W> {
         found.cloned()
     }
 
-    /// Tries those again that were found down before they came here.
+    /// Tries those again that are not up. Others may have found so: after a reload the
+    /// targets are those of two plans for a while.
     pub fn resume(&self) {
-        for target in &self.targets {
+        for (target, revival) in self.targets.iter().zip(&self.revivals) {
             if target.state.load(Relaxed) != UP && self.targets.len() > 1 {
-                self.revive(target.clone());
+                revive(target, revival);
             }
         }
     }
 
     /// Reaches the best of the targets that can be reached.
     pub async fn reach(&self) -> Result<(W::Io, Load<W>), String> {
+        self.resume();
         let mut errors = Vec::new();
         for target in self.order() {
             target.live.fetch_add(1, Relaxed);
@@ -170,22 +174,7 @@ impl<W: Way> Targets<W> {
                 _ => warn!(service, target = target.name, error, "the target is full"),
             }
         }
-        if before == UP && self.targets.len() > 1 {
-            self.revive(target.clone());
-        }
-    }
-
-    fn revive(&self, target: Arc<Target<W>>) {
-        let mut revivals = self.revivals.lock().unwrap_or_else(PoisonError::into_inner);
-        while revivals.try_join_next().is_some() {}
-        revivals.spawn(async move {
-            while target.state.load(Relaxed) != UP {
-                tokio::time::sleep(AGAIN.mul_f64(0.5 + fastrand::f64())).await;
-                if target.way.reach(true).await.is_ok() {
-                    target.is_up();
-                }
-            }
-        });
+        self.resume();
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Target<W>> {
@@ -195,6 +184,24 @@ impl<W: Way> Targets<W> {
     pub fn views(&self) -> Vec<TargetView> {
         self.iter().map(Target::view).collect()
     }
+}
+
+/// Has a task try the target again until it is up, unless one does.
+fn revive<W: Way>(target: &Arc<Target<W>>, revival: &Mutex<JoinSet<()>>) {
+    let mut revival = revival.lock().unwrap_or_else(PoisonError::into_inner);
+    while revival.try_join_next().is_some() {}
+    if !revival.is_empty() {
+        return;
+    }
+    let target = target.clone();
+    revival.spawn(async move {
+        while target.state.load(Relaxed) != UP {
+            tokio::time::sleep(AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+            if target.way.reach(true).await.is_ok() {
+                target.is_up();
+            }
+        }
+    });
 }
 
 impl<W: Way> Target<W> {
