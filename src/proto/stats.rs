@@ -110,6 +110,15 @@ impl Stats {
         }
     }
 
+    /// Channels that came to their end and were not given up. One that was given up and is not
+    /// closed yet counts twice against it, for so long.
+    #[cfg(feature = "server")]
+    pub(crate) fn served(&self) -> u64 {
+        let refused = self.refused_by_peer + self.refused_by_self;
+        let others = self.channels as u64 + refused + self.reset_by_peer + self.reset_by_self;
+        (self.opened + self.accepted).saturating_sub(others)
+    }
+
     /// Counts a channel if the peer has given it up, and nobody had before; whether that
     /// is so.
     pub(super) fn on_peer(&mut self, channel: &mut Channel) -> bool {

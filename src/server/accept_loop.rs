@@ -30,6 +30,10 @@ use crate::proto::{ConnectionError, ErrorCode, Role};
 /// at once: their answers share a write. With 4, a request took three times as many system calls.
 const BATCH: u32 = 16;
 
+/// The same while none of the connection's channels has come to its end: there are no answers
+/// that could share a write, and a flood of requests that wait or are reset would delay others.
+const UNANSWERED_BATCH: u32 = 4;
+
 /// A channel that waits for [`Acceptor::accept`].
 #[derive(Debug)]
 pub(super) struct Accepted {
@@ -260,11 +264,16 @@ impl Forwarder<'_> {
     /// long as a channel can come, and goes along with each.
     async fn run(mut self, open: Token) {
         let mut open = Some(open);
-        let mut left = BATCH;
+        let (mut left, mut served) = (UNANSWERED_BATCH, 0);
         loop {
             if left == 0 {
                 tokio::task::yield_now().await;
-                left = BATCH;
+                let now = self.from.stats().served();
+                left = match now > served {
+                    true => BATCH,
+                    false => UNANSWERED_BATCH,
+                };
+                served = served.max(now);
             }
             left -= 1;
             let channel = tokio::select! {
