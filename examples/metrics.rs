@@ -10,9 +10,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tcpchan::client::Multiplex;
-use tcpchan::observability::describe_metrics;
+use tcpchan::observability::{BUCKETS, describe_metrics};
 use tcpchan::server::SharedPort;
 use tokio::net::TcpListener;
 
@@ -23,7 +23,10 @@ async fn main() -> Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let recorder = PrometheusBuilder::new().install_recorder()?;
+    // The alerts need these buckets.
+    let buckets = Matcher::Prefix("tcpchan_".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(buckets, &BUCKETS)?;
+    let recorder = builder.install_recorder()?;
     describe_metrics();
 
     // One port: the app's clients come by tcpchan, Prometheus by plain HTTP.

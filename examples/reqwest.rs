@@ -62,6 +62,7 @@ async fn unix_socket(
     let socket = tcpchan::client::LocalSocket::new(multiplex.clone(), target.parse()?)?;
     let client = reqwest::Client::builder()
         .unix_socket(socket.path())
+        .pool_max_idle_per_host(0) // each request has a channel of its own
         .cookie_store(true)
         .build()?;
     let request = client

@@ -209,6 +209,7 @@ impl Config {
     /// # Errors
     ///
     /// Below 64 KiB or above 2^31 - 1.
+    #[doc(alias("initial_stream_window_size", "stream_receive_window"))]
     pub fn initial_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
         self.core = self.core.initial_window(bytes)?;
         Ok(self)
@@ -219,6 +220,7 @@ impl Config {
     /// # Errors
     ///
     /// Below 256 or above 2^31 - 1.
+    #[doc(alias("max_concurrent_streams", "max_concurrent_bidi_streams"))]
     pub fn max_channels(mut self, count: u32) -> Result<Self, ConfigError> {
         self.core = self.core.max_channels(count)?;
         Ok(self)
@@ -227,6 +229,7 @@ impl Config {
     /// Bytes that all channels together may have in flight or unread, beyond the
     /// [`initial_window`](Self::initial_window) of each. Default 64 MiB. One channel may borrow
     /// three quarters of it: with the default, enough for 4 Gbit/s over 100 ms.
+    #[doc(alias("initial_connection_window_size", "receive_window"))]
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.core = self.core.receive_budget(bytes);
         self
@@ -237,6 +240,7 @@ impl Config {
     /// # Errors
     ///
     /// 0 or above 2^31 - 1.
+    #[doc(alias("max_send_buf_size"))]
     pub fn send_buffer(mut self, bytes: usize) -> Result<Self, ConfigError> {
         self.core = self.core.send_buffer(bytes)?;
         Ok(self)
@@ -257,6 +261,7 @@ impl Config {
     /// # Errors
     ///
     /// Below 1 ms or above an hour.
+    #[doc(alias("keep_alive_interval"))]
     pub fn ping_after(mut self, time: Duration) -> Result<Self, ConfigError> {
         self.core = self.core.ping_after(time)?;
         Ok(self)
@@ -269,6 +274,7 @@ impl Config {
     /// # Errors
     ///
     /// `suspect` below 1 ms or above an hour; `dead` not above `suspect`, or above a day.
+    #[doc(alias("keep_alive_timeout", "max_idle_timeout"))]
     pub fn answer_within(mut self, suspect: Duration, dead: Duration) -> Result<Self, ConfigError> {
         self.core = self.core.answer_within(suspect, dead)?;
         Ok(self)

@@ -62,14 +62,13 @@ impl PoolConfig {
     ///   as many as there are channels, up to 16. They stay if they carry more.
     ///
     /// Those that the load of the last 30 to 60 s did not need drain. Of those that were
-    /// dialled for callers that waited, six stay so long; the others drain when they
-    /// have no channels.
+    /// dialled for callers that waited, six stay so long, or one for each 16 callers if that is
+    /// more. The others drain when they have no channels.
     ///
     /// With a [`Discovery`](super::Discovery), each address has one at least.
     ///
-    /// Two kinds come on top of the most. A suspect connection gets a replacement: as many more
-    /// as the most allows, or 8 if that is more. Dials for callers that wait may be as many as
-    /// the most allows, or two.
+    /// Replacements of suspect connections do not count: there may be as many as the most, or 8
+    /// if that is more. Nor do dials under way for callers that wait: as many as the most, or two.
     ///
     /// # Errors
     ///

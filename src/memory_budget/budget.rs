@@ -34,10 +34,10 @@ const EIGHTHS: u64 = 8;
 /// The bytes of memory that connections may hold together. Clones share them.
 ///
 /// Each connection has 32 KiB, always. It leases more as it needs it, and gives that back
-/// when it needs it no more. It may lease at most as much as would then still be free, without
-/// a quarter of the budget. Half of that is for the 32 KiB of others, and half for the
-/// first eight channels of each. So a connection alone may hold three eighths of the budget,
-/// and hundreds that hold what they can leave something for the next.
+/// when it needs it no more. A quarter of the budget is set aside: half of it for the 32 KiB of
+/// others, and half for the first eight channels of each. A connection may lease half of the rest
+/// that no other has. So one alone may hold three eighths of the budget, and hundreds that hold
+/// what they can leave something for the next.
 ///
 /// The connections that acceptors have from one network (`server::ConnectionLimits`) lease at most
 /// three times as much together as they leave to others, and so it is with first channels. What they

@@ -105,6 +105,7 @@ impl Config {
     /// # Errors
     ///
     /// Below 64 KiB or above 2^31 - 1.
+    #[doc(alias("initial_stream_window_size", "stream_receive_window"))]
     pub fn initial_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
         check("initial_window", bytes.into(), 64 << 10..=MOST)?;
         self.settings.initial_window = bytes;
@@ -116,6 +117,7 @@ impl Config {
     /// # Errors
     ///
     /// Below 256 or above 2^31 - 1.
+    #[doc(alias("max_concurrent_streams", "max_concurrent_bidi_streams"))]
     pub fn max_channels(mut self, count: u32) -> Result<Self, ConfigError> {
         check("max_channels", count.into(), 256..=MOST)?;
         self.settings.max_channels = count;
@@ -127,6 +129,7 @@ impl Config {
     ///
     /// One channel may borrow three quarters of it. With the default that is enough
     /// for 4 Gbit/s over 100 ms. A channel that was read to its end borrows nothing.
+    #[doc(alias("initial_connection_window_size", "receive_window"))]
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.settings.receive_budget = bytes;
         self
@@ -138,6 +141,7 @@ impl Config {
     /// # Errors
     ///
     /// 0 or above 2^31 - 1.
+    #[doc(alias("max_send_buf_size"))]
     pub fn send_buffer(mut self, bytes: usize) -> Result<Self, ConfigError> {
         check("send_buffer", bytes as u128, 1..=MOST)?;
         self.send_buffer = bytes;
@@ -161,6 +165,7 @@ impl Config {
     /// # Errors
     ///
     /// Below 1 ms or above an hour.
+    #[doc(alias("keep_alive_interval"))]
     pub fn ping_after(mut self, time: Duration) -> Result<Self, ConfigError> {
         check_time("ping_after", time, 1..=HOUR)?;
         self.ping_after = time;
@@ -182,6 +187,7 @@ impl Config {
     ///
     /// `suspect` below 1 ms or above an hour; `dead` not above `suspect`, or above a
     /// day.
+    #[doc(alias("keep_alive_timeout", "max_idle_timeout"))]
     pub fn answer_within(mut self, suspect: Duration, dead: Duration) -> Result<Self, ConfigError> {
         check_time("answer_within.suspect", suspect, 1..=HOUR)?;
         check_time("answer_within.dead", dead, suspect.as_millis() + 1..=DAY)?;

@@ -70,6 +70,25 @@ async fn who_is_not_there_is_told() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+#[tokio::test]
+async fn what_another_server_says_does_not_move_the_cursor() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = other.local_addr().unwrap();
+    let top = tcpchan(&format!("top --admin {addr} --once")).output();
+    let (output, ()) = tokio::join!(within(top), async {
+        let (mut client, _) = within(other.accept()).await.unwrap();
+        let text = "\x1b]0;owned\x07\x1b[2J\nand more";
+        let head = format!("HTTP/1.1 404 \r\ncontent-length: {}\r\n\r\n", text.len());
+        let answer = format!("{head}{text}");
+        client.read_u8().await.unwrap();
+        client.write_all(answer.as_bytes()).await.unwrap();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+    });
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("404"), "{said}");
+    assert!(!said.trim_end().contains(char::is_control), "{said:?}");
+}
+
 /// The command in a pseudo-terminal of 80 columns, between two looks at the terminal's state.
 ///
 /// Ctrl-C is a signal to the shell, too. It has a trap, because dash would end by it.

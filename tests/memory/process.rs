@@ -522,6 +522,7 @@ fn as_many_peers_as_the_default_budget_takes() {
         ("send small pieces", PIECES),
         ("send a byte on each channel", SPARSE),
         ("open all channels", OPENS),
+        ("whose channels end with debts", DEBTS),
         ("of version 0 that take no refusals", TAKES_NO_REFUSALS),
     ];
     for (name, kind) in kinds {

@@ -157,6 +157,19 @@ async fn connections_that_answer_and_soon_end_are_spaced_like_failed_dials() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_connection_that_served_and_ended_at_once_the_next_dial_waits_a_little() {
+    let (net, multiplex) = net(Way::Brief(Duration::from_millis(1)));
+    let start = Instant::now();
+    for _ in 0..20 {
+        let mut channel = open(&multiplex).await.unwrap();
+        ping(&mut channel).await.unwrap();
+        channel.read_u8().await.unwrap_err();
+    }
+    assert_eq!(net.dials().len(), 20);
+    assert!(start.elapsed() > 19 * Duration::from_millis(25));
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_that_drain_at_once_are_spaced_like_failed_dials() {
     let dials = dials_of_a_minute(Way::Drains).await;
     assert!((12..40).contains(&dials), "{dials} dials");

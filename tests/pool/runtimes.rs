@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tcpchan::client::{Multiplex, PoolConfig};
+use hyper_util::client::legacy::connect::dns::Name;
+use tcpchan::client::{Discovery, Multiplex, PoolConfig};
 use tcpchan::server::Acceptor;
 use tcpchan::{Channel, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,6 +130,35 @@ fn who_waits_for_a_dial_of_a_runtime_that_ends_dials_on_its_own() {
     drop(first);
     waits.join().unwrap().unwrap();
     assert_eq!(dials.load(SeqCst), 2);
+}
+
+/// The name is asked for on a runtime that is kept, and no longer run.
+#[test]
+fn who_waits_for_a_question_to_the_resolver_that_nobody_runs_asks_again() {
+    let uri = server();
+    let addr: SocketAddr = uri.authority().unwrap().as_str().parse().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let resolver = service_fn({
+        let asked = asked.clone();
+        move |_: Name| {
+            asked.fetch_add(1, SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok::<_, std::io::Error>([addr].into_iter())
+            }
+        }
+    });
+    let connector = connector(PoolConfig::default());
+    let connector = connector.with_discovery(Discovery::default().resolver(resolver));
+    let uri: Uri = format!("http://app:{}/", addr.port()).parse().unwrap();
+    let not_run = runtime();
+    let begun = connector.clone().call(uri.clone());
+    let begun = not_run.block_on(async { timeout(Duration::from_millis(10), begun).await });
+    assert!(begun.is_err());
+    let start = Instant::now();
+    runtime().block_on(call(&connector, &uri)).unwrap();
+    assert!(start.elapsed() < 10 * LATE, "{:?}", start.elapsed());
+    assert_eq!(asked.load(SeqCst), 2);
 }
 
 #[test]

@@ -13,8 +13,8 @@ pub(super) enum Action<L: Link> {
     /// Dial, not before this time, and tell the state machine of its end. The address is
     /// one that the name resolved to, if the connector does not find it.
     Dial(u64, Option<SocketAddr>, Instant),
-    /// Resolve the target's name, and tell the state machine of the answer.
-    Resolve,
+    /// Resolve the target's name, and tell the state machine of the answer to this question.
+    Resolve(u64),
     /// Give a caller that waits its channel, or the reason why there is none.
     Give(WaiterId, Result<L::Channel, ConnectError>),
     /// Tell one that waits for connections that they are up, or why not.

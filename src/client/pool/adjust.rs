@@ -116,9 +116,10 @@ impl<L: Link> State<L> {
     }
 
     fn resolve(&mut self, now: Instant) {
+        let late_after = self.settings.suspect_after();
         let resolution = self.resolution.as_mut();
-        if resolution.is_some_and(|resolution| resolution.begin(now)) {
-            self.actions.push(Action::Resolve);
+        if let Some(question) = resolution.and_then(|asks| asks.begin(late_after, now)) {
+            self.actions.push(Action::Resolve(question));
         }
     }
 

@@ -79,6 +79,10 @@ impl Dials {
         }
     }
 
+    pub fn has(&self, id: u64) -> bool {
+        self.pending.contains_key(&id)
+    }
+
     pub fn begin(&mut self, id: u64, now: Instant) {
         if let Some(dial) = self.pending.get_mut(&id) {
             dial.began = Some(now);

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::link::Link;
-use super::resolution::Resolution;
 use super::state::State;
 use crate::client::ConnectError;
 
@@ -17,11 +16,17 @@ impl<L: Link> State<L> {
     }
 
     /// What the name resolves to. If that can't be known, the last answer stays.
-    pub fn resolved(&mut self, result: Result<Vec<SocketAddr>, ConnectError>, now: Instant) {
-        let Some(resolution) = &mut self.resolution else {
+    pub fn resolved(
+        &mut self,
+        question: u64,
+        result: Result<Vec<SocketAddr>, ConnectError>,
+        now: Instant,
+    ) {
+        let resolution = self.resolution.as_mut();
+        let error = result.as_ref().err().cloned();
+        if !resolution.is_some_and(|resolution| resolution.end(question, error, now)) {
             return;
-        };
-        resolution.end(result.as_ref().err().cloned(), now);
+        }
         match result {
             Ok(found) => {
                 for gone in self.addresses.set(found) {
@@ -39,8 +44,17 @@ impl<L: Link> State<L> {
         self.look(now);
     }
 
+    /// The task of a question runs.
+    pub fn resolution_runs(&mut self, question: u64, now: Instant) {
+        if let Some(resolution) = &mut self.resolution {
+            resolution.runs(question, now);
+        }
+    }
+
     /// The resolver was asked on a runtime that has ended.
-    pub fn resolution_lost(&mut self) {
-        self.resolution.iter_mut().for_each(Resolution::lost);
+    pub fn resolution_lost(&mut self, question: u64) {
+        if let Some(resolution) = &mut self.resolution {
+            resolution.lost(question);
+        }
     }
 }

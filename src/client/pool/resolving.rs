@@ -1,6 +1,7 @@
 //! The task that resolves a target's name once.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,23 +12,28 @@ use crate::client::discovery::Resolving;
 
 /// What a resolver tells its target.
 pub(super) trait Resolves {
-    fn resolved(self: &Arc<Self>, result: Result<Vec<SocketAddr>, ConnectError>);
+    fn resolved(self: &Arc<Self>, question: u64, result: Result<Vec<SocketAddr>, ConnectError>);
+
+    /// Its task runs.
+    fn resolution_runs(self: &Arc<Self>, question: u64);
 
     /// Its task ended with its runtime.
-    fn resolution_lost(self: &Arc<Self>);
+    fn resolution_lost(self: &Arc<Self>, question: u64);
 }
 
 /// Tells the target of the end, however it comes.
 pub(super) struct ResolveGuard<T: Resolves> {
     target: Weak<T>,
+    question: u64,
     result: Option<Result<Vec<SocketAddr>, ConnectError>>,
 }
 
 impl<T: Resolves> ResolveGuard<T> {
-    pub fn new(target: &Arc<T>) -> Self {
+    pub fn new(target: &Arc<T>, question: u64) -> Self {
         let target = Arc::downgrade(target);
         ResolveGuard {
             target,
+            question,
             result: None,
         }
     }
@@ -39,21 +45,34 @@ impl<T: Resolves> Drop for ResolveGuard<T> {
             return;
         };
         match self.result.take() {
-            Some(result) => target.resolved(result),
+            Some(result) => target.resolved(self.question, result),
             None if std::thread::panicking() => {
-                target.resolved(Err(ConnectError::resolve("the resolver panicked")));
+                let error = ConnectError::resolve("the resolver panicked");
+                target.resolved(self.question, Err(error));
             }
-            None => target.resolution_lost(),
+            None => target.resolution_lost(self.question),
         }
     }
 }
 
+/// The task tells that it runs after each time `tells`: its runtime may be one that is no longer run.
 pub(super) async fn resolve<T: Resolves>(
     mut guard: ResolveGuard<T>,
     resolving: Resolving,
     within: Duration,
+    tells: Duration,
 ) {
-    guard.result = Some(match timeout(within, resolving).await {
+    let mut resolving = pin!(timeout(within, resolving));
+    let result = loop {
+        match timeout(tells, &mut resolving).await {
+            Ok(result) => break result,
+            Err(_) => match guard.target.upgrade() {
+                Some(target) => target.resolution_runs(guard.question),
+                None => return,
+            },
+        }
+    };
+    guard.result = Some(match result {
         Ok(result) => result.map_err(ConnectError::resolve),
         Err(_) => Err(ConnectError::unresolved_within(within)),
     });

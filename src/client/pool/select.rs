@@ -17,7 +17,7 @@ const ADDRESS_FLOOR: Duration = Duration::from_millis(10);
 
 /// Channels that a new connection gets before others: what it carries at first
 /// is little, the kernel's first ten segments.
-pub(super) const FEW_CHANNELS: usize = 32;
+const FEW_CHANNELS: u64 = 32;
 
 /// Whether a connection may get channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Snapshot {
     /// has served, as the window of TCP does.
     fn fullness(&self, concurrency: usize) -> u8 {
         match self.channels {
-            n if self.is_new && n as u64 >= FEW_CHANNELS as u64 + self.answered => 2,
+            n if self.is_new && n as u64 >= FEW_CHANNELS + self.answered => 2,
             n => u8::from(n >= concurrency),
         }
     }
@@ -370,7 +370,7 @@ mod tests {
             answered: 1000,
             ..with(200)
         };
-        let few = FEW_CHANNELS;
+        let few = FEW_CHANNELS as usize;
         let new = |channels, answered| Snapshot {
             is_new: true,
             answered,

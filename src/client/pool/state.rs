@@ -261,8 +261,13 @@ impl<L: Link> State<L> {
             let was_good = one.is_good();
             let seen = one.link.look(now);
             let snapshot = one.snapshot(&seen, suspect_after, now);
-            if one.is_good() && !was_good {
-                good.extend(one.address);
+            let was_good = was_good || !one.is_good();
+            if let Some(address) = one.address.filter(|_| !was_good) {
+                match seen.health {
+                    // How it ended counts, too.
+                    Health::Ended(_) | Health::Draining => self.addresses.clear(address),
+                    _ => good.push(address),
+                }
             }
             let at = snapshots.len();
             match seen.health {
@@ -352,7 +357,8 @@ impl<L: Link> State<L> {
         // Whoever has a channel learns of a task that is not run.
         let carries = self.carries || !self.draining.is_empty();
         let stalls = carries.then(|| now + self.settings.dead() / 2);
-        let resolution = self.resolution.as_ref().and_then(Resolution::next);
+        let resolution = self.resolution.as_ref();
+        let resolution = resolution.map(|asks| asks.next(suspect_after));
         let times = pooled.chain(drains).chain(dials).chain(surplus);
         let times = times.chain(resolution);
         let times = times.chain(stalls).chain(self.loss.next()).chain([idle]);

@@ -133,16 +133,16 @@ impl Target {
         let next = inner.state.next_look(now.into());
         let sooner = next.and_then(|next| inner.arm(next.into()));
         drop(inner);
+        self.schedule(sooner); // before what may panic: connectors, resolvers, wakers
         woken.into_iter().for_each(Waker::wake);
         rest.into_iter().for_each(|action| self.run(action));
-        self.schedule(sooner);
         value
     }
 
     fn run(self: &Arc<Self>, action: Action<Connection>) {
         match action {
             Action::Dial(id, addr, at) => self.dial(id, addr, at.into()),
-            Action::Resolve => self.resolve(),
+            Action::Resolve(question) => self.resolve(question),
             Action::Drain(connection) => connection.drain(),
             Action::Close(connection) => connection.close("the deadline of the drain is over"),
             Action::Abandon(connection) => connection.abandon(),
@@ -192,20 +192,24 @@ impl Target {
         };
         let task = self.runtime().spawn(dial(guard, dialling, at));
         let mut inner = self.lock();
-        if !task.is_finished() {
+        if inner.state.dials.has(id) {
             inner.dials.insert(id, task.abort_handle());
         }
     }
 
     /// Has a task resolve the name.
-    fn resolve(self: &Arc<Self>) {
+    fn resolve(self: &Arc<Self>, question: u64) {
         let (Some(discovery), Some(host)) = (&self.settings.discovery, &self.host) else {
             return;
         };
-        let guard = ResolveGuard::new(self);
+        let guard = ResolveGuard::new(self, question);
         let within = self.settings.pool.open_timeout;
+        let tells = self.settings.suspect_after() / 4;
         let resolving = discovery.resolve(host);
-        drop(self.runtime().spawn(resolve(guard, resolving, within)));
+        drop(
+            self.runtime()
+                .spawn(resolve(guard, resolving, within, tells)),
+        );
     }
 
     /// Where dials and connections run.
@@ -379,7 +383,7 @@ impl Dials for Target {
 }
 
 impl Resolves for Target {
-    fn resolved(self: &Arc<Self>, result: Result<Vec<SocketAddr>, ConnectError>) {
+    fn resolved(self: &Arc<Self>, question: u64, result: Result<Vec<SocketAddr>, ConnectError>) {
         if let Err(error) = &result {
             let authority = self.key.1.as_ref();
             let (host, port) = (
@@ -389,14 +393,19 @@ impl Resolves for Target {
             let target = observability::Target::new(host, port, Vec::new());
             observability::unresolved(&target, error);
         }
-        self.with(|inner, now| inner.state.resolved(result, now));
+        self.with(|inner, now| inner.state.resolved(question, result, now));
     }
 
-    fn resolution_lost(self: &Arc<Self>) {
+    fn resolution_runs(self: &Arc<Self>, question: u64) {
+        let now = Instant::now().into();
+        self.lock().state.resolution_runs(question, now);
+    }
+
+    fn resolution_lost(self: &Arc<Self>, question: u64) {
         if self.settings.runtime.is_some() {
-            return self.resolved(Err(ConnectError::resolve(SHUT_DOWN)));
+            return self.resolved(question, Err(ConnectError::resolve(SHUT_DOWN)));
         }
-        self.lock().state.resolution_lost();
+        self.lock().state.resolution_lost(question);
         self.look_at(Instant::now());
     }
 }

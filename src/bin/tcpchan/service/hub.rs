@@ -128,7 +128,8 @@ impl Hub {
                 accepted = listener.accept(), if has_room => match accepted {
                     Ok((stream, client)) => {
                         let hub = self.clone();
-                        strangers.add(async move { hub.greet(stream, client).await });
+                        let addr = client.addr().map(|addr| addr.ip());
+                        strangers.add(addr, async move { hub.greet(stream, client).await });
                     }
                     Err(error) => {
                         warn!(service = self.label.field(), %error, "can't accept a service");

@@ -128,7 +128,7 @@ impl<W: Way> Targets<W> {
         for target in self.order() {
             match target.way.probe().await {
                 Ok(()) => {
-                    target.is_up();
+                    target.is_reachable();
                     return Ok(target.name.clone());
                 }
                 Err(error) => {
@@ -215,6 +215,13 @@ impl<W: Way> Target<W> {
         })
     }
 
+    /// It could be reached, which does not say that it takes streams.
+    fn is_reachable(&self) {
+        if self.state.load(Relaxed) == DOWN {
+            self.is_up();
+        }
+    }
+
     fn is_up(&self) {
         let (service, target) = (self.service.field(), &self.name);
         match self.state.swap(UP, Relaxed) {
@@ -235,5 +242,34 @@ impl<W: Way> Target<W> {
             live: self.live.load(Relaxed),
             link: self.way.stats(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It can be reached, and takes no more.
+    struct IsFull;
+
+    impl Way for IsFull {
+        type Io = ();
+
+        async fn reach(&self, _: bool) -> Result<(), Unreached> {
+            Err(Unreached::Full("it takes no more".to_owned()))
+        }
+
+        async fn probe(&self) -> Result<(), Unreached> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_target_that_can_be_reached_stays_full() {
+        let target = Target::new(Label::new("a"), "a", IsFull);
+        let targets = Targets::new([target]);
+        assert!(targets.reach().await.is_err());
+        assert!(targets.reachable().await.is_ok());
+        assert_eq!(targets.views()[0].state, "full");
     }
 }

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::cells::cut;
 use crate::admin::document::Document;
 use crate::explain::explain;
 
@@ -19,6 +20,9 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer: twice what a thousand connections have.
 const MOST: usize = 4 << 20;
+
+/// Characters of the text of an error.
+const TEXT: usize = 200;
 
 /// What a process shows. An error is a line for people.
 pub async fn fetch(address: &str) -> Result<Document, String> {
@@ -44,10 +48,10 @@ async fn ask(address: &str) -> Result<Document, String> {
         match status {
             StatusCode::OK => serde_json::from_slice(&body)
                 .map_err(|error| format!("it is no admin address of tcpchan's: {error}")),
-            status => Err(format!(
-                "{status}: {}",
-                String::from_utf8_lossy(&body).trim()
-            )),
+            status => {
+                let text = String::from_utf8_lossy(&body);
+                Err(format!("{status}: {}", cut(text.trim(), TEXT)))
+            }
         }
     };
     tokio::pin!(answer);

@@ -35,7 +35,7 @@ impl World {
                     let at = at.max(self.now) + takes;
                     self.dials.insert((at, id), (ends, addr));
                 }
-                Action::Resolve => self.asks_resolver(),
+                Action::Resolve(question) => self.asks_resolver(question),
                 Action::Give(id, result) => {
                     let caller = self.waiting.remove(&id);
                     assert!(caller.is_some(), "a result for nobody");

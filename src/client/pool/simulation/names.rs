@@ -19,6 +19,8 @@ pub struct Names {
     pub down: BTreeSet<SocketAddr>,
     /// When the resolver answers, and how.
     pub answers: Option<(Instant, Ends)>,
+    /// What it was asked last.
+    question: u64,
 }
 
 impl World {
@@ -39,24 +41,27 @@ impl World {
         names.down = some(rng, down).into_iter().collect();
     }
 
-    pub(super) fn asks_resolver(&mut self) {
+    pub(super) fn asks_resolver(&mut self, question: u64) {
         let at = self.now + self.some_time().min(SECOND);
-        let ends = match self.ends {
-            Ends::Never | Ends::MeetsHttp => Ends::Fails,
-            ends => ends,
-        };
+        let ends = self.ends;
         let names = self.names.as_mut().expect("it has no name");
         assert!(names.answers.is_none(), "it is asked twice at a time");
-        names.answers = Some((at, ends));
+        names.question = question;
+        names.answers = match ends {
+            Ends::Never => None, // its runtime is not run
+            Ends::MeetsHttp => Some((at, Ends::Fails)),
+            ends => Some((at, ends)),
+        };
     }
 
     pub(super) fn resolver_answers(&mut self, ends: Ends) {
         let names = self.names.as_mut().expect("it has no name");
         names.answers = None;
+        let question = names.question;
         let found = match ends {
             Ends::Well if !names.found.is_empty() => Ok(names.found.clone()),
             Ends::IsLost => {
-                self.state.resolution_lost();
+                self.state.resolution_lost(question);
                 return self.look();
             }
             _ => Err(ConnectError::resolve("no answer")),
@@ -64,7 +69,7 @@ impl World {
         if let Ok(found) = &found {
             names.told.clone_from(found);
         }
-        self.state.resolved(found, self.now);
+        self.state.resolved(question, found, self.now);
         self.run();
     }
 
