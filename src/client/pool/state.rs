@@ -261,8 +261,8 @@ impl<L: Link> State<L> {
             let was_good = one.is_good();
             let seen = one.link.look(now);
             let snapshot = one.snapshot(&seen, suspect_after, now);
-            let was_good = was_good || !one.is_good();
-            if let Some(address) = one.address.filter(|_| !was_good) {
+            let became_good = one.is_good() && !was_good;
+            if let Some(address) = one.address.filter(|_| became_good) {
                 match seen.health {
                     // How it ended counts, too.
                     Health::Ended(_) | Health::Draining => self.addresses.clear(address),
