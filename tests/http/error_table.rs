@@ -239,6 +239,7 @@ fn of_the_core() -> Vec<String> {
         ConnectionError::NoHello(transport()),
         ConnectionError::HandshakeTimeout,
         ConnectionError::Dead,
+        ConnectionError::OutOfMemory,
         ConnectionError::Abandoned,
     ];
     let channel = [
@@ -247,6 +248,7 @@ fn of_the_core() -> Vec<String> {
         ChannelError::Refused(None),
         ChannelError::Refused(Some(ConnectionError::Dead)),
         ChannelError::Ended,
+        ChannelError::TooSlow,
         ChannelError::Unknown,
     ];
     let open = [OpenError::Blocked, OpenError::Draining];
