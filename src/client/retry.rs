@@ -86,27 +86,20 @@ pub(super) enum Lost {
 /// was at fault.
 #[cfg(feature = "requests")]
 pub(super) fn lost(error: &(dyn Error + 'static)) -> Option<Lost> {
-    if find(error, is_of_request).is_some() {
-        return None;
-    }
-    let connection = find(error, |error| {
+    let told = find(error, |error| {
+        if error.downcast_ref().is_some_and(hyper::Error::is_user) {
+            return Some(None); // its body failed, say
+        }
         let channel = error.downcast_ref::<ChannelError>();
         let of_channel = channel.is_some_and(|error| match error {
             ChannelError::Refused(reason) => reason.is_some(),
             error => matches!(error, ChannelError::Connection(_)),
         });
         let is = error.is::<ConnectionError>() || error.is::<ConnectError>() || of_channel;
-        is.then_some(Lost::Connection)
+        is.then_some(Some(Lost::Connection))
     });
     let channel = || (is_lost(error) || is_retryable(error)).then_some(Lost::Channel);
-    connection.or_else(channel)
-}
-
-/// Whether hyper says that the request was at fault: its body failed, say.
-#[cfg(feature = "requests")]
-fn is_of_request(error: &(dyn Error + 'static)) -> Option<()> {
-    let error = error.downcast_ref::<hyper::Error>()?;
-    error.is_user().then_some(())
+    told.unwrap_or_else(channel)
 }
 
 /// Whether a connection ended between the answer 101 and the upgrade, of which hyper leaves a text

@@ -16,23 +16,23 @@ use tower::Service;
 
 use crate::local::Net;
 
-/// Looks at its own multiplex whenever it is cloned.
-struct Curious {
+/// Runs code of a test whenever it is cloned.
+struct OnClone {
     net: Net,
-    multiplex: Arc<OnceLock<Multiplex<Curious>>>,
+    run: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Clone for Curious {
+impl Clone for OnClone {
     fn clone(&self) -> Self {
-        self.multiplex.get().map(Multiplex::stats);
-        Curious {
+        (self.run)();
+        OnClone {
             net: self.net.clone(),
-            multiplex: self.multiplex.clone(),
+            run: self.run.clone(),
         }
     }
 }
 
-impl Service<Uri> for Curious {
+impl Service<Uri> for OnClone {
     type Response = <Net as Service<Uri>>::Response;
     type Error = io::Error;
     type Future = <Net as Service<Uri>>::Future;
@@ -46,18 +46,24 @@ impl Service<Uri> for Curious {
     }
 }
 
+fn connector(run: impl Fn() + Send + Sync + 'static) -> Multiplex<OnClone> {
+    Multiplex::new(OnClone {
+        net: Net::new(Config::default()),
+        run: Arc::new(run),
+    })
+}
+
 #[test]
 fn a_connector_may_look_at_its_multiplex_when_it_is_cloned() {
     let (done, told) = channel();
     // A thread of its own: where a lock is held, it hangs for ever.
     thread::spawn(move || {
-        let multiplex = Arc::default();
-        let connector = Curious {
-            net: Net::new(Config::default()),
-            multiplex: Arc::clone(&multiplex),
-        };
-        let mut connector = Multiplex::new(connector);
-        assert!(multiplex.set(connector.clone()).is_ok());
+        let own: Arc<OnceLock<Multiplex<OnClone>>> = Arc::default();
+        let looks = own.clone();
+        let mut connector = connector(move || {
+            looks.get().map(Multiplex::stats);
+        });
+        assert!(own.set(connector.clone()).is_ok());
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().build().unwrap();
         let opened = runtime.block_on(connector.call(Uri::from_static("http://here/")));
@@ -66,42 +72,12 @@ fn a_connector_may_look_at_its_multiplex_when_it_is_cloned() {
     told.recv_timeout(Duration::from_secs(5)).unwrap().unwrap();
 }
 
-/// Panics when it is cloned for the first dial.
-struct Fragile {
-    net: Net,
-    clones: Arc<AtomicUsize>,
-}
-
-impl Clone for Fragile {
-    fn clone(&self) -> Self {
-        // The first two are the handle's and the target's.
-        assert_ne!(self.clones.fetch_add(1, SeqCst), 2, "the connector's clone");
-        Fragile {
-            net: self.net.clone(),
-            clones: self.clones.clone(),
-        }
-    }
-}
-
-impl Service<Uri> for Fragile {
-    type Response = <Net as Service<Uri>>::Response;
-    type Error = io::Error;
-    type Future = <Net as Service<Uri>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.net.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        self.net.call(uri)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_panics_when_it_is_cloned_costs_others_nothing() {
-    let mut connector = Multiplex::new(Fragile {
-        net: Net::new(Config::default()),
-        clones: Arc::default(),
+    let clones = AtomicUsize::new(0);
+    let mut connector = connector(move || {
+        // The first two are the handle's and the target's, the third is for the first dial.
+        assert_ne!(clones.fetch_add(1, SeqCst), 2, "as it is to");
     });
     let uri = Uri::from_static("http://here/");
     let (mut calls, first) = (connector.clone(), uri.clone());

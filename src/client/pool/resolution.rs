@@ -8,6 +8,9 @@ use crate::client::ConnectError;
 /// The least time between two questions: dials that fail one after another ask for more.
 const GAP: Duration = Duration::from_secs(1);
 
+/// How often the time is doubled after which a question is given up.
+const MOST_DOUBLED: u32 = 6;
+
 #[derive(Debug)]
 pub(super) struct Resolution {
     interval: Duration,
@@ -17,6 +20,8 @@ pub(super) struct Resolution {
     /// Questions so far, and the last of them that was answered.
     questions: u64,
     answered: u64,
+    /// Questions that were given up since then.
+    given_up: u32,
     last: Instant,
     due: Instant,
     /// Why there is no answer, since the last one.
@@ -38,6 +43,7 @@ impl Resolution {
             asked: None,
             questions: 0,
             answered: 0,
+            given_up: 0,
             last: now,
             due: now,
             error: None,
@@ -45,13 +51,14 @@ impl Resolution {
     }
 
     /// The number of the question that the resolver is to be asked now, if one is. A question
-    /// whose task was not run for so long is given up: its runtime may never run again.
+    /// whose task was not run for so long is given up: its runtime may never run again. The next
+    /// one has twice as long, so that few tasks wait on a runtime that nobody runs.
     #[must_use]
     pub fn begin(&mut self, late_after: Duration, now: Instant) -> Option<u64> {
-        let runs = |asked: &Question| now < asked.ran + late_after;
-        if self.due > now || self.asked.as_ref().is_some_and(runs) {
+        if self.next(late_after) > now {
             return None;
         }
+        self.given_up += u32::from(self.asked.is_some());
         self.questions += 1;
         let (number, ran) = (self.questions, now);
         self.asked = Some(Question { number, ran });
@@ -92,7 +99,7 @@ impl Resolution {
             }
         };
         self.asked.take_if(|asked| asked.number <= question);
-        self.error = error;
+        (self.given_up, self.error) = (0, error);
         true
     }
 
@@ -102,6 +109,7 @@ impl Resolution {
     }
 
     pub fn next(&self, late_after: Duration) -> Instant {
+        let late_after = late_after * 2_u32.pow(self.given_up.min(MOST_DOUBLED));
         let late = self.asked.as_ref().map(|asked| asked.ran + late_after);
         late.unwrap_or(self.due)
     }
@@ -111,5 +119,46 @@ impl Resolution {
         let waits = || ConnectError::resolve("the resolver has not answered yet");
         let error = self.error.clone();
         error.or_else(|| self.asked.as_ref().map(|_| waits()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATE: Duration = Duration::from_secs(2);
+
+    #[test]
+    fn a_question_whose_task_runs_is_the_only_one() {
+        let start = Instant::now();
+        let mut resolution = Resolution::new(LATE, start);
+        let question = resolution.begin(LATE, start).unwrap();
+        for seconds in 1..60 {
+            let now = start + Duration::from_secs(seconds);
+            resolution.runs(question, now);
+            assert_eq!(resolution.begin(LATE, now), None);
+        }
+    }
+
+    #[test]
+    fn questions_that_nobody_runs_are_given_up_ever_later() {
+        let start = Instant::now();
+        let mut resolution = Resolution::new(LATE, start);
+        let asked = |seconds: &u64| {
+            let now = start + Duration::from_secs(*seconds);
+            resolution.begin(LATE, now).is_some()
+        };
+        let asked: Vec<u64> = (0..60).filter(asked).collect();
+        assert_eq!(asked, [0, 2, 6, 14, 30]);
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_than_the_last_that_was_answered_is_no_news() {
+        let start = Instant::now();
+        let mut resolution = Resolution::new(LATE, start);
+        let first = resolution.begin(LATE, start).unwrap();
+        let second = resolution.begin(LATE, start + LATE).unwrap();
+        assert!(resolution.end(second, None, start + LATE));
+        assert!(!resolution.end(first, None, start + LATE));
     }
 }

@@ -55,7 +55,7 @@ impl<T: Resolves> Drop for ResolveGuard<T> {
     }
 }
 
-/// The task tells that it runs after each time `tells`: its runtime may be one that is no longer run.
+/// Tells each time after `tells` that the task runs: its runtime may be no longer run.
 pub(super) async fn resolve<T: Resolves>(
     mut guard: ResolveGuard<T>,
     resolving: Resolving,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-/// Strangers at a time. Beyond them, of the network that has the most the one who has waited longest
-/// makes room for the next: so who says nothing keeps no other network out.
+/// Strangers at a time. Beyond them one makes room for the next: of the network that has the most
+/// the one who has waited longest. So who says nothing keeps no other network out.
 const MOST: usize = 1024;
 
 /// How long a stranger has at least, as one of a link of 300 ms needs.
@@ -99,6 +99,7 @@ fn network(addr: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -144,13 +145,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_was_sent_away_is_dropped_and_the_next_is_known() {
+    async fn who_is_sent_away_is_dropped_and_the_next_is_known() {
         let mut strangers = Strangers::new();
-        for nth in 0..MOST as u64 {
-            strangers.add(at(1), pending());
-            assert_eq!(strangers.order.len() as u64, nth + 1);
+        let held = Arc::new(());
+        for _ in 0..MOST {
+            let held = held.clone();
+            strangers.add(at(1), async move {
+                let _held = held;
+                pending().await
+            });
         }
         strangers.add(at(2), async { 2 });
         assert_eq!(strangers.next().await, 2);
+        assert_eq!(Arc::strong_count(&held), MOST);
     }
 }

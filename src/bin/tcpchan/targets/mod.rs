@@ -217,14 +217,19 @@ impl<W: Way> Target<W> {
 
     /// It could be reached, which does not say that it takes streams.
     fn is_reachable(&self) {
-        if self.state.load(Relaxed) == DOWN {
-            self.is_up();
+        let state = &self.state;
+        if let Ok(before) = state.compare_exchange(DOWN, UP, Relaxed, Relaxed) {
+            self.tell_up(before);
         }
     }
 
     fn is_up(&self) {
+        self.tell_up(self.state.swap(UP, Relaxed));
+    }
+
+    fn tell_up(&self, before: u8) {
         let (service, target) = (self.service.field(), &self.name);
-        match self.state.swap(UP, Relaxed) {
+        match before {
             DOWN => info!(service, target, "the target is up again"),
             FULL => info!(service, target, "the target takes streams again"),
             _ => {}

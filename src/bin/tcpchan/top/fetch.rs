@@ -45,12 +45,16 @@ async fn ask(address: &str) -> Result<Document, String> {
         let status = response.status();
         let body = Limited::new(response.into_body(), MOST).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
+        // Both texts may have what the other side said.
+        let shown = |text: &str| cut(text.trim(), TEXT);
         match status {
-            StatusCode::OK => serde_json::from_slice(&body)
-                .map_err(|error| format!("it is no admin address of tcpchan's: {error}")),
+            StatusCode::OK => serde_json::from_slice(&body).map_err(|error| {
+                let error = shown(&error.to_string());
+                format!("it is no admin address of tcpchan's: {error}")
+            }),
             status => {
-                let text = String::from_utf8_lossy(&body);
-                Err(format!("{status}: {}", cut(text.trim(), TEXT)))
+                let text = shown(&String::from_utf8_lossy(&body));
+                Err(format!("{status}: {text}"))
             }
         }
     };

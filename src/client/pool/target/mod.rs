@@ -3,23 +3,21 @@
 //! Actions are run without the lock: a runtime that shuts down drops a task that is
 //! spawned on it at once, and the task locks.
 
+mod tasks;
+
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use http::uri::{Authority, Scheme};
-use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::action::Action;
 use super::answers::Answers;
 use super::dial::Dial;
-use super::dialling::{DialGuard, Dials, dial};
-use super::resolving::{ResolveGuard, Resolves, resolve};
 use super::state::{Opened, State};
 use super::waiters::WaiterId;
 use crate::client::discovery::Host;
@@ -28,7 +26,6 @@ use crate::client::fallback::met::{Evidence, Met};
 use crate::client::settings::Settings;
 use crate::client::stats::TargetStats;
 use crate::driver::{Channel, Connection};
-use crate::observability;
 
 /// The scheme and the authority of a target.
 pub(super) type Key = (Option<Scheme>, Option<Authority>);
@@ -183,41 +180,6 @@ impl Target {
         self.lock().state.is_over(Instant::now().into())
     }
 
-    /// Has a task of its own dial, so that no caller takes the dial from others.
-    fn dial(self: &Arc<Self>, id: u64, addr: Option<SocketAddr>, at: Instant) {
-        let guard = DialGuard::new(self, id);
-        let dialling = {
-            let dialler = self.dialler.lock();
-            dialler.unwrap_or_else(PoisonError::into_inner).dial(addr)
-        };
-        let task = self.runtime().spawn(dial(guard, dialling, at));
-        let mut inner = self.lock();
-        if inner.state.dials.has(id) {
-            inner.dials.insert(id, task.abort_handle());
-        }
-    }
-
-    /// Has a task resolve the name.
-    fn resolve(self: &Arc<Self>, question: u64) {
-        let (Some(discovery), Some(host)) = (&self.settings.discovery, &self.host) else {
-            return;
-        };
-        let guard = ResolveGuard::new(self, question);
-        let within = self.settings.pool.open_timeout;
-        let tells = self.settings.suspect_after() / 4;
-        let resolving = discovery.resolve(host);
-        drop(
-            self.runtime()
-                .spawn(resolve(guard, resolving, within, tells)),
-        );
-    }
-
-    /// Where dials and connections run.
-    fn runtime(&self) -> Handle {
-        let runtime = self.settings.runtime.clone();
-        runtime.unwrap_or_else(Handle::current)
-    }
-
     /// A channel, or what waits for it. A caller that goes away takes nothing with it, not
     /// even the dial.
     ///
@@ -345,73 +307,6 @@ impl Target {
             .collect()
     }
 }
-
-impl Dials for Target {
-    fn dial_begins(self: &Arc<Self>, id: u64) {
-        self.with(|inner, now| inner.state.dial_begins(id, now));
-    }
-
-    fn dialled(self: &Arc<Self>, id: u64, result: Result<Connection, ConnectError>) {
-        if let Ok(connection) = &result {
-            connection.watched_by(self.watcher.clone());
-        }
-        let error = result.as_ref().err();
-        let met = error.filter(|error| error.met().is_some()).cloned();
-        let believed = self.with(|inner, now| {
-            inner.dials.remove(&id);
-            let (believed, result) = inner.state.verdict.judge(result, now);
-            inner.state.dialled(id, result, now);
-            believed
-        });
-        if let Some(met) = met.as_ref().and_then(ConnectError::met) {
-            met.tell(believed);
-        }
-    }
-
-    /// A dial ended with its runtime. What it was for is done on another that has
-    /// callers.
-    fn dial_lost(self: &Arc<Self>, id: u64) {
-        if self.settings.runtime.is_some() {
-            return self.dialled(id, Err(ConnectError::dial(SHUT_DOWN)));
-        }
-        let mut inner = self.lock();
-        inner.dials.remove(&id);
-        inner.state.dial_lost(id);
-        drop(inner);
-        self.look_at(Instant::now());
-    }
-}
-
-impl Resolves for Target {
-    fn resolved(self: &Arc<Self>, question: u64, result: Result<Vec<SocketAddr>, ConnectError>) {
-        if let Err(error) = &result {
-            let authority = self.key.1.as_ref();
-            let (host, port) = (
-                authority.map(Authority::host),
-                authority.and_then(Authority::port_u16),
-            );
-            let target = observability::Target::new(host, port, Vec::new());
-            observability::unresolved(&target, error);
-        }
-        self.with(|inner, now| inner.state.resolved(question, result, now));
-    }
-
-    fn resolution_runs(self: &Arc<Self>, question: u64) {
-        let now = Instant::now().into();
-        self.lock().state.resolution_runs(question, now);
-    }
-
-    fn resolution_lost(self: &Arc<Self>, question: u64) {
-        if self.settings.runtime.is_some() {
-            return self.resolved(question, Err(ConnectError::resolve(SHUT_DOWN)));
-        }
-        self.lock().state.resolution_lost(question);
-        self.look_at(Instant::now());
-    }
-}
-
-/// Why nothing is dialled.
-const SHUT_DOWN: &str = "the runtime for connections was shut down";
 
 impl Drop for Target {
     fn drop(&mut self) {

@@ -1,5 +1,7 @@
 //! What the core reads of its configuration.
 
+mod getters;
+
 use std::time::Duration;
 
 use super::slow_peer::MinRate;
@@ -105,7 +107,6 @@ impl Config {
     /// # Errors
     ///
     /// Below 64 KiB or above 2^31 - 1.
-    #[doc(alias("initial_stream_window_size", "stream_receive_window"))]
     pub fn initial_window(mut self, bytes: u32) -> Result<Self, ConfigError> {
         check("initial_window", bytes.into(), 64 << 10..=MOST)?;
         self.settings.initial_window = bytes;
@@ -117,7 +118,6 @@ impl Config {
     /// # Errors
     ///
     /// Below 256 or above 2^31 - 1.
-    #[doc(alias("max_concurrent_streams", "max_concurrent_bidi_streams"))]
     pub fn max_channels(mut self, count: u32) -> Result<Self, ConfigError> {
         check("max_channels", count.into(), 256..=MOST)?;
         self.settings.max_channels = count;
@@ -129,7 +129,6 @@ impl Config {
     ///
     /// One channel may borrow three quarters of it. With the default that is enough
     /// for 4 Gbit/s over 100 ms. A channel that was read to its end borrows nothing.
-    #[doc(alias("initial_connection_window_size", "receive_window"))]
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.settings.receive_budget = bytes;
         self
@@ -141,7 +140,6 @@ impl Config {
     /// # Errors
     ///
     /// 0 or above 2^31 - 1.
-    #[doc(alias("max_send_buf_size"))]
     pub fn send_buffer(mut self, bytes: usize) -> Result<Self, ConfigError> {
         check("send_buffer", bytes as u128, 1..=MOST)?;
         self.send_buffer = bytes;
@@ -165,7 +163,6 @@ impl Config {
     /// # Errors
     ///
     /// Below 1 ms or above an hour.
-    #[doc(alias("keep_alive_interval"))]
     pub fn ping_after(mut self, time: Duration) -> Result<Self, ConfigError> {
         check_time("ping_after", time, 1..=HOUR)?;
         self.ping_after = time;
@@ -187,7 +184,6 @@ impl Config {
     ///
     /// `suspect` below 1 ms or above an hour; `dead` not above `suspect`, or above a
     /// day.
-    #[doc(alias("keep_alive_timeout", "max_idle_timeout"))]
     pub fn answer_within(mut self, suspect: Duration, dead: Duration) -> Result<Self, ConfigError> {
         check_time("answer_within.suspect", suspect, 1..=HOUR)?;
         check_time("answer_within.dead", dead, suspect.as_millis() + 1..=DAY)?;
@@ -362,104 +358,5 @@ impl Config {
         };
         let given_up = if own > 0 { 152 * MIB } else { 0 };
         u64::try_from(of_version + 2 * MIB + given_up).unwrap_or(u64::MAX)
-    }
-}
-
-/// What is set.
-impl Config {
-    /// See [`magic`](Self::magic).
-    #[must_use]
-    pub fn get_magic(&self) -> u32 {
-        self.magic
-    }
-
-    /// See [`protocol`](Self::protocol).
-    #[must_use]
-    pub fn get_protocol(&self) -> Protocol {
-        self.protocol
-    }
-
-    /// See [`connection_id`](Self::connection_id).
-    #[must_use]
-    pub fn get_connection_id(&self) -> u64 {
-        self.settings.connection_id
-    }
-
-    /// Bytes; see [`initial_window`](Self::initial_window).
-    #[must_use]
-    pub fn get_initial_window(&self) -> u32 {
-        self.settings.initial_window
-    }
-
-    /// See [`max_channels`](Self::max_channels).
-    #[must_use]
-    pub fn get_max_channels(&self) -> u32 {
-        self.settings.max_channels
-    }
-
-    /// Bytes; see [`receive_budget`](Self::receive_budget).
-    #[must_use]
-    pub fn get_receive_budget(&self) -> u64 {
-        self.settings.receive_budget
-    }
-
-    /// Bytes; see [`send_buffer`](Self::send_buffer).
-    #[must_use]
-    pub fn get_send_buffer(&self) -> usize {
-        self.send_buffer
-    }
-
-    /// See [`handshake_timeout`](Self::handshake_timeout).
-    #[must_use]
-    pub fn get_handshake_timeout(&self) -> Duration {
-        self.handshake_timeout
-    }
-
-    /// See [`ping_after`](Self::ping_after).
-    #[must_use]
-    pub fn get_ping_after(&self) -> Duration {
-        self.ping_after
-    }
-
-    /// `suspect` and `dead` of [`answer_within`](Self::answer_within).
-    #[must_use]
-    pub fn get_answer_within(&self) -> (Duration, Duration) {
-        (self.suspect_after, self.dead_after)
-    }
-
-    /// See [`write_stall`](Self::write_stall).
-    #[must_use]
-    pub fn get_write_stall(&self) -> Duration {
-        self.write_stall
-    }
-
-    /// `bytes_per_second` and `period` of [`min_rate`](Self::min_rate), if it is on.
-    #[must_use]
-    pub fn get_min_rate(&self) -> Option<(u32, Duration)> {
-        self.min_rate.map(|rate| (rate.per_second, rate.period))
-    }
-
-    /// See [`accept_backlog`](Self::accept_backlog); `None` is the default.
-    #[must_use]
-    pub fn get_accept_backlog(&self) -> Option<u32> {
-        self.accept_backlog
-    }
-
-    /// See [`cancels_per_second`](Self::cancels_per_second).
-    #[must_use]
-    pub fn get_cancels_per_second(&self) -> u32 {
-        self.cancels_per_second
-    }
-
-    /// See [`pings_per_second`](Self::pings_per_second).
-    #[must_use]
-    pub fn get_pings_per_second(&self) -> u32 {
-        self.pings_per_second
-    }
-
-    /// See [`no_op_frames_per_second`](Self::no_op_frames_per_second).
-    #[must_use]
-    pub fn get_no_op_frames_per_second(&self) -> u32 {
-        self.no_op_frames_per_second
     }
 }
