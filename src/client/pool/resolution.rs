@@ -9,7 +9,7 @@ use crate::client::ConnectError;
 const GAP: Duration = Duration::from_secs(1);
 
 /// How often the time is doubled after which a question is given up.
-const MOST_DOUBLED: u32 = 6;
+const MOST_DOUBLED: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Resolution {
@@ -149,7 +149,7 @@ mod tests {
             resolution.begin(LATE, now).is_some()
         };
         let asked: Vec<u64> = (0..60).filter(asked).collect();
-        assert_eq!(asked, [0, 2, 6, 14, 30]);
+        assert_eq!(asked, [0, 2, 6, 14, 22, 30, 38, 46, 54]);
     }
 
     #[test]
